@@ -1,0 +1,1 @@
+"""How it runs: options, sources and sinks, one module a command."""

@@ -1,0 +1,35 @@
+"""`douane <command>`: finds the command's module and hands it the rest. No command is imported before it is asked for."""
+
+import difflib
+import importlib
+import sys
+
+COMMANDS = {
+    "ingest": "run the main job: telemetry and a consent ledger in, encrypted regional datasets out",
+    "read": "give a dataset back to who holds its keys, as Parquet, JSON lines or CSV",
+    "sample": "make realistic telemetry and a ledger from a seed",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs a command and returns its exit status."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_usage())
+        return 0 if arguments else 2
+    command, *rest = arguments
+    if command not in COMMANDS:
+        near = difflib.get_close_matches(command, COMMANDS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; commands: {', '.join(COMMANDS)}"
+        print(f"douane: no command {command!r}{hint}", file=sys.stderr)
+        return 2
+    return importlib.import_module(f"pipelines.{command}").main(rest)
+
+
+def _usage() -> str:
+    lines = [f"  {name:8} {purpose}" for name, purpose in COMMANDS.items()]
+    return "\n".join(["usage: douane COMMAND [OPTION ...]", "", *lines, "", "douane COMMAND --help says more."])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

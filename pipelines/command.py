@@ -1,0 +1,30 @@
+"""What every command does alike: strict flags, and errors that become one line and an exit status."""
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from pipelines.errors import ConfigurationError, InputError
+
+OK, CONFIGURATION, UNRECONCILED, UNREADABLE = 0, 2, 3, 4
+
+
+def parser(command: str, description: str) -> argparse.ArgumentParser:
+    """A parser that takes no abbreviated flag: what is misspelt is an error, never a guess."""
+    return argparse.ArgumentParser(prog=f"douane {command}", description=description, allow_abbrev=False)
+
+
+def guarded(command: str, work: Callable[[], int]) -> int:
+    """Runs the work; a known failure becomes one line on stderr and its exit status."""
+    # Here and not above: what a command raises for keys lives with the keys, and `--help` needs neither.
+    from schemas.policy import PackError
+    from transforms.keyring import KeyUnavailable
+
+    try:
+        return work()
+    except (ConfigurationError, PackError, KeyUnavailable) as error:
+        print(f"douane {command}: {error}", file=sys.stderr)
+        return CONFIGURATION
+    except InputError as error:
+        print(f"douane {command}: {error}", file=sys.stderr)
+        return UNREADABLE

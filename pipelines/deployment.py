@@ -1,0 +1,150 @@
+"""A deployment: where each region's stores and keys are. Read from one YAML file.
+
+    arrival: eu                         # where what cannot be located is accounted for; default: the first region
+    regions:
+      eu: {store: data/eu, keys: "local:keys/eu", statistics: ..., quarantine: ..., inbox: ...}
+
+Relative paths are relative to the file. Wrapped data keys live in `manifest`, beside the keys and not beside the data;
+for a local keystore it is the folder `manifest` in it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipelines.errors import ConfigurationError
+from pipelines.manifest import Manifest
+from schemas.policy import read_yaml
+from transforms.keyring import (
+    Keyring,
+    create_keystore,
+    has_wrapping_key,
+    local_folder,
+    open_keyring,
+    region_of_keystore,
+)
+
+
+class _RegionFile(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    store: str
+    keys: str
+    statistics: str | None = None
+    quarantine: str | None = None
+    inbox: str | None = None
+    manifest: str | None = None
+
+
+class _DeploymentFile(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    regions: dict[str, _RegionFile]
+    arrival: str | None = None
+
+
+@dataclass(frozen=True)
+class RegionalPlace:
+    """One region's stores, as absolute paths and key URIs."""
+
+    region: str
+    store: Path
+    keys: str
+    manifest_folder: Path
+
+    @property
+    def manifest(self) -> Manifest:
+        return Manifest(self.manifest_folder)
+
+    def keyring(self) -> Keyring:
+        """The region's keys. Raises `KeyUnavailable` where this process may not have them."""
+        return open_keyring(self.keys)
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Where everything is. Building it touches nothing; `prepare` does."""
+
+    path: Path
+    regions: dict[str, RegionalPlace]
+    arrival: str
+
+    def place(self, region: str) -> RegionalPlace:
+        try:
+            return self.regions[region]
+        except KeyError:
+            raise ConfigurationError(f"{self.path}: no region {region!r}; it has {', '.join(self.regions)}") from None
+
+
+def load_deployment(path: str | Path) -> Deployment:
+    """Reads a deployment file. Raises `ConfigurationError`."""
+    path = Path(path)
+    try:
+        file = _DeploymentFile.model_validate(read_yaml(path))
+        places = {name: _place(name, region, path.parent) for name, region in file.regions.items()}
+    except OSError as error:
+        raise ConfigurationError(
+            f"deployment {path}: {error.strerror}; name a readable file with --deployment"
+        ) from None
+    except (ValidationError, ValueError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"deployment {path}: {error}") from None
+    if not places:
+        raise ConfigurationError(f"deployment {path}: regions is empty")
+    _check_apart(path, places.values())
+    arrival = file.arrival or next(iter(places))
+    if arrival not in places:
+        raise ConfigurationError(f"deployment {path}: arrival is {arrival!r}, which is none of its regions")
+    return Deployment(path, places, arrival)
+
+
+def _place(name: str, region: _RegionFile, base: Path) -> RegionalPlace:
+    if "://" in region.store and not region.store.startswith("file://"):
+        raise ValueError(f"regions.{name}.store: only local paths are available")
+    keys = (base / local_folder(region.keys)).resolve()
+    manifest = base / region.manifest if region.manifest else keys / "manifest"
+    store = base / region.store.removeprefix("file://")
+    return RegionalPlace(name, store.resolve(), f"local:{keys}", manifest.resolve())
+
+
+def _check_apart(path: Path, places: Iterable[RegionalPlace]) -> None:
+    """No two regions may share a store, keys or a manifest, nor may one lie within another (clause 6)."""
+    taken: list[tuple[str, Path]] = []
+    for place in places:
+        own = (place.store, local_folder(place.keys))
+        for folder in own:
+            for region, other in taken:
+                if folder == other or folder in other.parents or other in folder.parents:
+                    both = f"regions {region} and {place.region} share {other}"
+                    raise ConfigurationError(f"deployment {path}: {both}; give each its own folder")
+        if own[0] == own[1] or own[0] in own[1].parents:
+            raise ConfigurationError(
+                f"deployment {path}: region {place.region} keeps its keys in its store; keep them apart"
+            )
+        taken += [(place.region, folder) for folder in own]
+
+
+def prepare(place: RegionalPlace, say) -> None:
+    """Makes a region's local keystore if there is none yet and nothing was stored; refuses what would lose data."""
+    known = region_of_keystore(place.keys)
+    folder = local_folder(place.keys)
+    if known is None:
+        if _holds_files(place.store) or _holds_files(place.manifest_folder):
+            raise ConfigurationError(
+                f"region {place.region}: no keystore at {folder}, but {place.store} holds data that a new one could "
+                "not read; bring the keystore back, or move the data away"
+            )
+        create_keystore(place.keys, place.region)
+        say(f"made a new keystore for {place.region} at {folder}: back it up, without it the data cannot be read")
+    elif known != place.region:
+        raise ConfigurationError(f"region {place.region}: the keystore at {folder} belongs to region {known}")
+    for dataset in place.manifest.datasets():
+        if not has_wrapping_key(place.keys, f"dataset-{dataset}"):
+            missing = f"the key of dataset {dataset} is missing in {folder}, but files were written under it"
+            raise ConfigurationError(f"region {place.region}: {missing}")
+
+
+def _holds_files(folder: Path) -> bool:
+    return folder.exists() and any(path.is_file() for path in folder.rglob("*"))

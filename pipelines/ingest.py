@@ -1,0 +1,37 @@
+"""`douane ingest`: the main job. Telemetry and a consent ledger in, encrypted regional datasets out."""
+
+import sys
+
+from pipelines.command import OK, UNREADABLE, UNRECONCILED, guarded
+from pipelines.options import IngestOptions, parse
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command and returns its exit status: 0, or 2 configuration, 3 does not reconcile, 4 input unreadable."""
+    return guarded("ingest", lambda: _ingest(parse(argv)))
+
+
+def _ingest(options: IngestOptions) -> int:
+    # Here and not above: they import Beam, which takes most of a second, and `--help` has no need of it.
+    from pipelines.audit import read_totals
+    from pipelines.job import plan, run
+    from pipelines.progress import Progress
+    from pipelines.stores import sweep
+    from pipelines.summary import print_summary
+
+    job = plan(options, say=lambda message: print(f"douane: {message}", file=sys.stderr))
+    with Progress(job.events + job.consents):
+        if not run(job, options.beam):
+            print("submitted: its counts will be in the audit datasets when it ends")
+            return OK
+        for place in job.places.values():
+            sweep(place, job.input_id)
+    totals = read_totals(job)
+    print_summary(job, totals, as_json=options.json)
+    if totals.count("input_unreadable"):
+        return UNREADABLE
+    return UNRECONCILED if totals.faults() else OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

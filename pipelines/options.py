@@ -1,0 +1,88 @@
+"""Options of the main job: ours, read here, and Beam's, which pass through after a check of their spelling."""
+
+import argparse
+import difflib
+from dataclasses import dataclass
+
+from pipelines.command import parser
+from pipelines.errors import ConfigurationError
+from schemas.policy import DEFAULT_PACK
+
+DEFAULT_RUNNER = "FnApiRunner"
+WINDOW_MS = 10 * 60_000
+
+
+@dataclass(frozen=True)
+class IngestOptions:
+    """What `douane ingest` was asked to do."""
+
+    events: tuple[str, ...]
+    consents: tuple[str, ...]
+    with_ledger: bool
+    policy: str
+    deployment: str
+    cell: str
+    json: bool
+    beam: tuple[str, ...]  # flags that are Beam's
+
+
+def parse(argv: list[str] | None) -> IngestOptions:
+    """Reads the command line. Ends the process for `--help`; raises `ConfigurationError` for what is wrong."""
+    arguments = parser("ingest", __doc__)
+    arguments.add_argument(
+        "--events", action="append", required=True, metavar="FILE|DIR|GLOB", help="telemetry, NDJSON"
+    )
+    arguments.add_argument("--consents", action="append", metavar="FILE|DIR|GLOB", help="the consent ledger, NDJSON")
+    arguments.add_argument(
+        "--no-ledger",
+        action="store_true",
+        help="run without a ledger: then only what stands on contract or legal obligation opens",
+    )
+    arguments.add_argument("--deployment", required=True, metavar="FILE", help="where the regions' stores and keys are")
+    arguments.add_argument(
+        "--policy", default=DEFAULT_PACK, metavar="NAME|DIR", help="policy pack (default: %(default)s)"
+    )
+    arguments.add_argument("--cell", default="all", metavar="REGION", help="the region this job serves (default: all)")
+    arguments.add_argument("--json", action="store_true", help="print the summary as JSON")
+    arguments.epilog = "Every Beam option may follow: --runner, --streaming, ..."
+    ours, rest = arguments.parse_known_args(argv)
+    if bool(ours.consents) == ours.no_ledger:
+        raise ConfigurationError("give a ledger with --consents, or --no-ledger if there is none, not both")
+    return IngestOptions(
+        events=tuple(ours.events),
+        consents=tuple(ours.consents or ()),
+        with_ledger=not ours.no_ledger,
+        policy=ours.policy,
+        deployment=ours.deployment,
+        cell=ours.cell,
+        json=ours.json,
+        beam=_checked(rest, [flag for action in arguments._actions for flag in action.option_strings]),
+    )
+
+
+def _checked(flags: list[str], ours: list[str]) -> tuple[str, ...]:
+    """Beam only warns of a flag that it does not know; here it is an error."""
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    known = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for options in _subclasses(PipelineOptions):
+        options._add_argparse_args(known)  # what Beam's own get_all_options does
+    names = [flag for action in known._actions for flag in action.option_strings]
+    try:
+        _, unknown = known.parse_known_args(flags)
+    except argparse.ArgumentError as error:
+        raise ConfigurationError(str(error)) from None
+    if unknown:
+        name = unknown[0].partition("=")[0]
+        near = difflib.get_close_matches(name, [*ours, *names], n=1)
+        raise ConfigurationError(f"no option {name}" + (f"; did you mean {near[0]}?" if near else ""))
+    if not any(flag.partition("=")[0] == "--runner" for flag in flags):
+        flags = [*flags, f"--runner={DEFAULT_RUNNER}"]
+    return tuple(flags)
+
+
+def _subclasses(root: type) -> list[type]:
+    found = {}
+    for cls in root.__subclasses__():
+        found |= dict.fromkeys([cls, *_subclasses(cls)])
+    return list(found)

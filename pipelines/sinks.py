@@ -1,0 +1,78 @@
+"""RegionalStore: the only step that writes records, each into the one region where they may live (clause 6)."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.deployment import RegionalPlace
+from pipelines.manifest import Entry
+from pipelines.stores import write_file
+from schemas.fields import EVENT_TYPES
+from transforms.exchange import TALLY, Tally
+from transforms.for_purpose import RECEIVED, REGION, ROWS
+from transforms.seal import runs
+
+_DAY_MS = 86_400_000
+
+
+def logical_name(input_id: str, window: int, shard: int) -> str:
+    """The name of a lot's rows: a second run over the same input writes the same names, other input other ones."""
+    return f"{input_id}-{window}-{shard}"
+
+
+def by_date(rows: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """Rows sorted by day of receipt, cut at its ends: (YYYY-MM-DD, rows)."""
+    day = rows.column(RECEIVED).to_numpy() // _DAY_MS
+    for number, start, stop in runs(day):
+        yield str(np.datetime64(number, "D")), rows.slice(start, stop - start)
+
+
+class _Write(beam.DoFn):
+    def __init__(self, places: Mapping[int, RegionalPlace], input_id: str) -> None:
+        self._places, self._input_id = dict(places), input_id
+
+    def process(self, element) -> Iterator[Tally]:
+        (dataset, (region, shard, window)), rows = element
+        place = self._places[region]
+        logical = logical_name(self._input_id, window, shard)
+        own = pc.equal(rows.column(REGION), region)
+        if foreign := rows.num_rows - (pc.sum(own).as_py() or 0):
+            yield (place.region, "store", "", dataset, "foreign"), foreign
+            rows = rows.filter(own)
+        written = set()
+        for date, part in by_date(rows):
+            stored = write_file(place, dataset, date, logical, _finished(part))
+            written.add(date)
+            for event_type, count in _by_event_type(part):
+                yield (place.region, "store", event_type, dataset, "stored" if stored else "erased"), count
+        for entry in place.manifest.of(dataset, logical):  # what an earlier run over this input stored and this did not
+            if entry.received_date not in written and entry.file:
+                place.manifest.put(Entry(dataset, entry.received_date, logical, rows=0))
+
+
+def _finished(rows: pa.RecordBatch) -> pa.RecordBatch:
+    """The rows in the dataset's own schema."""
+    words = pa.DictionaryArray.from_arrays(rows.column("event_type").cast(pa.int32()), pa.array(EVENT_TYPES))
+    return rows.set_column(0, "event_type", words).drop_columns([REGION, RECEIVED])
+
+
+def _by_event_type(rows: pa.RecordBatch) -> Iterator[tuple[str, int]]:
+    counts = np.bincount(rows.column("event_type").to_numpy(), minlength=len(EVENT_TYPES))
+    for code in np.flatnonzero(counts):
+        yield EVENT_TYPES[code], int(counts[code])
+
+
+@dataclass
+class RegionalStore(beam.PTransform):
+    """((dataset, lot), rows) -> tallies of what was stored. `places` are the regions' stores by region code."""
+
+    places: Mapping[int, RegionalPlace]
+    input_id: str
+
+    def expand(self, rows):
+        write = beam.ParDo(_Write(self.places, self.input_id)).with_input_types(ROWS).with_output_types(TALLY)
+        return rows | "Write" >> write

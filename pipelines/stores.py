@@ -1,0 +1,139 @@
+"""Regional stores: encrypted Parquet files that count only if the region's manifest names them.
+
+    <store>/<dataset>/received_date=YYYY-MM-DD/<logical name>.<attempt>.parquet
+
+Each file has a random key of its own (Parquet Modular Encryption, AES-256-GCM, footer included), wrapped by the
+dataset's key and kept in the manifest. The file's place is bound to it as additional data, so a file that was moved to
+another region, dataset or name does not open.
+"""
+
+import hashlib
+import secrets
+from functools import reduce
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.fs
+import pyarrow.parquet as pq
+import pyarrow.parquet.encryption as pe
+
+from pipelines.deployment import Deployment, RegionalPlace, load_deployment
+from pipelines.errors import ConfigurationError
+from pipelines.manifest import Entry, put_whole
+from schemas.datasets import RECEIVED_DATE
+from transforms.exchange import to_ipc
+
+_ROW_GROUP = 250_000
+_WRITE_BATCH = 16_384
+
+
+def write_file(place: RegionalPlace, dataset: str, received_date: str, logical: str, rows: pa.RecordBatch) -> bool:
+    """Writes one logical file and puts it in the manifest. False where it was erased before: then nothing stays.
+
+    Safe to repeat: each attempt writes a physical file of its own, and the manifest names one of them.
+    """
+    if not rows.num_rows:
+        return place.manifest.put(Entry(dataset, received_date, logical, rows=0))
+    file = f"{logical}.{secrets.token_hex(8)}.parquet"
+    path = _path(place, dataset, received_date, file)
+    key, wrapped = place.keyring().new_data_key(dataset, _bound_to(place, dataset, file))
+    content = _parquet(rows, key, _bound_to(place, dataset, file))
+    put_whole(path, content)
+    digest = hashlib.blake2b(to_ipc(rows), digest_size=16, key=_digest_key(place, dataset)).hexdigest()
+    entry = Entry(dataset, received_date, logical, rows.num_rows, file, wrapped, digest, content.size)
+    if not place.manifest.put(entry):
+        path.unlink()
+        return False
+    return True
+
+
+def _digest_key(place: RegionalPlace, dataset: str) -> bytes:
+    """Keyed, since the digest of a small file could be guessed from its content."""
+    return place.keyring().secret(f"digest/{dataset}", f"dataset-{dataset}")
+
+
+def _path(place: RegionalPlace, dataset: str, received_date: str, file: str) -> Path:
+    return place.store / dataset / f"{RECEIVED_DATE}={received_date}" / file
+
+
+def _bound_to(place: RegionalPlace, dataset: str, file: str) -> str:
+    return f"{place.region}/{dataset}/{file}"
+
+
+def _parquet(rows: pa.RecordBatch, key: bytes, bound_to: str) -> pa.Buffer:
+    """Random bytes are not compressed and labels alone have a dictionary: the rest would cost time for nothing."""
+    labels = [field.name for field in rows.schema if pa.types.is_dictionary(field.type)]
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        pa.Table.from_batches([rows]),
+        sink,
+        row_group_size=_ROW_GROUP,
+        write_batch_size=_WRITE_BATCH,
+        use_dictionary=labels,
+        compression={field.name: _compression(field.type) for field in rows.schema},
+        store_schema=False,
+        encryption_properties=pe.create_encryption_properties(
+            key, aad_prefix=bound_to.encode(), store_aad_prefix=False
+        ),
+    )
+    return sink.getvalue()
+
+
+def _compression(type_: pa.DataType) -> str:
+    if pa.types.is_fixed_size_binary(type_) or pa.types.is_binary(type_):
+        return "none"
+    return "zstd" if pa.types.is_string(type_) else "lz4"
+
+
+def open_dataset(deployment: Deployment | str | Path, region: str, dataset: str) -> ds.Dataset:
+    """What a region's manifest names of a dataset, as one `pyarrow.dataset.Dataset`.
+
+    Raises `ConfigurationError` for an unknown region or dataset and `KeyUnavailable` for who lacks the keys.
+    """
+    if not isinstance(deployment, Deployment):
+        deployment = load_deployment(deployment)
+    place = deployment.place(region)
+    entries = [entry for entry in place.manifest.entries(dataset) if entry.file]
+    if not entries:
+        held = ", ".join(place.manifest.datasets()) or "nothing"
+        raise ConfigurationError(f"region {region} holds no rows of dataset {dataset!r}; it holds: {held}")
+    return open_entries(place, entries)
+
+
+def open_entries(place: RegionalPlace, entries: list[Entry]) -> ds.Dataset:
+    """Some entries of a dataset, at least one."""
+    fragments = [_fragment(place, entry) for entry in entries]
+    schema = reduce(_widened, (fragment.physical_schema for fragment in fragments))
+    schema = schema.append(pa.field(RECEIVED_DATE, pa.string()))
+    return ds.FileSystemDataset(fragments, schema, fragments[0].format, pyarrow.fs.LocalFileSystem())
+
+
+def _widened(schema: pa.Schema, other: pa.Schema) -> pa.Schema:
+    return schema if schema.equals(other) else pa.unify_schemas([schema, other])
+
+
+def _fragment(place: RegionalPlace, entry: Entry) -> ds.Fragment:
+    bound_to = _bound_to(place, entry.dataset, entry.file)
+    key = place.keyring().data_key(entry.dataset, entry.wrapped_key, bound_to)
+    options = ds.ParquetFragmentScanOptions(
+        decryption_properties=pe.create_decryption_properties(key, aad_prefix=bound_to.encode())
+    )
+    return ds.ParquetFileFormat(default_fragment_scan_options=options).make_fragment(
+        str(_path(place, entry.dataset, entry.received_date, entry.file)),
+        pyarrow.fs.LocalFileSystem(),
+        partition_expression=ds.field(RECEIVED_DATE) == entry.received_date,
+    )
+
+
+def sweep(place: RegionalPlace, prefix: str) -> int:
+    """Removes files whose logical name starts with `prefix` and that the manifest does not name: what attempts that
+    lost, and earlier runs over the same input, left behind. Returns how many."""
+    removed = 0
+    for dataset in place.manifest.datasets():
+        named = {entry.file for entry in place.manifest.entries(dataset)}
+        for path in (place.store / dataset).glob(f"{RECEIVED_DATE}=*/{prefix}*"):
+            if path.name not in named:
+                path.unlink()
+                removed += 1
+    return removed

@@ -1,0 +1,100 @@
+"""Datasets that follow from a policy pack: one a purpose, and one more for its sensitive columns.
+
+operations            event_type, event_time, event_id, device_android_id, app_package, ...
+activation            ...
+activation_sensitive  event_type, event_time, event_id, device_android_id, location_cell_id
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import pyarrow as pa
+
+from schemas.fields import EVENT_FIELD, EVENT_TYPES, INTEGER, NUMBER, Field, Handling, Sensitivity
+from schemas.policy import Form, Pack, Purpose
+
+TOKEN = pa.binary(16)
+EVENT_TIME = pa.timestamp("ms", tz="UTC")
+RECEIVED_DATE = "received_date"  # the partition column of every dataset
+SENSITIVE_SUFFIX = "_sensitive"
+AUDIT = "audit"  # the dataset of counts that every region has
+
+
+@dataclass(frozen=True)
+class DatasetColumn:
+    """One column of a dataset: which field it comes from, in which form, and on which event types it may stand."""
+
+    field: Field
+    form: Form
+    step: float | None
+    events: frozenset[int]  # codes of event types whose allow-list names the field
+    gate: str | None  # purpose that must be open for the record, or the column is null
+
+    @property
+    def name(self) -> str:
+        return self.field.column
+
+    @property
+    def type(self) -> pa.DataType:
+        if self.form in (Form.TOKEN, Form.FINGERPRINT):
+            return TOKEN
+        if self.form is Form.SEALED:
+            return pa.binary()
+        numbers = {INTEGER: pa.int64(), NUMBER: pa.float64()}
+        return numbers.get(self.field.type, pa.string())
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What is stored for one purpose at one level of sensitivity."""
+
+    name: str
+    purpose: str
+    columns: tuple[DatasetColumn, ...]
+    sensitive: bool
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The stored schema, without the partition column."""
+        head = [pa.field("event_type", pa.string()), pa.field("event_time", EVENT_TIME)]
+        return pa.schema(head + [pa.field(column.name, column.type) for column in self.columns])
+
+
+def purpose_columns(pack: Pack, purpose: Purpose) -> tuple[DatasetColumn, ...]:
+    """The columns of a purpose in the pack's order."""
+    return tuple(
+        DatasetColumn(
+            field=EVENT_FIELD[path],
+            form=column.form,
+            step=column.step,
+            events=frozenset(EVENT_TYPES.index(event) for event, paths in purpose.events.items() if path in paths),
+            gate=gate.purpose if (gate := pack.gate_of(EVENT_FIELD[path])) else None,
+        )
+        for path, column in purpose.columns.items()
+    )
+
+
+def datasets(pack: Pack) -> dict[str, Dataset]:
+    """Every dataset of the pack's stored purposes, by name. Sensitive columns stand apart, beside the tokens that
+    find a subject's rows."""
+    found: dict[str, Dataset] = {}
+    for name, purpose in pack.purposes.items():
+        if not purpose.stored:
+            continue
+        columns = purpose_columns(pack, purpose)
+        sensitive = tuple(column for column in columns if column.field.sensitivity is Sensitivity.SENSITIVE)
+        found[name] = Dataset(name, name, tuple(c for c in columns if c not in sensitive), sensitive=False)
+        if sensitive:
+            apart = name + SENSITIVE_SUFFIX
+            found[apart] = Dataset(apart, name, _finding(columns) + sensitive, sensitive=True)
+    return found
+
+
+def _finding(columns: tuple[DatasetColumn, ...]) -> tuple[DatasetColumn, ...]:
+    subjects = {"event_id", "device.android_id", "account_id"}
+    return tuple(column for column in columns if column.field.path in subjects and column.form is Form.TOKEN)
+
+
+def is_text(column: DatasetColumn) -> bool:
+    """Whether the column holds words a sender chose freely (they compress well and have no dictionary)."""
+    return column.field.handling is Handling.TEXT and column.form is Form.TEXT

@@ -1,0 +1,73 @@
+"""What follows from a table of fields: the Arrow schema of a line, and the strict type of a line read alone."""
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Annotated, Any
+
+import msgspec
+import pyarrow as pa
+
+from schemas.fields import INTEGER, NUMBER, STRING, STRINGS, Field
+
+MAX_LINE_BYTES = 64 * 1024
+
+_ARROW = {STRING: pa.string(), INTEGER: pa.int64(), NUMBER: pa.float64(), STRINGS: pa.list_(pa.string())}
+_INT64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_PYTHON: dict[str, Any] = {STRING: str, INTEGER: _INT64, NUMBER: float, STRINGS: list[str | None]}
+
+
+def _tree(fields: Iterable[Field]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for field in fields:
+        *parents, leaf = field.path.split(".")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[leaf] = field
+    return tree
+
+
+def _arrow_type(node: Field | dict[str, Any]) -> pa.DataType:
+    if isinstance(node, Field):
+        return _ARROW[node.type]
+    return pa.struct([pa.field(name, _arrow_type(child)) for name, child in node.items()])
+
+
+@cache
+def arrow_schema(fields: tuple[Field, ...]) -> pa.Schema:
+    """The nested schema that lines are parsed with. All columns are nullable: what is required is checked after."""
+    return pa.schema([pa.field(name, _arrow_type(node)) for name, node in _tree(fields).items()])
+
+
+def _line_type(name: str, node: dict[str, Any]) -> type[msgspec.Struct]:
+    members = [
+        (key, (_PYTHON[child.type] if isinstance(child, Field) else _line_type(key, child)) | None, None)
+        for key, child in node.items()
+    ]
+    return msgspec.defstruct(name, members)
+
+
+@cache
+def line_type(fields: tuple[Field, ...]) -> type[msgspec.Struct]:
+    """The type that one line is decoded into when its neighbours must not suffer for it: same types."""
+    return _line_type("Line", _tree(fields))
+
+
+def leaf_columns(batch: pa.RecordBatch, fields: Iterable[Field]) -> dict[str, pa.Array]:
+    """Each field's column by its dotted path; a null object makes its fields null."""
+    columns: dict[str, pa.Array] = {}
+    objects: dict[str, list[pa.Array]] = {}
+    for field in fields:
+        *parents, leaf = field.path.split(".")
+        if not parents:
+            columns[field.path] = batch.column(leaf)
+            continue
+        (parent,) = parents  # lines nest one level deep
+        if parent not in objects:
+            objects[parent] = dict(zip(_names(batch, parent), batch.column(parent).flatten(), strict=True))
+        columns[field.path] = objects[parent][leaf]
+    return columns
+
+
+def _names(batch: pa.RecordBatch, parent: str) -> list[str]:
+    return [child.name for child in batch.schema.field(parent).type]

@@ -1,0 +1,30 @@
+"""douane: a streaming pipeline for device telemetry that enforces a privacy policy.
+
+Ranges live here; the exact versions, with hashes, in requirements.lock.
+"""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="douane",
+    version="0.1.0",
+    description="A streaming pipeline for device telemetry that enforces a privacy policy",
+    python_requires=">=3.11,<3.14",
+    packages=find_packages(include=["schemas", "schemas.*", "transforms", "transforms.*", "pipelines", "pipelines.*"]),
+    package_data={"schemas": ["*.yaml", "packs/*/*.yaml"]},
+    install_requires=[
+        "apache-beam>=2.77,<2.78",
+        "cryptography>=50,<51",
+        "google-re2>=1.1.20251105",
+        "msgspec>=0.22,<0.23",
+        "numpy>=2.2,<2.5",
+        "pyarrow>=25.0.1,<26",
+        "pydantic>=2.12,<3",
+        "pyyaml>=6.0.2,<7",
+        "zstandard>=0.25,<0.26",
+    ],
+    extras_require={
+        "dev": ["duckdb>=1.4", "hypothesis>=6.150", "pytest>=9,<10", "ruff>=0.15", "setuptools>=80,<83", "wheel"],
+    },
+    entry_points={"console_scripts": ["douane=pipelines.__main__:main"]},
+)

@@ -1,0 +1,281 @@
+"""Strict reading of lines, against a table of verdicts and a slow reader that looks at one line at a time."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.fields import EVENT_FIELDS, LEDGER_FIELDS
+from schemas.shape import MAX_LINE_BYTES
+from transforms import lines
+from transforms.lines import Reason, line_at, parse
+
+GOOD = [
+    b'{"event_id":"a","device":{"imei":"1","model":"m"},"session":{"events":3}}',
+    b"{}",
+    b' \t{"event_id":"spaced"} ',
+    b'{"event_id":"carriage return"}\r',
+    b'{"ip":\r"inner carriage return"}',
+    b'\xef\xbb\xbf{"event_id":"byte order mark"}',
+    b'{"\\u0065vent_id":"escaped key"}',
+    b'{"event_id":"\\ud83d\\ude00 pair \xf0\x9f\x98\x80 \\n \\" \\\\u0000"}',
+    b'{"event_id":"braces }{ ][ in text","ip":"{"}',
+    b'{"event_id":"NaN","ip":": NaN, Infinity"}',
+    b'{"device":null,"location":{}}',
+    b'{"location":{"latitude":5,"longitude":1e-400,"cell_id":-0}}',
+    b'{"location":{"mcc":"0460","mnc":"01","city_code":110000}}',
+    b'{"location":{"mcc":460,"mnc":null},"crash":{"signal":11}}',
+    b'{"crash":{"signal":"11","trace":"\\"mcc\\":\\"460\\", \\"signal\\": 11, "}}',
+    b'{"crash":{"signal":true}}',
+    b'{"residency":{"sim_mcc":"000"}}',
+    b'{"session":{"events":9223372036854775807}}',
+    b'{"event_id":"unknown","gpu":"x"}',
+    b'{"gpu":7,"device":{"foldable":true,"hinge":{"a":[1]},"nothing":null}}',
+    b'{"gpu":[1,"mixed",{"a":null}],"device":{"foldable":"yes"}}',
+    b'{"":1,"x":{"mcc":"460","signal":false}}',
+    b'{"x":1' + b"0" * 5000 + b"}",
+    b'{"x":' + b"[" * 30 + b"]" * 30 + b"}",
+    b'{"ip":"' + b"[" * 100 + b'","x":1}',
+    b'{"event_id":"' + b"a" * (MAX_LINE_BYTES - 15) + b'"}',
+    '{"event_id":"中文"}'.encode(),
+    '{"event_id":"中文","x":"中"}'.encode(),
+]
+BAD = [
+    (b'{"event_id":"' + b"a" * (MAX_LINE_BYTES - 14) + b'"}', "too_long"),
+    (b'{"event_id":"' + b"a" * (MAX_LINE_BYTES - 15) + b'"}\r', "too_long"),
+    (b" " * (MAX_LINE_BYTES + 1), "too_long"),
+    (b'{"event_id":"\xff"}', "not_utf8"),
+    (b'{"event_id":"\xed\xa0\x80"}', "not_utf8"),
+    (b'{"event_id":"\xc0\xaf"}', "not_utf8"),
+    (b'{"x":"\xff"}', "not_utf8"),
+    (b'{"\xff":1}', "not_utf8"),
+    (b'{"event_id":"\\ud800"}', "not_utf8"),
+    (b'{"event_id":"\\udc00\\ud800"}', "not_utf8"),
+    (b'{"x":{"\\udc00":1}}', "not_utf8"),
+    (b'{"event_id":"a"', "not_json"),
+    (b'{"event_id":"a}', "not_json"),
+    (b'{"event_id":}', "not_json"),
+    (b'{"event_id" "a"}', "not_json"),
+    (b'{"event_id":"a",}', "not_json"),
+    (b'{,"event_id":"a"}', "not_json"),
+    (b'{"event_id":"a"},', "not_json"),
+    (b'{"event_id":"a"}{"event_id":"b"}', "not_json"),
+    (b'{"event_id":"a"} {"event_id":"b"}', "not_json"),
+    (b'{"event_id":"a"}\x00{"event_id":"b"}', "not_json"),
+    (b'{"event_id":"a"}\x00}', "not_json"),
+    (b"}{", "not_json"),
+    (b"{", "not_json"),
+    (b"{{}}", "not_json"),
+    (b'{"device":{"imei":"a"}', "not_json"),
+    (b'{"ip":["a"}', "not_json"),
+    (b"{'event_id':'a'}", "not_json"),
+    (b"{event_id:1}", "not_json"),
+    (b'{"event_id":"a"}//c}', "not_json"),
+    (b'{/*c*/"event_id":"a"}', "not_json"),
+    (b'{"event_id":"\\x41"}', "not_json"),
+    (b'{"event_id":"\\u12g4"}', "not_json"),
+    (b'{"event_id":"a\x00b"}', "not_json"),
+    (b'{"event_id":"a\x01b"}', "not_json"),
+    (b'{"event_id":"a\tb"}', "not_json"),
+    (b'{"event_id":"a"}\x0b', "not_json"),
+    (b"\x0c{}", "not_json"),
+    (b'{"session":{"events":01}}', "not_json"),
+    (b'{"session":{"events":+1}}', "not_json"),
+    (b'{"session":{"events":1.}}', "not_json"),
+    (b'{"session":{"events":- 1}}', "not_json"),
+    (b'{"session":{"events":0x1}}', "not_json"),
+    (b'{"crash":{"signal":007}}', "not_json"),
+    (b'{"location":{"latitude":.5}}', "not_json"),
+    (b'{"location":{"latitude":1e}}', "not_json"),
+    (b'{"device":Null}', "not_json"),
+    (b'{"x":undefined}', "not_json"),
+    (b"\xef\xbb\xbf\xef\xbb\xbf{}", "not_json"),
+    (b"\xfe\xff\x00{\x00}", "not_utf8"),
+    (b"plain text", "not_json"),
+    (b'{"x":' + b"[" * 32 + b"]" * 32 + b"}", "too_deep"),
+    (b'{"x":' + b'{"a":' * 6000 + b"1" + b"}" * 6000 + b"}", "too_deep"),
+    (b'{"x":' + b"[" * 30000 + b"]" * 30000 + b"}", "too_deep"),
+    (b"[" * 60000, "too_deep"),
+    (b'{"event_id":"a","event_id":"b"}', "duplicate_key"),
+    (b'{"event_id":"a","\\u0065vent_id":"a"}', "duplicate_key"),
+    (b'{"event_id":null,"event_id":"a"}', "duplicate_key"),
+    (b'{"device":{},"device":{}}', "duplicate_key"),
+    (b'{"device":{"imei":"a","imei":"a"}}', "duplicate_key"),
+    (b'{"x":1,"x":1}', "duplicate_key"),
+    (b'{"x":[{"a":1,"a":2}]}', "duplicate_key"),
+    (b'{"location":{"latitude":NaN}}', "bad_number"),
+    (b'{"location":{"latitude":-Infinity}}', "bad_number"),
+    (b'{"location":{"latitude":1e999}}', "bad_number"),
+    (b'{"location":{"latitude":1' + b"0" * 400 + b"}}", "bad_number"),
+    (b'{"session":{"events":9223372036854775808}}', "bad_number"),
+    (b'{"session":{"events":' + b"9" * 5000 + b"}}", "bad_number"),
+    (b'{"session":{"events":NaN}}', "bad_number"),
+    (b'{"x":NaN}', "bad_number"),
+    (b'{"x":[1, -Infinity]}', "bad_number"),
+    (b'{"x":1e999}', "bad_number"),
+    (b'{"event_id":"\\u0000"}', "nul_character"),
+    (b'{"x":"a\\u0000"}', "nul_character"),
+    (b'{"x":[{"a\\u0000":1}]}', "nul_character"),
+    (b"[]", "not_an_object"),
+    (b'"text"', "not_an_object"),
+    (b"1", "not_an_object"),
+    (b"null", "not_an_object"),
+    (b'[{"event_id":"a"}]', "not_an_object"),
+    (b'{"event_id":1}', "wrong_type"),
+    (b'{"event_id":true}', "wrong_type"),
+    (b'{"event_id":["a"]}', "wrong_type"),
+    (b'{"event_id":{}}', "wrong_type"),
+    (b'{"device":[]}', "wrong_type"),
+    (b'{"device":"a"}', "wrong_type"),
+    (b'{"session":{"events":"3"}}', "wrong_type"),
+    (b'{"session":{"events":1.5}}', "wrong_type"),
+    (b'{"session":{"events":1.0}}', "wrong_type"),
+    (b'{"session":{"events":1e3}}', "wrong_type"),
+    (b'{"session":{"events":true}}', "wrong_type"),
+    (b'{"location":{"latitude":"5"}}', "wrong_type"),
+    (b'{"location":{"mcc":"4x0"}}', "wrong_type"),
+    (b'{"location":{"mcc":true}}', "wrong_type"),
+    (b'{"crash":{"signal":1.5}}', "wrong_type"),
+    (b'{"residency":{"sim_mcc":["460"]}}', "wrong_type"),
+]
+ALL = [(line, None) for line in GOOD] + BAD
+BLANK = [b"", b" ", b"\t\r", b"\r"]
+
+
+def verdicts(parsed):
+    """Reason (None for good) by line number; blank lines are absent."""
+    names = {int(line): lines.REASONS[code].value for line, code in zip(parsed.faults.line, parsed.faults.reason)}
+    return names | {int(line): None for line in parsed.line}
+
+
+def rows(parsed):
+    return list(zip(*(column.to_pylist() for column in parsed.columns.values()), strict=True))
+
+
+ALONE = [parse(line, EVENT_FIELDS) for line, _ in ALL]
+
+
+@pytest.mark.parametrize("i", range(len(ALL)), ids=lambda i: repr(ALL[i][0][:40]))
+def test_a_line_alone(i):
+    parsed = ALONE[i]
+    assert verdicts(parsed) == {0: ALL[i][1]}
+    assert (parsed.lines, parsed.blank) == (1, 0)
+
+
+def strict(line):
+    """Whether a line is good, and its leaves, as JSON's definition and the table of fields say; one line at a time."""
+    try:
+        value = json.loads(
+            line.removeprefix(b"\xef\xbb\xbf").decode().strip(" \t\r"), object_pairs_hook=list, parse_int=str
+        )
+    except (ValueError, RecursionError):
+        return None
+    return value
+
+
+def test_good_lines_hold_what_json_says():
+    for (line, reason), parsed in zip(ALL, ALONE, strict=True):
+        if reason:
+            continue
+        value = dict(strict(line))
+        for field, column in parsed.columns.items():
+            parent, _, leaf = field.rpartition(".")
+            said = (dict(value.get(parent) or []) if parent else value).get(leaf)
+            (got,) = column.to_pylist()
+            if isinstance(got, int | float) and said is not None:
+                assert math.isclose(float(said), got)
+            elif got is None or said is None:
+                assert got is said
+            else:
+                assert got in (said, "true")
+
+
+mixes = st.lists(st.one_of(st.integers(0, len(GOOD) - 1), st.integers(0, len(ALL) - 1), st.just(-1)), max_size=30)
+
+
+@settings(max_examples=250, deadline=None)
+@given(mixes, st.integers(1, 7), st.integers(1, 4), st.booleans(), st.booleans())
+def test_neighbours_change_nothing(mix, piece, sifted, crlf, end):
+    text = [BLANK[k % len(BLANK)] if i < 0 else ALL[i][0] for k, i in enumerate(mix)]
+    # A CR more would make a line that is exactly as long as a line may be too long.
+    ending = b"\r\n" if crlf and all(len(line) < MAX_LINE_BYTES for line in text) else b"\n"
+    block = ending.join(text) + (ending if end and text else b"")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lines, "_PIECE_LINES", piece)
+        patch.setattr(lines, "_SIFTED_LINES", sifted)
+        parsed = parse(block, EVENT_FIELDS)
+    assert verdicts(parsed) == {k: ALL[i][1] for k, i in enumerate(mix) if i >= 0}
+    assert rows(parsed) == [row for i in mix if i >= 0 for row in rows(ALONE[i])]
+    unknown = {}
+    for i in mix:
+        for parent, count in ALONE[i].unknown.items() if i >= 0 else ():
+            unknown[parent] = unknown.get(parent, 0) + count
+    assert parsed.unknown == unknown
+    assert parsed.lines == parsed.blank + len(parsed.faults.line) + len(parsed.line)
+    assert parsed.lines == block.count(b"\n") + (not block.endswith(b"\n") and block != b"")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=200), st.sampled_from([line for line, _ in ALL if len(line) < 200]), st.data())
+def test_mutated_lines(noise, line, data):
+    """Whatever is spliced into a line: no crash, the neighbours stay, and what passes is one object of JSON."""
+    at = data.draw(st.integers(0, len(line)))
+    cut = data.draw(st.integers(at, len(line)))
+    line = line[:at] + noise.replace(b"\n", b"")[: data.draw(st.integers(0, 6))] + line[cut:]
+    if not line.strip(b" \t\r"):
+        return
+    parsed = parse(GOOD[0] + b"\n" + line + b"\n" + GOOD[18] + b"\n", EVENT_FIELDS)
+    found = verdicts(parsed)
+    assert found[0] is None and found[2] is None and set(found) == {0, 1, 2}
+    alone = parse(line, EVENT_FIELDS)
+    assert verdicts(alone) == {0: found[1]}
+    if found[1] is None:
+        value = strict(line)
+        assert isinstance(value, list) and len(dict(value)) == len(value)
+        assert rows(parsed)[1] == rows(alone)[0]
+
+
+def test_unknown_fields_are_counted_by_known_parent():
+    parsed = parse(b"\n".join(GOOD[18:21] + [b'{"gpu":null}']), EVENT_FIELDS)
+    assert parsed.unknown == {"": 3, "device": 3}
+
+
+def test_a_flood_of_unknown_names_is_counted_too():
+    block = b"\n".join(b'{"event_id":"a",%s}' % b",".join(b'"n%d":1' % (40 * i + j) for j in range(40)) for i in range(900))
+    parsed = parse(block, EVENT_FIELDS)
+    assert (len(parsed.line), parsed.unknown) == (900, {"": 36_000})
+
+
+def test_one_bad_line_among_many():
+    good = b'{"event_id":"a","ip":"b"}'
+    block = b"\n".join([good] * 5_000 + [b'{"event_id":}'] + [good] * 5_000)
+    parsed = parse(block, EVENT_FIELDS)
+    assert list(parsed.faults.line) == [5_000] and parsed.faults.counts() == {"not_json": 1}
+    assert np.array_equal(parsed.line, np.delete(np.arange(10_001), 5_000))
+
+
+@pytest.mark.parametrize("block", [b"", b"\n", b"\r\n \n\t"])
+def test_nothing_but_blank_lines(block):
+    parsed = parse(block, EVENT_FIELDS)
+    assert (parsed.blank, len(parsed.line), len(parsed.columns)) == (parsed.lines, 0, len(EVENT_FIELDS))
+
+
+def test_guardian_is_read_quoted_or_bare():
+    block = b'{"guardian":true}\n{"guardian":false}\n{"guardian":"ref"}\n{"guardian":12}\n{"guardian":[]}'
+    parsed = parse(block, LEDGER_FIELDS)
+    assert parsed.columns["guardian"].to_pylist() == ["true", None, "ref", "12"]
+    assert parsed.faults.counts() == {Reason.WRONG_TYPE: 1}
+
+
+def test_line_at():
+    assert line_at(b"a\nbb\n\nccc", np.array([1, 2, 3])) == [b"bb", b"", b"ccc"]
+    assert line_at(b"", np.array([], np.int64)) == []
+
+
+@pytest.mark.clause("0-c")
+def test_no_value_in_what_is_shown():
+    parsed = parse(b'{"event_id":"canary"}\n{"event_id":"canary"', EVENT_FIELDS)
+    assert "canary" not in repr(parsed) + repr(parsed.faults)

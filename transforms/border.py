@@ -1,0 +1,154 @@
+"""Border: from the bytes of an input to sealed pieces, in one step.
+
+Decode, Locate and Seal are functions of their own, but they run in one DoFn: what lies between them is raw, and an
+element between two DoFns may be written down by a runner. So the first thing that a runner ever sees is sealed.
+
+What an input brings is not lost silently: every line is counted as blank, quarantined, unlocatable, foreign or decoded.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.transforms.window import TimestampedValue
+from apache_beam.utils.timestamp import Timestamp
+
+from schemas.layout import layout
+from schemas.policy import Pack
+from schemas.regions import SIGNALS
+from transforms.decode import Limits, decode_events, decode_ledger
+from transforms.exchange import LEDGER, PIECE, TALLIES, TALLY, TELEMETRY, pieces, to_ipc
+from transforms.keyring import open_keyring
+from transforms.locate import locate
+from transforms.scrub import Scrubber
+from transforms.seal import EventSealer, Partition, Sealed, Seals
+from transforms.seal_ledger import LedgerSealer
+
+Read = Callable[[Any], Iterator[bytes]]
+
+
+class _Border(beam.DoFn):
+    """What both inputs have in common: opening the keys, reading, and locating."""
+
+    step: str
+
+    def __init__(self, read: Read, pack: Pack, keys: Mapping[int, str], partition: Partition) -> None:
+        self._read, self._pack, self._keys, self._partition = read, pack, dict(keys), partition
+
+    def setup(self) -> None:
+        self._seals = Seals({region: open_keyring(uri) for region, uri in self._keys.items()})
+        self._scrub = Scrubber(max_bytes=self._pack.limits.text_bytes).scrub
+        limits = self._pack.limits
+        self._limits = Limits(future_ms=limits.future_minutes * 60_000, oldest_ms=limits.oldest_days * 86_400_000)
+
+    def process(self, element: Any) -> Iterator:
+        counts: Counter = Counter()
+        try:
+            for block in self._read(element):
+                yield from self._cross(block, counts)
+        except OSError as error:
+            # What was read before stays good; that the input has no end is told by the count and the exit status.
+            logging.error("%s", error)
+            counts["", self.step, "", "", "input_unreadable"] += 1
+        for tally in counts.items():
+            yield beam.pvalue.TaggedOutput(TALLIES, tally)
+
+    def _cross(self, block: bytes, counts: Counter) -> Iterator:
+        raise NotImplementedError
+
+    def _located(self, columns: Mapping, counts: Counter) -> np.ndarray:
+        """Region codes; -1 for no usable signal, -2 for a region that this cell does not serve."""
+        regions, conflict = locate({name: columns[f"residency.{name}"] for name in SIGNALS}, self._pack.where)
+        counts["", self.step, "", "", "signals_conflict"] += int(conflict.sum())
+        counts["", self.step, "", "", "unlocatable"] += int((regions == -1).sum())
+        served = np.append(np.isin(np.arange(len(self._pack.regions)), list(self._keys)), True)
+        return np.where(served[regions], regions, -2).astype(np.int8)
+
+    def _lines(self, decoded, counts: Counter) -> None:
+        counts["", self.step, "", "", "lines"] += decoded.lines
+        counts["", self.step, "", "", "blank"] += decoded.blank
+        for reason, count in decoded.faults.counts().items():
+            counts["", "quarantine", "", self.step, reason] += count
+        for parent, count in decoded.unknown.items():
+            counts["", "unknown_fields", "", self.step, parent] += count
+
+
+class _TelemetryBorder(_Border):
+    step = "telemetry"
+
+    def setup(self) -> None:
+        super().setup()
+        plan = layout(self._pack)
+        self._sealer = EventSealer(self._seals, plan, self._partition, self._pack.limits, self._scrub)
+
+    def _cross(self, block: bytes, counts: Counter) -> Iterator[TimestampedValue]:
+        events = decode_events(block, self._limits)
+        self._lines(events, counts)
+        if not len(events.event_time):
+            return
+        regions = self._located(events.columns, counts)
+        counts["", self.step, "", "", "foreign"] += int((regions == -2).sum())
+        sealed = self._sealer.seal(events, regions)
+        self._tell(sealed, counts)
+        received = sealed.batch.column("received_time").to_numpy()
+        start = 0
+        for key, window, rows in pieces(sealed.batch, sealed.key, sealed.window):
+            earliest = int(received[start : start + rows.num_rows].min())
+            start += rows.num_rows
+            piece = key, (TELEMETRY, window, to_ipc(rows))
+            yield TimestampedValue(piece, Timestamp(micros=earliest * 1000))
+
+    def _tell(self, sealed: Sealed, counts: Counter) -> None:
+        counts["", "quarantine", "", self.step, "bad_event_id"] += sealed.bad_event_id
+        codes = sealed.batch.column("region").to_numpy()
+        for code, count in enumerate(np.bincount(codes, minlength=len(self._pack.regions)).tolist()):
+            counts[self._pack.where.regions[code], self.step, "", "", "decoded"] += count
+        for step in ("carried", "sealed", "malformed", "scrubbed"):
+            for what, count in getattr(sealed, step).items():
+                counts["", step, "", "", what] += count
+
+
+class _LedgerBorder(_Border):
+    step = "ledger"
+
+    def setup(self) -> None:
+        super().setup()
+        served = tuple(sorted(self._keys))
+        self._sealer = LedgerSealer(self._seals, self._partition, served, self._scrub)
+
+    def _cross(self, block: bytes, counts: Counter) -> Iterator[TimestampedValue]:
+        ledger = decode_ledger(block)
+        self._lines(ledger, counts)
+        counts["", self.step, "", "", "entries"] += len(ledger.time)
+        counts["", self.step, "", "", "dated_ahead"] += ledger.dated_ahead
+        for sealed in self._sealer.seal(ledger, self._located(ledger.columns, counts)):
+            counts["", self.step, "", "", "nobody"] += sealed.nobody
+            counts["", self.step, "", "", "unlocated_permission"] += sealed.unlocated
+            everything = np.zeros(len(sealed.key), np.int64)
+            for key, _, rows in pieces(sealed.batch, sealed.key, everything):
+                earliest = rows.column("received_time").to_numpy().min()
+                yield TimestampedValue((key, (LEDGER, 0, to_ipc(rows))), Timestamp(micros=int(earliest) * 1000))
+
+
+@dataclass
+class Border(beam.PTransform):
+    """Whatever `read` can turn into blocks of lines -> sealed pieces, with tallies under the tag `TALLIES`.
+
+    `keys` are keyring URIs by region code; a region without keys is not served here.
+    """
+
+    ledger: bool
+    read: Read
+    pack: Pack
+    keys: Mapping[int, str]
+    partition: Partition
+
+    def expand(self, inputs):
+        border = _LedgerBorder if self.ledger else _TelemetryBorder
+        sealing = beam.ParDo(border(self.read, self.pack, self.keys, self.partition))
+        typed = sealing.with_outputs(TALLIES, main="pieces").with_output_types(PIECE, **{TALLIES: TALLY})
+        return inputs | "Seal" >> typed

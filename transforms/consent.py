@@ -1,0 +1,331 @@
+"""The rule of consent: which purposes are open for a record, given what its subjects said and when.
+
+A purpose is one bit of a uint64 mask, so that one computation answers for all of them. Permissions are compared
+with stops pair by pair, because no order of the entries decides what must hold on two clocks at once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Literal, Self
+
+import numpy as np
+import pyarrow as pa
+
+from schemas.consent import Kind, SubjectType, Terms
+from transforms.ledger import NEVER, NO_APP, Ledger, app_codes, is_permission, kinds
+
+BLOCK = 1 << 17  # pairs that are looked at together: bounds memory, whatever one subject sends
+
+NOTHING, ALL = np.uint64(0), np.uint64(2**64 - 1)
+
+
+@dataclass(frozen=True, repr=False)
+class Records:
+    """The columns of telemetry that the rule looks at, one row a record.
+
+    `device` and `account` are sealed subjects, fixed_size_binary(16), null where absent. `subject_fault`, a bool
+    mask, is true where a record carries a device identifier without a valid device subject, or an invalid subject
+    value. Times are int64 milliseconds without nulls. `app` is a string or dictionary array, null where unknown.
+    """
+
+    device: pa.Array
+    account: pa.Array
+    subject_fault: np.ndarray
+    event_time: pa.Int64Array
+    received_time: pa.Int64Array
+    app: pa.Array
+
+
+@dataclass(frozen=True, repr=False)
+class Verdict:
+    """For each record the mask of open purposes, and for each reason the mask of purposes refused for it.
+
+    The masks of a record are disjoint and together hold every purpose. A reason that no record has is left out.
+    A purpose that is refused for several reasons has the first of: no_basis no_subject restricted erased closed
+    minor withdrawn objected old_policy_version app_not_granted no_grant.
+    """
+
+    open: np.ndarray
+    reasons: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, repr=False)
+class _Asked:
+    """Records as the ledger sees them: subject numbers, application codes, and clocks."""
+
+    device: np.ndarray
+    account: np.ndarray
+    app: np.ndarray
+    event: np.ndarray
+    received: np.ndarray
+    decided: np.ndarray  # stops received up to here are known
+
+    def take(self, rows: np.ndarray | slice) -> Self:
+        return type(self)(*(getattr(self, each.name)[rows] for each in fields(self)))
+
+
+@dataclass(frozen=True, repr=False)
+class _Found:
+    """Pairs of a record and a ledger entry that counts for it, by record; the purposes that the entry is about."""
+
+    record: np.ndarray
+    row: np.ndarray
+    kind: np.ndarray
+    mask: np.ndarray
+
+    def where(self, keep: np.ndarray) -> Self:
+        rows = np.flatnonzero(keep)
+        return type(self)(*(getattr(self, each.name).take(rows) for each in fields(self)))
+
+    def of(self, *members: Kind) -> Self:
+        return self.where(self.kind & kinds(*members) != 0)
+
+
+def judge(records: Records, ledger: Ledger, terms: Terms, stops_known: Literal["all", "received"]) -> Verdict:
+    """Decide every purpose for every record (duties 5.1, 5.2, 5.4, 7, 9; 1.1.2-loc for applications).
+
+    `stops_known` is "all" in a bounded run, where every stop of the ledger counts, and "received" in a stream, where
+    those count that were received up to the record's own receipt. A record's verdict depends on that record and on
+    the entries about its subjects only. Raises ValueError for nulls in a clock, a ledger built for other terms, or
+    another value of `stops_known`.
+    """
+    if stops_known not in ("all", "received"):
+        raise ValueError('stops_known is "all" or "received"')
+    if ledger.terms != terms:
+        raise ValueError("the ledger was built for other terms")
+    bounded = stops_known == "all"
+    asked = _asked(records, ledger, bounded)
+    rows, verdict_of = _distinct(asked, ledger, ledger.last_known_permission if bounded else ledger.last_known)
+    opened, refused = _decide(asked.take(rows), ledger)
+
+    barred = _without_subject(records, terms)
+    allowed = np.uint64(terms.every & ~terms.closed) & ~barred
+    reasons = {
+        "no_basis": np.full(len(barred), terms.closed, np.uint64),
+        "no_subject": barred & ~np.uint64(terms.closed),
+    }
+    reasons |= {reason: masks.take(verdict_of) & allowed for reason, masks in refused.items() if masks.any()}
+    return Verdict(
+        opened.take(verdict_of) & allowed, {reason: masks for reason, masks in reasons.items() if masks.any()}
+    )
+
+
+def _without_subject(records: Records, terms: Terms) -> np.ndarray:
+    """The purposes whose subject the record lacks; a faulty record counts as having none."""
+    sound = ~records.subject_fault
+    device = records.device.is_valid().to_numpy(zero_copy_only=False) & sound
+    account = records.account.is_valid().to_numpy(zero_copy_only=False) & sound
+    lacking = [terms.needs_device | terms.needs_account, terms.needs_account, terms.needs_device, 0]
+    return np.array(lacking, np.uint64).take(device + 2 * account)
+
+
+def _asked(records: Records, ledger: Ledger, bounded: bool) -> _Asked:
+    device, account = ledger.find(records.device), ledger.find(records.account)
+    app = np.full(len(device), NO_APP)
+    scoped = ledger.per_application.take(device) | ledger.per_application.take(account)
+    if scoped.any():
+        app = np.where(scoped, app_codes(records.app, ledger.apps), app)
+    event, received = records.event_time.to_numpy(), records.received_time.to_numpy()
+    return _Asked(device, account, app, event, received, np.full(len(device), NEVER) if bounded else received)
+
+
+def _distinct(asked: _Asked, ledger: Ledger, last_known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The records to decide, and for each record the place of the one that has its verdict.
+
+    Records later than every entry of their subjects have the same verdict if they agree in subjects and application.
+    One of those that share a slot of a hash table stands for its equals; whoever differs from it is decided alone.
+    """
+    settled = np.ones(len(asked.event), bool)
+    for subject in (asked.device, asked.account):
+        settled &= (asked.event > ledger.last_time.take(subject)) & (asked.received > last_known.take(subject))
+    slots = 1 << len(ledger.offsets).bit_length()
+    subject = np.where(asked.device < len(ledger.offsets) - 2, asked.device, asked.account)
+    slot = (subject + asked.app * 0x9E3779B1) & (slots - 1)
+    example = np.full(slots, -1)
+    example[slot[settled]] = np.flatnonzero(settled)
+    for column in (asked.device, asked.account, asked.app):
+        settled &= column == column.take(example.take(slot))
+    taken, alone = np.flatnonzero(example >= 0), np.flatnonzero(~settled)
+    verdict = np.zeros(slots, np.intp)
+    verdict[taken] = np.arange(len(taken))
+    verdict_of = verdict.take(slot)
+    verdict_of[alone] = np.arange(len(taken), len(taken) + len(alone))
+    return np.append(example.take(taken), alone), verdict_of
+
+
+def _decide(asked: _Asked, ledger: Ledger) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Open purposes and refusals by what the ledger says, in blocks of records with about BLOCK entries."""
+    opened = np.zeros(len(asked.event), np.uint64)
+    refused: dict[str, np.ndarray] = {}
+    entries = np.diff(ledger.offsets)
+    size = np.cumsum(1 + entries.take(asked.device) + entries.take(asked.account))
+    edges = np.searchsorted(size, np.arange(BLOCK, size[-1] if len(size) else 0, BLOCK))
+    for low, high in zip([0, *edges], [*edges, len(size)], strict=True):
+        block = asked.take(slice(low, high))
+        opened[low:high], reasons = _rule(block, _found(block, ledger), ledger)
+        for reason, masks in reasons.items():
+            refused.setdefault(reason, np.zeros(len(opened), np.uint64))[low:high] = masks
+    return opened, refused
+
+
+def _found(asked: _Asked, ledger: Ledger) -> _Found:
+    """The known entries of each record's subjects, and permissions only from their own time on."""
+    subject = np.column_stack((asked.device, asked.account)).ravel()
+    span, row = _pairs(ledger.offsets.take(subject), ledger.offsets.take(subject + 1))
+    record, entries = span >> 1, ledger.entries
+    kind = entries.kind.take(row)
+    moment = np.where(is_permission(kind), asked.received.take(record), asked.decided.take(record))
+    known = entries.known.take(row) <= moment
+    of_subject = entries.subject_type.take(row) == np.where(span & 1, SubjectType.account, SubjectType.device)
+    counts = known & of_subject & (entries.effective.take(row) <= asked.event.take(record))
+    found = _Found(record, row, kind, entries.reach.take(row)).where(counts)
+    return replace(found, mask=found.mask & ~_of_another_app(found, asked, ledger))
+
+
+def _of_another_app(found: _Found, asked: _Asked, ledger: Ledger) -> np.ndarray:
+    """The purposes for which an entry does not count, because it names another application than the record's."""
+    scope = ledger.entries.app.take(found.row)
+    scoped = np.flatnonzero(scope != NO_APP)
+    app = asked.app.take(found.record.take(scoped))
+    # where the record has no application, a stop counts and a permission does not
+    elsewhere = (scope.take(scoped) != app) & ((app != NO_APP) | is_permission(found.kind.take(scoped)))
+    excluded = np.zeros(len(scope), np.uint64)
+    excluded[scoped[elsewhere]] = ledger.terms.per_application
+    return excluded
+
+
+def _rule(asked: _Asked, found: _Found, ledger: Ledger) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The six conditions of the rule, each a mask of the purposes that it closes for a record."""
+    terms, entries, records = ledger.terms, ledger.entries, len(asked.event)
+    permissions, stops = found.where(is_permission(found.kind)), found.where(~is_permission(found.kind))
+
+    def unlifted(pairs: _Found, *lifts: Kind) -> np.ndarray:
+        return _or_by(pairs.record, _unlifted(pairs, permissions.of(*lifts), ledger), records)
+
+    def closing(pairs: _Found, counts: np.ndarray) -> np.ndarray:
+        return _or_by(pairs.record, np.where(counts, pairs.mask, NOTHING), records)
+
+    unreadable, erases, closes = stops.of(Kind.unreadable), stops.of(Kind.erase), stops.of(Kind.close)
+    until = entries.until.take(unreadable.row)
+    uncorrected = (until == NEVER) | (asked.decided.take(unreadable.record) < until)
+    erased = entries.time.take(erases.row) >= asked.event.take(erases.record)
+    of_account = entries.subject_type.take(closes.row) == SubjectType.account
+
+    granted, *nearly = _granted(permissions, stops, ledger, records)
+    refused = np.uint64(terms.consent) & ~granted
+    by_minor, by_version, by_app = (refused & masks for masks in nearly)
+    opposable = refused | np.uint64(terms.every & ~terms.consent)
+    causes = {  # in the order of precedence, which is not quite that of the conditions
+        "restricted": unlifted(stops.of(Kind.restrict), Kind.lift_restriction) | closing(unreadable, uncorrected),
+        "erased": closing(erases, erased),
+        "closed": closing(closes, of_account) & np.uint64(terms.needs_account),
+        "minor": by_minor | unlifted(stops.of(Kind.minor), Kind.adult) & np.uint64(terms.minors_excluded),
+        "withdrawn": opposable & unlifted(stops.of(Kind.withdraw), Kind.grant, Kind.lift_objection),
+        "objected": opposable & unlifted(stops.of(Kind.object), Kind.grant, Kind.lift_objection),
+        "old_policy_version": by_version,
+        "app_not_granted": by_app,
+        "no_grant": refused,
+    }
+    opened = np.full(records, terms.every, np.uint64)
+    reasons = {}
+    for reason, masks in causes.items():
+        reasons[reason] = opened & masks
+        opened &= ~masks
+    return opened, reasons
+
+
+def _granted(permissions: _Found, stops: _Found, ledger: Ledger, records: int) -> np.ndarray:
+    """The purposes that a grant opens for each record where consent is the basis.
+
+    Then those that one would open but for who was a minor, also but for its policy version, also but for its
+    application.
+    """
+    terms, entries, grants = ledger.terms, ledger.entries, permissions.of(Kind.grant)
+    by_account = entries.subject_type.take(grants.row) == SubjectType.account
+    accepted = np.where(by_account, np.uint64(terms.account_grants), np.uint64(terms.device_grants))
+    accepted &= ~_not_lifted_by(grants, stops.of(Kind.withdraw, Kind.object, Kind.erase), ledger)
+    in_app = accepted & grants.mask
+    current = in_app & entries.admitted.take(grants.row)
+    of_age = current & ~_as_a_minor(grants, stops.of(Kind.minor), permissions.of(Kind.adult), ledger)
+    in_any_app = accepted & entries.mask.take(grants.row)
+    return _or_by(grants.record, np.stack((of_age, current, in_app, in_any_app)), records)
+
+
+def _unlifted(stops: _Found, lifts: _Found, ledger: Ledger) -> np.ndarray:
+    """The purposes of each stop for which no permission lifts it."""
+
+    def lifted(stop: np.ndarray, lift: np.ndarray) -> np.ndarray:
+        return np.where(ledger.later(lifts.row[lift], stops.row[stop]), lifts.mask[lift], NOTHING)
+
+    return stops.mask & ~_or_over(stops.record, lifts.record, lifted)
+
+
+def _not_lifted_by(grants: _Found, stops: _Found, ledger: Ledger) -> np.ndarray:
+    """The purposes of each grant about which there is a stop that this grant does not lift."""
+
+    def standing(grant: np.ndarray, stop: np.ndarray) -> np.ndarray:
+        return np.where(ledger.later(grants.row[grant], stops.row[stop]), NOTHING, stops.mask[stop])
+
+    return _or_over(grants.record, stops.record, standing)
+
+
+def _as_a_minor(grants: _Found, minors: _Found, adults: _Found, ledger: Ledger) -> np.ndarray:
+    """All purposes for each grant that a minor gave without a guardian (duty 7).
+
+    Of age is who has, for every `minor`, an `adult` that lifts it and that the grant is later than on both clocks.
+    """
+    entries = ledger.entries
+
+    def under_age(grant: np.ndarray, minor: np.ndarray) -> np.ndarray:
+        def of_age(pair: np.ndarray, adult: np.ndarray) -> np.ndarray:
+            given, coming_of_age = grants.row[grant[pair]], adults.row[adult]
+            since = entries.time[given] > entries.effective[coming_of_age]
+            since &= entries.received[given] > entries.known[coming_of_age]
+            return np.where(since & ledger.later(coming_of_age, minors.row[minor[pair]]), ALL, NOTHING)
+
+        return ~_or_over(grants.record[grant], adults.record, of_age)
+
+    alone = ~entries.guardian.take(grants.row)
+    return np.where(alone, _or_over(grants.record, minors.record, under_age), NOTHING)
+
+
+def _or_by(record: np.ndarray, masks: np.ndarray, records: int) -> np.ndarray:
+    """The OR of the masks of each record, along the last axis; `record` ascends."""
+    result = np.zeros((*masks.shape[:-1], records), np.uint64)
+    if len(record):
+        starts = np.flatnonzero(np.append(True, record[1:] != record[:-1]))
+        result[..., record[starts]] = np.bitwise_or.reduceat(masks, starts, axis=-1)
+    return result
+
+
+def _pairs(starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All pairs (i, j) with starts[i] <= j < ends[i], in order."""
+    size = ends - starts
+    left = np.repeat(np.arange(len(size)), size)
+    return left, np.arange(len(left)) + np.repeat(starts - np.cumsum(size) + size, size)
+
+
+def _or_over(left: np.ndarray, right: np.ndarray, masks: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+    """For each place in `left` the OR of `masks` over the places in `right` with the same record; both ascend.
+
+    `masks` gets two arrays of places, at most BLOCK at a time.
+    """
+    result = np.zeros(len(left), np.uint64)
+    if not len(left) or not len(right):
+        return result
+    size = np.bincount(right, minlength=left[-1] + 1)
+    paired = np.flatnonzero(size.take(left))  # few records have stops
+    record = left.take(paired)
+    ends = np.cumsum(size).take(record)
+    starts = ends - size.take(record)
+    before = np.append(0, np.cumsum(ends - starts))
+    for low in range(0, before[-1], BLOCK):
+        high = min(low + BLOCK, before[-1])
+        first, last = np.searchsorted(before, low, "right") - 1, np.searchsorted(before, high)
+        some = slice(first, last)
+        place, other = _pairs(
+            starts[some] + np.maximum(low - before[some], 0),
+            ends[some] - np.maximum(before[first + 1 : last + 1] - high, 0),
+        )
+        result[paired[some]] |= _or_by(place, masks(paired[some].take(place), other), last - first)
+    return result

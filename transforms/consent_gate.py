@@ -1,0 +1,261 @@
+"""Deduplicate and ConsentGate on a stream: sealed pieces wait until all that must be known is known, then are judged.
+
+Pieces of telemetry and of the ledger meet under one key, (region, shard). A piece waits, undecoded, until the watermark
+of both inputs has passed the end of its window of received_time: then no entry that its records must know of can still
+be on its way. Nothing but that event-time timer ever opens anything; a ledger that stalls holds telemetry back.
+
+A bounded run is one window that ends with the input, and one firing a key. A stream has a ring of bags, one a window,
+so that a firing reads what it judges and no more. Two windows that meet in a bag are told apart by their number.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+from apache_beam.coders import BytesCoder, TupleCoder, VarIntCoder
+from apache_beam.transforms.timeutil import TimeDomain
+from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec, TimerSpec, on_timer
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.timestamp import Timestamp
+
+from schemas.consent import SEALED_LEDGER
+from schemas.fields import EVENT_TYPES, SOURCES
+from schemas.layout import layout
+from schemas.policy import Pack
+from transforms.consent import Records, Verdict, judge
+from transforms.deduplicate import deduplicate
+from transforms.exchange import JUDGED, LEDGER, TALLIES, TALLY, Piece, coalesce, from_ipc, to_ipc
+from transforms.ledger import Ledger
+from transforms.seal import Partition, runs
+
+_DAY_MS = 86_400_000
+_RING = 4  # windows that can be open at once without sharing a bag
+_DAY_RING = 8
+_NUMBERED = TupleCoder([VarIntCoder(), BytesCoder()])
+
+
+@dataclass(frozen=True, repr=False)
+class Gate:
+    """The decision on one batch: what a key's firing does, without Beam."""
+
+    pack: Pack
+    region: str
+    with_ledger: bool
+    bounded: bool
+
+    def judge(self, batch: pa.RecordBatch, entries: pa.Table) -> tuple[pa.RecordBatch, Verdict]:
+        """The batch with a column `open` (mask of open purposes), and the verdict by reason."""
+        terms = self.pack.terms(self.region, self.with_ledger)
+        application = layout(self.pack).application
+        records = Records(
+            device=batch.column("device"),
+            account=batch.column("account"),
+            subject_fault=batch.column("subject_fault").to_numpy(zero_copy_only=False),
+            event_time=batch.column("event_time"),
+            received_time=batch.column("received_time"),
+            app=batch.column(application) if application else pa.nulls(batch.num_rows, pa.string()),
+        )
+        verdict = judge(records, Ledger.build(entries, terms), terms, "all" if self.bounded else "received")
+        admitted = self._by_source()[batch.column("source").to_numpy()]
+        refused = {**verdict.reasons, "source_not_admitted": verdict.open & ~admitted}
+        verdict = Verdict(verdict.open & admitted, refused)
+        return batch.append_column("open", pa.array(verdict.open)), verdict
+
+    def tallies(self, batch: pa.RecordBatch, verdict: Verdict) -> Iterator[tuple[tuple[str, str, str, str, str], int]]:
+        """How often each purpose was opened, and refused for which reason, by event type, where it was a candidate."""
+        event_type = batch.column("event_type").to_numpy()
+        order = np.argsort(event_type, kind="stable")
+        outcomes = {"opened": verdict.open, **verdict.reasons}
+        sorted_masks = {outcome: mask[order] for outcome, mask in outcomes.items() if mask.any()}
+        for code, start, stop in runs(event_type[order]):
+            event = EVENT_TYPES[code]
+            for bit, (name, purpose) in enumerate(self.pack.purposes.items()):
+                if event not in purpose.events:
+                    continue
+                for outcome, mask in sorted_masks.items():
+                    if count := int(np.count_nonzero(mask[start:stop] & np.uint64(1 << bit))):
+                        yield (self.region, "gate", event, name, outcome), count
+
+    def _by_source(self) -> np.ndarray:
+        masks = [
+            sum(1 << bit for bit, purpose in enumerate(self.pack.purposes.values()) if source in purpose.sources)
+            for source in SOURCES
+        ]
+        return np.array(masks, np.uint64)
+
+
+class _ConsentGate(beam.DoFn):
+    LEDGER = BagStateSpec("ledger", BytesCoder())
+    WAITING = [BagStateSpec(f"waiting_{slot}", _NUMBERED) for slot in range(_RING)]  # (window, piece)
+    SEEN = [BagStateSpec(f"seen_{slot}", _NUMBERED) for slot in range(_DAY_RING)]  # (day, sorted fingerprints)
+    UNFIRED = ReadModifyWriteStateSpec("unfired", VarIntCoder())  # the first window that has not fired
+    FIRE = TimerSpec("fire", TimeDomain.WATERMARK)
+
+    def __init__(self, pack: Pack, partition: Partition, with_ledger: bool) -> None:
+        self._pack, self._partition, self._with_ledger = pack, partition, with_ledger
+        self._bounded = partition.window_ms is None
+
+    def setup(self) -> None:
+        regions = self._pack.where.regions
+        self._gates = [Gate(self._pack, region, self._with_ledger, self._bounded) for region in regions]
+
+    def process(
+        self,
+        piece: Piece,
+        ledger=beam.DoFn.StateParam(LEDGER),
+        waiting0=beam.DoFn.StateParam(WAITING[0]),
+        waiting1=beam.DoFn.StateParam(WAITING[1]),
+        waiting2=beam.DoFn.StateParam(WAITING[2]),
+        waiting3=beam.DoFn.StateParam(WAITING[3]),
+        unfired=beam.DoFn.StateParam(UNFIRED),
+        fire=beam.DoFn.TimerParam(FIRE),
+    ):
+        _, (kind, window, payload) = piece
+        if kind == LEDGER:
+            ledger.add(payload)
+            return
+        window = max(window, unfired.read() or 0)  # behind the last firing: received now, so more is known to it
+        (waiting0, waiting1, waiting2, waiting3)[window % _RING].add((window, payload))
+        fire.set(self._end(window), dynamic_timer_tag=str(window))
+
+    def _end(self, window: int) -> Timestamp:
+        if self._bounded:
+            return GlobalWindow().max_timestamp()
+        return Timestamp(micros=(window + 1) * self._partition.window_ms * 1000)
+
+    @on_timer(FIRE)
+    def fire(
+        self,
+        key=beam.DoFn.KeyParam,
+        tag=beam.DoFn.DynamicTimerTagParam,
+        ledger=beam.DoFn.StateParam(LEDGER),
+        waiting0=beam.DoFn.StateParam(WAITING[0]),
+        waiting1=beam.DoFn.StateParam(WAITING[1]),
+        waiting2=beam.DoFn.StateParam(WAITING[2]),
+        waiting3=beam.DoFn.StateParam(WAITING[3]),
+        seen0=beam.DoFn.StateParam(SEEN[0]),
+        seen1=beam.DoFn.StateParam(SEEN[1]),
+        seen2=beam.DoFn.StateParam(SEEN[2]),
+        seen3=beam.DoFn.StateParam(SEEN[3]),
+        seen4=beam.DoFn.StateParam(SEEN[4]),
+        seen5=beam.DoFn.StateParam(SEEN[5]),
+        seen6=beam.DoFn.StateParam(SEEN[6]),
+        seen7=beam.DoFn.StateParam(SEEN[7]),
+        unfired=beam.DoFn.StateParam(UNFIRED),
+    ):
+        window = int(tag)
+        payloads = _taken((waiting0, waiting1, waiting2, waiting3)[window % _RING], window)
+        if not payloads:
+            return  # a timer that was set again fires again
+        batch = coalesce([from_ipc(payload) for payload in payloads])
+        if self._bounded:
+            yield from self._release(key, window, batch, self._entries(ledger), _NOTHING_SEEN)
+            return
+        unfired.write(max(window + 1, unfired.read() or 0))
+        batch = _received_by(batch, window * self._partition.window_ms)
+        days = _Days((seen0, seen1, seen2, seen3, seen4, seen5, seen6, seen7), self._pack.limits.oldest_days)
+        yield from self._release(key, window, batch, self._entries(ledger), days)
+
+    def _entries(self, ledger) -> pa.Table:
+        """The entries of this key; a stream writes what came in since the last firing together with what was there."""
+        payloads = list(ledger.read())
+        batches = [from_ipc(payload) for payload in payloads]
+        if not batches:
+            return SEALED_LEDGER.empty_table()
+        merged = pa.RecordBatch.from_arrays(coalesce(batches).columns, schema=SEALED_LEDGER)
+        if not self._bounded and len(payloads) > 1:
+            ledger.clear()
+            ledger.add(to_ipc(merged))
+        return pa.Table.from_batches([merged])
+
+    def _release(self, key: int, window: int, batch: pa.RecordBatch, entries: pa.Table, seen) -> Iterator:
+        gate = self._gates[key // self._partition.shards]
+        kept, marks = deduplicate(batch, seen.before(batch))
+        seen.add(batch, kept, marks)
+        duplicates = batch.num_rows - len(kept)
+        judged, verdict = gate.judge(batch.take(pa.array(kept)), entries)
+        lot = (key // self._partition.shards, key % self._partition.shards, window)
+        yield lot, judged
+        for tally in gate.tallies(judged, verdict):
+            yield beam.pvalue.TaggedOutput(TALLIES, tally)
+        for what, count in (("duplicates", duplicates), ("judged", len(kept))):
+            yield beam.pvalue.TaggedOutput(TALLIES, ((gate.region, "gate", "", "", what), count))
+
+
+def _taken(bag, window: int) -> list[bytes]:
+    """Takes the pieces of one window out of a bag; those of a window that shares it go back."""
+    held = list(bag.read())
+    bag.clear()
+    for number, payload in held:
+        if number != window:
+            bag.add((number, payload))
+    # In the order of their bytes: what comes of them must not depend on the order in which they came.
+    return sorted(payload for number, payload in held if number == window)
+
+
+def _received_by(batch: pa.RecordBatch, start: int) -> pa.RecordBatch:
+    """Rows that came after their own window had fired count as received when this one began."""
+    received = np.maximum(batch.column("received_time").to_numpy(), start)
+    return batch.set_column(batch.schema.get_field_index("received_time"), "received_time", pa.array(received))
+
+
+class _Days:
+    """Fingerprints seen by the day of their event, in runs that are read for the days of a batch alone.
+
+    An id that comes again under another day is not recognised; a day that no record can lie in any more is dropped.
+    """
+
+    def __init__(self, bags: tuple, oldest_days: int) -> None:
+        self._bags, self._oldest_days = bags, oldest_days
+
+    def before(self, batch: pa.RecordBatch) -> np.ndarray:
+        days = set(np.unique(batch.column("event_time").to_numpy() // _DAY_MS).tolist())
+        oldest = int(batch.column("received_time").to_numpy().min()) // _DAY_MS - self._oldest_days - 1
+        seen = []
+        for slot in {day % len(self._bags) for day in days}:
+            runs_of_slot = list(self._bags[slot].read())
+            current = [(day, run) for day, run in runs_of_slot if day >= oldest]
+            if len(current) < len(runs_of_slot):
+                self._bags[slot].clear()
+                for run in current:
+                    self._bags[slot].add(run)
+            seen += [np.frombuffer(run, np.uint64) for day, run in current if day in days]
+        return np.sort(np.concatenate(seen)) if seen else np.empty(0, np.uint64)
+
+    def add(self, batch: pa.RecordBatch, kept: np.ndarray, marks: np.ndarray) -> None:
+        day = batch.column("event_time").to_numpy()[kept] // _DAY_MS
+        for number in np.unique(day).tolist():
+            self._bags[number % len(self._bags)].add((number, marks[day == number].tobytes()))
+
+
+class _NothingSeen:
+    """A bounded run judges all records of a key at once: nothing was seen before."""
+
+    def before(self, batch: pa.RecordBatch) -> np.ndarray:
+        return np.empty(0, np.uint64)
+
+    def add(self, batch: pa.RecordBatch, kept: np.ndarray, marks: np.ndarray) -> None:
+        pass
+
+
+_NOTHING_SEEN = _NothingSeen()
+
+
+@dataclass
+class ConsentGate(beam.PTransform):
+    """Sealed pieces of both inputs -> ((region, shard, window), judged records), and tallies under `TALLIES`.
+
+    Judged records have the layout's columns and `open`, the mask of the purposes that are open for them. Records are
+    without repetitions and ordered by their fingerprint, whatever order they came in.
+    """
+
+    pack: Pack
+    partition: Partition
+    with_ledger: bool
+
+    def expand(self, pieces):
+        judging = beam.ParDo(_ConsentGate(self.pack, self.partition, self.with_ledger))
+        typed = judging.with_outputs(TALLIES, main="judged").with_output_types(JUDGED, **{TALLIES: TALLY})
+        return pieces | "Judge" >> typed

@@ -1,0 +1,44 @@
+"""Generalise: values made as coarse as the policy pack says for a purpose (1.1-a, 2-analytics)."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+MILLISECONDS = {"second": 1_000, "minute": 60_000, "hour": 3_600_000, "day": 86_400_000}
+
+
+def cut_time(times: pa.Int64Array, unit: str) -> pa.TimestampArray:
+    """Milliseconds since the epoch, cut down to the start of their second, minute, hour or day (UTC)."""
+    step = MILLISECONDS[unit]
+    cut = times.to_numpy() // step * step
+    return pa.array(cut).cast(pa.timestamp("ms")).cast(pa.timestamp("ms", tz="UTC"))
+
+
+def bucket(values: pa.Array, step: float) -> pa.Array:
+    """Numbers cut down to a multiple of `step`; the type stays."""
+    cut = pc.multiply(pc.floor(pc.divide(values.cast(pa.float64()), step)), step)
+    return pc.round(cut, ndigits=9).cast(values.type)
+
+
+def major(words: pa.StringArray) -> pa.StringArray:
+    """Versions cut to their first number: `14.0.3` is 14, `V12.5` is 12; null where there is none."""
+    return pc.struct_field(pc.extract_regex(words, r"^\pL{0,3}(?P<number>\d{1,9})"), "number")
+
+
+def compact(labels: pa.DictionaryArray, words: pa.StringArray | None = None) -> pa.DictionaryArray:
+    """A label column whose dictionary holds just the words that its rows use, each once, sorted.
+
+    `words` replaces the dictionary, entry by entry; an entry replaced by null makes its rows null.
+    """
+    distinct = (labels.dictionary if words is None else words).dictionary_encode()
+    renumbered = np.append(distinct.indices.fill_null(-1).to_numpy(zero_copy_only=False), -1).astype(np.int32)
+    codes = renumbered[labels.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
+    used = np.zeros(len(distinct.dictionary) + 1, bool)
+    used[codes] = True
+    used[-1] = False  # where the nulls went
+    kept = np.flatnonzero(used)
+    words = distinct.dictionary.take(pa.array(kept))
+    order = pc.sort_indices(words)
+    dense = np.full(len(used), -1, np.int32)
+    dense[kept[order.to_numpy()]] = np.arange(len(kept))
+    return pa.DictionaryArray.from_arrays(pa.array(dense[codes], mask=codes < 0), words.take(order))

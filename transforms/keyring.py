@@ -1,0 +1,165 @@
+"""Keys: who holds them, how they are wrapped, and how a worker opens them.
+
+Two layers. A `KeyService` holds the keys that wrap (in a cloud they never leave it). A `Keyring` holds everything that
+is wrapped: random secrets by name, each made when first asked for and never derived from another, so that destroying
+one destroys what it protected and nothing else.
+
+    wrapping key        what it wraps                                     who needs it
+    border              sealing keys of (region, kind)                    the job
+    purpose-P           token keys of (region, purpose, epoch, kind)      the job
+    dataset-D           data keys of D's files, reversible keys of D      the job, D's readers
+
+Key material is opened by a worker in `setup()`; a keyring refuses to be pickled.
+"""
+
+import base64
+import json
+import os
+import secrets
+from functools import lru_cache
+from pathlib import Path
+from typing import NoReturn, Protocol
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+BORDER = "border"
+_NONCE_BYTES = 12
+_DESCRIPTION = "keystore.json"
+_WRAPPING = "wrapping"
+
+
+class KeyUnavailable(Exception):
+    """A key cannot be had or does not fit. The message names the key, never its material."""
+
+
+class KeyService(Protocol):
+    """What a key management service must do. `key` names a wrapping key; `context` is bound to what is wrapped."""
+
+    def wrap(self, key: str, plaintext: bytes, context: bytes) -> bytes: ...
+
+    def unwrap(self, key: str, wrapped: bytes, context: bytes) -> bytes: ...
+
+    def destroy(self, key: str) -> None:
+        """Makes everything that the key wrapped unreadable, for good."""
+
+
+class LocalKeyService:
+    """Wrapping keys as files of one folder, readable by their owner only: for laptops and tests.
+
+    `wrap` makes a key when it is first asked for; `unwrap` never does.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("key material does not pickle: open the keyring where it is used")
+
+    def wrap(self, key: str, plaintext: bytes, context: bytes) -> bytes:
+        path = self._folder / f"{key}.key"
+        if not path.exists():
+            create_once(path, secrets.token_bytes(32))
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        return nonce + self._cipher(key).encrypt(nonce, plaintext, context)
+
+    def unwrap(self, key: str, wrapped: bytes, context: bytes) -> bytes:
+        try:
+            return self._cipher(key).decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], context)
+        except InvalidTag:
+            raise KeyUnavailable(f"wrapping key {key!r} in {self._folder} is not the one that was used") from None
+
+    def destroy(self, key: str) -> None:
+        path = self._folder / f"{key}.key"
+        path.write_bytes(b"\0" * 32)
+        path.unlink()
+
+    def _cipher(self, key: str) -> AESGCM:
+        try:
+            return AESGCM((self._folder / f"{key}.key").read_bytes())
+        except OSError as error:
+            raise KeyUnavailable(f"wrapping key {key!r} cannot be read from {self._folder}: {error.strerror}") from None
+
+
+class Keyring:
+    """The wrapped secrets of one region. Opened secrets stay in this process's memory."""
+
+    def __init__(self, service: KeyService, folder: Path) -> None:
+        self._service = service
+        self._folder = folder
+        self._open: dict[str, bytes] = {}
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("key material does not pickle: open the keyring where it is used")
+
+    def secret(self, name: str, wrapped_by: str, size: int = 32) -> bytes:
+        """The secret of that name, made at random the first time that anybody asks.
+
+        Two workers that ask at once get the same one: the file is created once, and the loser reads the winner's.
+        """
+        if name not in self._open:
+            path = self._folder / f"{name}.wrapped"
+            if not path.exists():
+                create_once(path, self._service.wrap(wrapped_by, secrets.token_bytes(size), name.encode()))
+            self._open[name] = self._service.unwrap(wrapped_by, path.read_bytes(), name.encode())
+        return self._open[name]
+
+    def new_data_key(self, dataset: str, context: str) -> tuple[bytes, str]:
+        """A fresh key for one file of a dataset, and its wrapped form for the manifest."""
+        key = secrets.token_bytes(32)
+        wrapped = self._service.wrap(f"dataset-{dataset}", key, context.encode())
+        return key, base64.b64encode(wrapped).decode()
+
+    def data_key(self, dataset: str, wrapped: str, context: str) -> bytes:
+        """Opens a data key that the manifest holds. Raises `KeyUnavailable` for who lacks the dataset's key."""
+        return self._service.unwrap(f"dataset-{dataset}", base64.b64decode(wrapped), context.encode())
+
+
+def create_once(path: Path, content: bytes) -> None:
+    """Puts a file in place whole, readable by its owner only, unless it exists already."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    attempt = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        descriptor = os.open(attempt, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(attempt, path)
+    except FileExistsError:
+        pass  # somebody was faster; theirs counts
+    finally:
+        attempt.unlink(missing_ok=True)
+
+
+def local_folder(uri: str) -> Path:
+    """The folder of a `local:PATH` key URI. Raises ValueError for any other kind."""
+    scheme, _, path = uri.partition(":")
+    if scheme != "local" or not path:
+        raise ValueError(f"keys {uri!r}: only local:PATH is available")
+    return Path(path)
+
+
+@lru_cache(maxsize=64)
+def open_keyring(uri: str) -> Keyring:
+    """The keyring of a region, for this process. Raises `KeyUnavailable` where there is none."""
+    folder = local_folder(uri)
+    if not (folder / _DESCRIPTION).exists():
+        raise KeyUnavailable(f"no keystore at {folder}: its keys are needed to go on")
+    return Keyring(LocalKeyService(folder / _WRAPPING), folder / "secrets")
+
+
+def region_of_keystore(uri: str) -> str | None:
+    """The region that a keystore was made for, or None where there is no keystore."""
+    description = local_folder(uri) / _DESCRIPTION
+    return json.loads(description.read_text())["region"] if description.exists() else None
+
+
+def create_keystore(uri: str, region: str) -> None:
+    """Makes an empty keystore for a region."""
+    create_once(local_folder(uri) / _DESCRIPTION, json.dumps({"format": 1, "region": region}).encode())
+
+
+def has_wrapping_key(uri: str, key: str) -> bool:
+    """Whether the keystore holds this wrapping key."""
+    return (local_folder(uri) / _WRAPPING / f"{key}.key").exists()

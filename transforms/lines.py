@@ -1,0 +1,313 @@
+"""Lines of JSON to Arrow columns: as fast as pyarrow.json, and strict.
+
+The verdict on a line depends on that line alone, and a good line's values are those that pyarrow.json reads from it.
+pyarrow.json itself fails a whole block for one bad line, and lets things pass that are no JSON. So a block is read in
+pieces; a piece that does not read, or reads in a way that is not certain, is sifted line by line.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json
+
+from schemas.fields import INTEGER, NUMBER, STRING, STRINGS, Field
+from schemas.shape import MAX_LINE_BYTES, arrow_schema, leaf_columns, line_type
+from transforms.verdict import CODE, MAX_DEPTH, REASONS, Reason, field_tree, judge
+
+# A piece that fails costs its own reading once more. Smaller ones are lost on pyarrow's fixed cost a call.
+_PIECE_LINES, _PIECE_BYTES = 1_600, 1 << 20
+# To count unknown fields they are read too, and each new name makes a column as long as the piece: so names times
+# lines is bounded, and a block that brings a flood of names is counted by its lines from there on.
+_SIFTED_LINES, _SIFTED_BYTES, _UNKNOWN_NAMES = 400, 1 << 18, 256
+
+_BOM = b"\xef\xbb\xbf"
+_NAN = re.compile(rb"[:,\[]\s*-?(?:NaN|Inf)")
+_NUL = rb"\u0000"
+_SPACE = b" \t\r"
+_GOOD = -1
+_UNKNOWN_FIELD, _OTHER = "unexpected field", "other"  # what keeps pyarrow.json from reading: as it says, and the rest
+
+Columns = dict[str, pa.Array]
+Rule = tuple[re.Pattern[bytes], bytes]
+
+
+@dataclass(frozen=True, repr=False)
+class Faults:
+    """Rejected lines: their numbers within the block (int64, ascending) and codes into REASONS (int8)."""
+
+    line: np.ndarray
+    reason: np.ndarray
+
+    def counts(self) -> dict[str, int]:
+        """How many lines were rejected for each reason."""
+        codes, counts = np.unique(self.reason, return_counts=True)
+        return {REASONS[code].value: int(count) for code, count in zip(codes, counts, strict=True)}
+
+
+def merged(*parts: Faults) -> Faults:
+    """All faults, in the order of their lines."""
+    line = np.concatenate([part.line for part in parts])
+    order = np.argsort(line, kind="stable")
+    return Faults(line[order], np.concatenate([part.reason for part in parts])[order])
+
+
+@dataclass(frozen=True, repr=False)
+class Parsed:
+    """A block's good lines as columns by dotted path, and an account of all others.
+
+    `line` (int64) holds the number of each row's line, from 0. Always lines == blank + faults + rows. `unknown` counts
+    the fields, null ones aside, that no table knows, by the path of the known object they stand in ("" is the line).
+    """
+
+    columns: Columns
+    line: np.ndarray
+    faults: Faults
+    blank: int
+    lines: int
+    unknown: dict[str, int]
+
+
+def parse(block: bytes, fields: tuple[Field, ...]) -> Parsed:
+    """Reads a block of lines strictly. It raises for no input, and no value of a line is in what it says of faults."""
+    layout = _layout(block)
+    reader = _Reader(block, layout, fields)
+    parts = [
+        columns
+        for begin, end in layout.pieces(0, len(layout.start), _PIECE_LINES, _PIECE_BYTES)
+        for columns in reader.piece(begin, end)
+    ] or [leaf_columns(pa.RecordBatch.from_pylist([], reader.schema), fields)]
+    columns = {field.path: pa.concat_arrays([part[field.path] for part in parts]) for field in fields}
+    rejected = np.flatnonzero(reader.verdict >= 0)
+    return Parsed(
+        columns=columns,
+        line=layout.number[reader.verdict < 0],
+        faults=Faults(layout.number[rejected], reader.verdict[rejected]),
+        blank=layout.lines - len(layout.number),
+        lines=layout.lines,
+        unknown={path: count for path, count in sorted(reader.unknown.items()) if count},
+    )
+
+
+def line_at(block: bytes, numbers: np.ndarray) -> list[bytes]:
+    """The bytes of few lines, by their ascending numbers."""
+    ends = np.append(np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")), len(block))
+    starts = np.append(0, ends[:-1] + 1)
+    return [block[start:end] for start, end in zip(starts[numbers], ends[numbers], strict=True)]
+
+
+@dataclass(frozen=True, repr=False)
+class _Layout:
+    """Where the lines that are not blank stand in a block; `end` is past the last byte before CR and LF."""
+
+    start: np.ndarray
+    end: np.ndarray
+    number: np.ndarray
+    plain: np.ndarray  # starts with { and ends with }, and is not too long
+    too_long: np.ndarray
+    lines: int
+
+    def pieces(self, begin: int, end: int, lines: int, size: int) -> Iterator[tuple[int, int]]:
+        """[begin, end) in ranges of at most so many lines, and of about so many bytes."""
+        while begin < end:
+            full = int(np.searchsorted(self.end, self.start[begin] + size, "right"))
+            stop = min(end, begin + lines, max(full, begin + 1))
+            yield begin, stop
+            begin = stop
+
+
+def _layout(block: bytes) -> _Layout:
+    content = np.frombuffer(block, np.uint8)
+    end = np.flatnonzero(content == ord("\n"))
+    if block and not block.endswith(b"\n"):
+        end = np.append(end, len(block))
+    start = np.append(0, end[:-1] + 1)[: len(end)]
+    number = np.flatnonzero(end > start)
+    lines, start, end = len(end), start[number], end[number]
+    too_long = end - start > MAX_LINE_BYTES
+    end = end - (content[end - 1] == ord("\r"))
+    # If every line is plain no value spans two: inside an object, } LF { is JSON nowhere but in no string either.
+    plain = (content[start] == ord("{")) & (content[end - 1] == ord("}")) & ~too_long
+    blank = [i for i in np.flatnonzero(~plain & ~too_long) if not block[start[i] : end[i]].strip(_SPACE)]
+    keep = np.ones(len(number), bool)
+    keep[blank] = False
+    if blank:
+        start, end, number, plain, too_long = (a[keep] for a in (start, end, number, plain, too_long))
+    return _Layout(start, end, number, plain, too_long, lines)
+
+
+class _Reader:
+    """Reads the pieces of one block, and keeps the account of what it finds."""
+
+    def __init__(self, block: bytes, layout: _Layout, fields: tuple[Field, ...]) -> None:
+        self.block, self.layout, self.fields = block, layout, fields
+        self.schema, self.tree, self.rewriting = arrow_schema(fields), field_tree(fields), _rewriting(fields)
+        self.decoder = msgspec.json.Decoder(line_type(fields))
+        self.verdict = np.full(len(layout.start), _GOOD, np.int8)
+        self.unknown: Counter[str] = Counter()
+        self.few_names = True
+
+    def piece(self, begin: int, end: int) -> Iterator[Columns]:
+        """The columns of the good lines of [begin, end), in order."""
+        columns, obstacle = self._whole(begin, end, "error")
+        if columns is not None:
+            yield columns
+            return
+        for first, last in self.layout.pieces(begin, end, _SIFTED_LINES, _SIFTED_BYTES):
+            columns = self._whole(first, last, "infer")[0] if obstacle == _UNKNOWN_FIELD else None
+            if columns is None:
+                columns = self._sift(first, last)
+            if columns is not None:
+                yield columns
+
+    def _whole(self, begin: int, end: int, unexpected: str) -> tuple[Columns | None, str]:
+        """All of [begin, end) as it stands, or None and the obstacle."""
+        data = self.block[self.layout.start[begin] : self.layout.end[end - 1]] + b"\n"
+        if not (self.layout.plain[begin:end].all() and _is_utf8(data)):
+            return None, _OTHER
+        columns, obstacle = self._read(data, end - begin, unexpected)
+        untried = dict(self.rewriting)
+        while obstacle in untried:
+            data = _rewritten(data, untried.pop(obstacle))
+            columns, obstacle = self._read(data, end - begin, unexpected)
+        return columns, obstacle
+
+    def _sift(self, begin: int, end: int) -> Columns | None:
+        """The good lines of [begin, end), each judged alone; the verdict on the others is noted."""
+        lines = {i: line for i in range(begin, end) if (line := self._suspect(i)) is not None}
+        data = _joined(lines)
+        columns, obstacle = self._read(data, len(lines), "error")
+        if obstacle == _UNKNOWN_FIELD:
+            columns, _ = self._read(data, len(lines), "infer")
+        return columns if columns is not None or not lines else self._judge_all(lines)
+
+    def _suspect(self, i: int) -> bytes | None:
+        """The line as it is to be read, or None if it is certainly bad."""
+        if self.layout.too_long[i]:
+            self.verdict[i] = CODE[Reason.TOO_LONG]
+            return None
+        line = self.block[self.layout.start[i] : self.layout.end[i]].removeprefix(_BOM).strip(_SPACE)
+        try:
+            line.decode()  # msgspec does not look at the text that it skips
+            self.decoder.decode(line)
+            return line
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            line = _rewritten(line, [rule for rules in self.rewriting.values() for rule in rules])
+        reason, _ = judge(line, self.fields)
+        if reason:
+            self.verdict[i] = CODE[reason]
+        return None if reason else line
+
+    def _judge_all(self, lines: dict[int, bytes]) -> Columns | None:
+        """As `_sift`, where msgspec says too little: it takes the last of two equal keys, for one."""
+        judged = {i: judge(line, self.fields) for i, line in lines.items()}
+        self.verdict[list(judged)] = [CODE[reason] if reason else _GOOD for reason, _ in judged.values()]
+        good = {i: line for i, line in lines.items() if not judged[i][0]}
+        columns, _ = self._read(_joined(good), len(good), "ignore")
+        if columns is None:
+            # JSON that is still not read holds a number so large that pyarrow refuses it in unknown fields too.
+            bad = [i for i, line in good.items() if self._read(line + b"\n", 1, "ignore")[0] is None]
+            self.verdict[bad] = CODE[Reason.BAD_NUMBER]
+            good = {i: line for i, line in good.items() if self.verdict[i] == _GOOD}
+            columns, _ = self._read(_joined(good), len(good), "ignore")
+        for i in good:
+            self.unknown.update(judged[i][1])
+        return columns
+
+    def _read(self, data: bytes, rows: int, unexpected: str) -> tuple[Columns | None, str]:
+        """The columns of so many lines, each an object, or None and the obstacle. What pyarrow says of a failure may
+        hold values: it goes no further than this function."""
+        if not rows or (unexpected == "infer" and not (self.few_names and _may_infer(data))):
+            return None, _OTHER
+        options = pa.json.ParseOptions(explicit_schema=self.schema, unexpected_field_behavior=unexpected)
+        whole = pa.json.ReadOptions(use_threads=False, block_size=len(data) + 1)
+        try:
+            table = pa.json.read_json(pa.BufferReader(data), whole, options)
+        except pa.ArrowException as error:
+            said = str(error)
+            return None, next((obstacle for obstacle in (_UNKNOWN_FIELD, *self.rewriting) if obstacle in said), _OTHER)
+        if table.num_rows != rows:
+            return None, _OTHER
+        (batch,) = table.combine_chunks().to_batches()
+        columns = leaf_columns(batch, self.fields)
+        if not all(_is_sound(columns[field.path], field) for field in self.fields):
+            return None, _OTHER
+        if unexpected == "infer":
+            self._count_unknown(batch)
+        return columns, ""
+
+    def _count_unknown(self, batch: pa.RecordBatch) -> None:
+        counts = {"": [len(c) - c.null_count for c in batch.columns[len(self.schema) :]]}  # pyarrow puts them last
+        for name, known in self.tree.items():
+            if isinstance(known, dict):
+                found = zip(batch.schema.field(name).type, batch.column(name).flatten(), strict=True)
+                counts[name] = [len(c) - c.null_count for child, c in found if child.name not in known]
+        self.few_names = sum(map(len, counts.values())) <= _UNKNOWN_NAMES
+        self.unknown.update({parent: sum(each) for parent, each in counts.items()})
+
+
+def _is_sound(column: pa.Array, field: Field) -> bool:
+    """Whether a column is free of what pyarrow.json lets pass: infinities, NaN, U+0000."""
+    if field.type == NUMBER:
+        return pc.all(pc.is_finite(column), min_count=0).as_py()
+    if field.type in (STRING, STRINGS):
+        text = (column.values if field.type == STRINGS else column).buffers()[2]
+        return text is None or bool(np.frombuffer(text, np.uint8).min(initial=1))
+    return True
+
+
+def _is_utf8(data: bytes) -> bool:
+    offsets = pa.py_buffer(np.array([0, len(data)], np.int32))
+    try:
+        pa.Array.from_buffers(pa.string(), 1, [None, offsets, pa.py_buffer(data)]).validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _may_infer(data: bytes) -> bool:
+    """Whether unknown fields may be read to count them. NaN and U+0000 would pass unseen in them, and pyarrow.json
+    overflows the stack on fields that nest tens of thousands deep; a line with few brackets cannot nest deep."""
+    if _NUL in data or ((b"NaN" in data or b"Inf" in data) and _NAN.search(data)):
+        return False
+    content = np.frombuffer(data, np.uint8)
+    starts = np.append(0, np.flatnonzero(content == ord("\n"))[:-1])
+    opened = np.add.reduceat((content == ord("{")) | (content == ord("[")), starts, dtype=np.int32)
+    return bool(opened.max() <= MAX_DEPTH)
+
+
+def _joined(lines: dict[int, bytes]) -> bytes:
+    return b"\n".join(lines.values()) + b"\n"
+
+
+@cache
+def _rewriting(fields: tuple[Field, ...]) -> dict[str, list[Rule]]:
+    """For the fields that senders quote or not as they please: what to replace by what, when pyarrow.json says so.
+
+    A pattern cannot match within a string: there a quote is written with a backslash before it, and the quote that
+    closes a key has none. It matches where an unknown object uses the same key, which changes nothing that is kept.
+    A bare 007 is no JSON and is left alone, so that no line becomes JSON by this.
+    """
+    rules: dict[str, list[Rule]] = {}
+    for obstacle, type_, value, replacement in (
+        (" to string", INTEGER, rb'"(-?)0{0,17}(\d{1,18})"', rb"\1\2\3"),
+        (" from string to ", STRING, rb"(-?(?:0|[1-9]\d{0,17})|true)(?=[ \t\r]*[,}])", rb'\1"\2"'),
+        (" from string to ", STRING, rb"false(?=[ \t\r]*[,}])", rb"\1null"),
+    ):
+        keys = [field.path.rpartition(".")[2].encode() for field in fields if field.lenient and field.type == type_]
+        if keys:
+            pattern = re.compile(rb'("(?:' + b"|".join(keys) + rb')"[ \t\r]*:[ \t\r]*)' + value)
+            rules.setdefault(obstacle, []).append((pattern, replacement))
+    return rules
+
+
+def _rewritten(data: bytes, rules: Iterable[Rule]) -> bytes:
+    for pattern, replacement in rules:
+        data = pattern.sub(replacement, data)
+    return data

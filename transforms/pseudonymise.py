@@ -1,0 +1,128 @@
+"""Pseudonymise: sealed identifiers become the purpose's own tokens (2-log, 2-analytics, 1.1.4-c).
+
+    token = CMAC(key of (region, purpose, epoch, kind), sealed block)
+
+Two purposes, regions or epochs share no token, so two datasets cannot be joined by it. Rows come out ordered by the
+token of their event within a day, which says nothing about when or in which order they came.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+
+from schemas.datasets import Dataset, datasets
+from schemas.fields import EVENT_FIELD, EVENT_FIELDS, Handling
+from schemas.policy import Form, Pack
+from transforms.canonical import KINDS
+from transforms.cmac import ColumnCmac, ColumnSiv
+from transforms.for_purpose import ORDER, RECEIVED, ROWS
+from transforms.keyring import Keyring, open_keyring
+from transforms.seal import TEXT_KIND, reversible_key, scattered, tag_words
+
+_DAY_MS = 86_400_000
+_EPOCH_FORMAT = {"month": "%Y-%m", "year": "%Y", "forever": "forever"}
+
+
+@dataclass(frozen=True, repr=False)
+class _Epochs:
+    """Which epoch each row falls in: `code` is an index in `labels`."""
+
+    code: np.ndarray
+    labels: tuple[str, ...]
+
+    @classmethod
+    def of(cls, day: np.ndarray, epoch: str) -> "_Epochs":
+        first = int(day.min())
+        present = np.flatnonzero(np.bincount(day - first))  # a batch has few days, so few labels are made
+        by_day = [
+            datetime.fromtimestamp((first + d) * 86_400, UTC).strftime(_EPOCH_FORMAT[epoch]) for d in present.tolist()
+        ]
+        labels = tuple(dict.fromkeys(by_day))
+        code_of_day = np.zeros(present[-1] + 1, np.int32)
+        code_of_day[present] = [labels.index(label) for label in by_day]
+        return cls(code_of_day[day - first], labels)
+
+
+def pseudonymise(rows: pa.RecordBatch, dataset: Dataset, token_of: Callable[[str, str], ColumnCmac], epoch: str):
+    """The rows with tokens for sealed blocks, sorted by (day of receipt, token of the event).
+
+    `token_of(kind, epoch label)` gives the cipher. `epoch` is the pack's word for how long a pseudonym lives.
+    """
+    if not rows.num_rows:
+        return rows.drop_columns([ORDER])
+    day = rows.column(RECEIVED).to_numpy() // _DAY_MS
+    epochs = _Epochs.of(day, epoch)
+    order = _tokens(rows.column(ORDER), "event_id", epochs, token_of)
+    by_token = np.lexsort((tag_words(order), day))
+    rows, epochs = rows.take(pa.array(by_token)), _Epochs(epochs.code[by_token], epochs.labels)
+    for column in dataset.columns:
+        if column.form in (Form.TOKEN, Form.FINGERPRINT):
+            tokens = _tokens(rows.column(column.name), column.field.kind or TEXT_KIND, epochs, token_of)
+            rows = rows.set_column(rows.schema.get_field_index(column.name), column.name, tokens)
+    return rows.drop_columns([ORDER])
+
+
+def _tokens(sealed: pa.Array, kind: str, epochs: _Epochs, token_of: Callable[[str, str], ColumnCmac]) -> pa.Array:
+    if len(epochs.labels) == 1:
+        return token_of(kind, epochs.labels[0]).tag(sealed)
+    places = [np.flatnonzero(epochs.code == code) for code in range(len(epochs.labels))]
+    ciphers = (token_of(kind, label) for label in epochs.labels)
+    parts = [(at, cipher.tag(sealed.take(pa.array(at)))) for at, cipher in zip(places, ciphers, strict=True)]
+    return scattered(parts, len(sealed))
+
+
+def reveal(sealed: pa.BinaryArray, path: str, purpose: str, keyring: Keyring) -> pa.Array:
+    """Brings a reversible column back to its canonical bytes. Raises `KeyUnavailable` for who may not read it."""
+    kind = EVENT_FIELD[path].kind
+    key = reversible_key(keyring, purpose, kind)
+    if KINDS[kind].width is None:
+        return ColumnSiv(key).decrypt(sealed)
+    return ColumnCmac(key).untag(sealed.cast(pa.binary(16)), KINDS[kind].width)
+
+
+def revealable(column: str, type_: pa.DataType) -> str | None:
+    """The path of the field behind a stored column, if it is of the reversible kind."""
+    paths = [f.path for f in EVENT_FIELDS if f.column == column and f.handling is Handling.IDENTIFIER]
+    return paths[0] if paths and pa.types.is_binary(type_) else None
+
+
+class _Pseudonymise(beam.DoFn):
+    def __init__(self, pack: Pack, keys: Mapping[int, str]) -> None:
+        self._pack, self._keys = pack, dict(keys)
+
+    def setup(self) -> None:
+        self._datasets = datasets(self._pack)
+        self._ciphers: dict[tuple[int, str, str, str], ColumnCmac] = {}
+
+    def process(self, element):
+        (name, lot), rows = element
+        purpose, region = self._datasets[name].purpose, lot[0]
+
+        def token_of(kind: str, epoch: str) -> ColumnCmac:
+            return self._cipher(region, purpose, epoch, kind)
+
+        epoch = self._pack.purposes[purpose].token_epoch
+        yield (name, lot), pseudonymise(rows, self._datasets[name], token_of, epoch)
+
+    def _cipher(self, region: int, purpose: str, epoch: str, kind: str) -> ColumnCmac:
+        if (region, purpose, epoch, kind) not in self._ciphers:
+            keyring = open_keyring(self._keys[region])
+            key = keyring.secret(f"token/{purpose}/{epoch}/{kind}", f"purpose-{purpose}")
+            self._ciphers[region, purpose, epoch, kind] = ColumnCmac(key)
+        return self._ciphers[region, purpose, epoch, kind]
+
+
+@dataclass
+class Pseudonymise(beam.PTransform):
+    """((dataset, lot), rows) -> the same with tokens. `keys` are keyring URIs by region code, never key bytes."""
+
+    pack: Pack
+    keys: Mapping[int, str]
+
+    def expand(self, rows):
+        tokens = beam.ParDo(_Pseudonymise(self.pack, self.keys)).with_input_types(ROWS).with_output_types(ROWS)
+        return rows | "Tokens" >> tokens

@@ -1,0 +1,273 @@
+"""Seal: the step after which there is no raw identifier and no raw text (design section 2; 1.1-a, 1.1.1).
+
+Every identifier becomes its canonical bytes, then a tag under a key of (region, kind); free text is scrubbed; labels
+are checked; the address is cut to its network. Only what some purpose may receive for that event type is taken along
+at all: what the layout has no place for is left behind here.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.fields import EVENT_FIELD, EVENT_FIELDS, IDENTIFYING, SOURCES, Handling
+from schemas.layout import HEAD, Layout, Source
+from schemas.policy import Limits
+from transforms.address import networks
+from transforms.canonical import KINDS, canonical
+from transforms.cmac import ColumnCmac, ColumnSiv
+from transforms.decode import Decoded
+from transforms.keyring import BORDER, Keyring
+from transforms.labels import Labels
+
+_DEVICE_IDENTIFIERS = tuple(
+    f.path for f in EVENT_FIELDS if f.handling is Handling.IDENTIFIER and f.path.startswith("device.")
+)
+_IDENTIFYING = tuple(f.path for f in EVENT_FIELDS if f.category in IDENTIFYING)
+TEXT_KIND = "text"
+
+
+class Seals:
+    """The sealing keys of the regions that this job serves, as column ciphers."""
+
+    def __init__(self, keyrings: Mapping[int, Keyring]) -> None:
+        self._keyrings = keyrings  # by region code
+        self._tags: dict[tuple[int, str], ColumnCmac] = {}
+        self._reversible: dict[tuple[int, str, str], Callable[[pa.Array], pa.Array]] = {}
+
+    def tag(self, kind: str, values: pa.Array, regions: np.ndarray) -> pa.FixedSizeBinaryArray:
+        """Tags a column whose rows are sorted by region. Nulls stay null."""
+        return _by_region(values, regions, lambda region: self._tagger(region, kind).tag, pa.binary(16))
+
+    def reversibly(self, purpose: str, kind: str, values: pa.Array, regions: np.ndarray) -> pa.BinaryArray:
+        """Seals a column so that who holds the purpose's reversible key, and nobody else, can bring it back."""
+        return _by_region(values, regions, lambda region: self._sealer(region, purpose, kind), pa.binary())
+
+    def _tagger(self, region: int, kind: str) -> ColumnCmac:
+        if (region, kind) not in self._tags:
+            self._tags[region, kind] = ColumnCmac(self._keyrings[region].secret(f"seal/{kind}", BORDER))
+        return self._tags[region, kind]
+
+    def _sealer(self, region: int, purpose: str, kind: str) -> Callable[[pa.Array], pa.Array]:
+        if (region, purpose, kind) not in self._reversible:
+            self._reversible[region, purpose, kind] = sealer(self._keyrings[region], purpose, kind)
+        return self._reversible[region, purpose, kind]
+
+
+def sealer(keyring: Keyring, purpose: str, kind: str) -> Callable[[pa.Array], pa.Array]:
+    """Seals a column reversibly: the block permutation for up to 16 bytes, AES-SIV for what may be longer."""
+    if KINDS[kind].width is not None:
+        return ColumnCmac(reversible_key(keyring, purpose, kind)).tag
+    return ColumnSiv(reversible_key(keyring, purpose, kind)).encrypt
+
+
+def reversible_key(keyring: Keyring, purpose: str, kind: str) -> bytes:
+    """The key of (region, purpose, kind). The purpose's dataset key wraps it: its reader has it, nobody else does."""
+    size = 32 if KINDS[kind].width is not None else 64
+    return keyring.secret(f"reversible/{purpose}/{kind}", f"dataset-{purpose}", size)
+
+
+def _by_region(values: pa.Array, regions: np.ndarray, cipher: Callable, type_: pa.DataType) -> pa.Array:
+    parts = [cipher(region)(values.slice(start, stop - start)).cast(type_) for region, start, stop in runs(regions)]
+    return pa.concat_arrays(parts) if parts else pa.array([], type_)
+
+
+def runs(codes: np.ndarray) -> Iterator[tuple[int, int, int]]:
+    """(code, start, stop) of each run of equal values."""
+    if not len(codes):
+        return
+    edges = np.flatnonzero(np.diff(codes)) + 1
+    starts, stops = np.append(0, edges), np.append(edges, len(codes))
+    yield from zip(codes[starts].tolist(), starts.tolist(), stops.tolist(), strict=True)
+
+
+@dataclass(repr=False)
+class Sealed:
+    """A sealed batch in the layout's schema (labels with wide indices), its rows sorted by `key`.
+
+    `key` is region code * shards + shard; `window` is the index of the received_time's window.
+    """
+
+    batch: pa.RecordBatch
+    key: np.ndarray
+    window: np.ndarray
+    malformed: Counter = field(default_factory=Counter)  # values rejected alone, by path
+    carried: Counter = field(default_factory=Counter)  # values that identify and that the records brought, by path
+    sealed: Counter = field(default_factory=Counter)  # values sealed, by path
+    scrubbed: Counter = field(default_factory=Counter)  # replacements in free text, by recogniser
+    bad_event_id: int = 0
+
+
+@dataclass(frozen=True)
+class Partition:
+    """How records are spread: `shards` a region, windows of `window_ms` of received_time (None: one for all)."""
+
+    shards: int
+    window_ms: int | None
+
+    def windows(self, received: np.ndarray) -> np.ndarray:
+        return np.zeros(len(received), np.int64) if self.window_ms is None else received // self.window_ms
+
+
+class EventSealer:
+    """Seals decoded telemetry. One a worker: it holds the keys and the labels seen."""
+
+    def __init__(self, seals: Seals, layout: Layout, partition: Partition, limits: Limits, scrub: Callable) -> None:
+        self._seals, self._layout, self._partition, self._limits = seals, layout, partition, limits
+        self._scrub = scrub
+        self._labels = Labels(lambda values: scrub(values)[0])
+
+    def seal(self, events: Decoded, regions: np.ndarray) -> Sealed:
+        """Seals the rows whose region code is not negative; the others are left out."""
+        columns = events.columns
+        event_id, bad_id = canonical("event_id", columns["event_id"])
+        device, bad_device = canonical("android_id", columns["device.android_id"])
+        account, bad_account = canonical("account_id", columns["account_id"])
+        fault = bad_device | bad_account | _nameless(columns, device)
+        kept = np.flatnonzero((regions >= 0) & ~bad_id)
+        kept = kept[np.argsort(regions[kept], kind="stable")]
+        tags = [
+            self._seals.tag(kind, values.take(pa.array(kept)), regions[kept])
+            for kind, values in (("event_id", event_id), ("android_id", device), ("account_id", account))
+        ]
+        key = regions[kept].astype(np.int64) * self._partition.shards + shard_of(tags, self._partition.shards)
+        window = self._partition.windows(events.received_time[kept])
+        order = np.lexsort((window, key)) if self._partition.window_ms else np.argsort(key, kind="stable")
+        rows = _Rows(kept[order], events, regions)
+        if not np.array_equal(order, np.arange(len(order))):
+            tags = [tag.take(pa.array(order)) for tag in tags]
+        sealed = Sealed(pa.record_batch([], pa.schema([])), key[order], window[order])
+        sealed.bad_event_id = int(np.count_nonzero(bad_id & (regions >= 0)))
+        sealed.malformed.update({"device.android_id": int(bad_device.sum()), "account_id": int(bad_account.sum())})
+        head = [
+            pa.array(rows.regions.astype(np.int8)),
+            pa.array(rows.event_type),
+            _source_codes(columns["source"]).take(pa.array(rows.index)),
+            pa.array(fault[rows.index]),
+            pa.array(events.event_time[rows.index]),
+            pa.array(events.received_time[rows.index]),
+            *tags,
+        ]
+        slots = [self._slot(rows, name, held, sealed) for name, held in self._layout.slots.items()]
+        names = [*HEAD.names, *self._layout.slots]
+        sealed.batch = pa.RecordBatch.from_arrays(head + slots, names=names)
+        sealed.carried.update({path: len(columns[path]) - columns[path].null_count for path in _IDENTIFYING})
+        for path, tag in zip(("event_id", "device.android_id", "account_id"), tags, strict=True):
+            sealed.sealed[path] += len(tag) - tag.null_count
+        return sealed
+
+    def _slot(self, rows: "_Rows", name: str, held: tuple, sealed: Sealed) -> pa.Array:
+        parts = [(rows.of(events), self._prepare(rows, source, events, sealed)) for source, events in held]
+        if name.startswith("label"):
+            return _label_slot(parts, len(rows.index))
+        return scattered(parts, len(rows.index))
+
+    def _prepare(self, rows: "_Rows", source: Source, events: frozenset[int], sealed: Sealed):
+        """The values of one field for the rows of these event types, in the form that the border gives it."""
+        values, path = rows.values(source.path, events), source.path
+        described = EVENT_FIELD[path]
+        regions = rows.regions[rows.of(events)]
+        match described.handling:
+            case Handling.IDENTIFIER:
+                values, malformed = canonical(described.kind, values)
+                sealed.malformed[path] += int(malformed.sum())
+                sealed.sealed[path] = max(sealed.sealed[path], len(values) - values.null_count)
+                if source.form == "sealed":
+                    return self._seals.reversibly(source.purpose, described.kind, values, regions)
+                return self._seals.tag(described.kind, values, regions)
+            case Handling.TEXT:
+                text = rows.scrubbed(path, events, self._scrub, sealed.scrubbed)
+                return self._seals.tag(TEXT_KIND, text, regions) if source.form == "seal" else text
+            case Handling.ADDRESS:
+                values = networks(values, self._limits.ipv4_prefix, self._limits.ipv6_prefix)
+                return self._labels.clean(values)[:2]
+            case Handling.LABEL:
+                codes, words, malformed = self._labels.clean(values)
+                sealed.malformed[path] += malformed
+                return codes, words
+            case _:
+                return values
+
+
+class _Rows:
+    """The rows that go on, in their final order, and what is asked of them more than once."""
+
+    def __init__(self, index: np.ndarray, events: Decoded, regions: np.ndarray) -> None:
+        self.index, self._columns = index, events.columns
+        self.event_type = events.event_type[index]
+        self.regions = regions[index]
+        self._places: dict[frozenset[int], np.ndarray] = {}
+        self._texts: dict[tuple[str, frozenset[int]], pa.Array] = {}
+
+    def of(self, events: frozenset[int]) -> np.ndarray:
+        """Positions of the rows of these event types."""
+        if events not in self._places:
+            among = np.zeros(128, bool)
+            among[list(events)] = True
+            self._places[events] = np.flatnonzero(among[self.event_type])
+        return self._places[events]
+
+    def values(self, path: str, events: frozenset[int]) -> pa.Array:
+        """A raw column at those positions."""
+        return self._columns[path].take(pa.array(self.index[self.of(events)]))
+
+    def scrubbed(self, path: str, events: frozenset[int], scrub: Callable, counts: Counter) -> pa.Array:
+        """A free-text column at those positions, scrubbed once however many forms of it are asked for."""
+        if (path, events) not in self._texts:
+            text, hits = scrub(self.values(path, events))
+            counts.update(hits)
+            self._texts[path, events] = text
+        return self._texts[path, events]
+
+
+def _nameless(columns: Mapping[str, pa.Array], device: pa.Array) -> np.ndarray:
+    """Records that carry a device identifier, but no valid one of the subject: nobody's consent can speak for them."""
+    missing = device.is_null().to_numpy(zero_copy_only=False)
+    rows = np.flatnonzero(missing)
+    nameless = np.zeros(len(device), bool)
+    for path in _DEVICE_IDENTIFIERS:
+        nameless[rows] |= columns[path].take(pa.array(rows)).is_valid().to_numpy(zero_copy_only=False)
+    return nameless
+
+
+def shard_of(tags: list[pa.FixedSizeBinaryArray], shards: int) -> np.ndarray:
+    """The shard of each record: by its device, else its account, else its event, so that all that must meet meets."""
+    event, device, account = (tag_words(tag) for tag in tags)
+    _, device_tags, account_tags = tags
+    has_device = device_tags.is_valid().to_numpy(zero_copy_only=False)
+    has_account = account_tags.is_valid().to_numpy(zero_copy_only=False)
+    word = np.where(has_device, device, np.where(has_account, account, event))
+    return (word % np.uint64(shards)).astype(np.int64)
+
+
+def tag_words(tags: pa.FixedSizeBinaryArray) -> np.ndarray:
+    """The first eight bytes of each tag as a number; what stands under a null is meaningless."""
+    raw = np.frombuffer(tags.buffers()[1], np.uint64) if len(tags) else np.empty(0, np.uint64)
+    return raw[2 * tags.offset : 2 * (tags.offset + len(tags)) : 2]
+
+
+def _source_codes(sources: pa.StringArray) -> pa.Array:
+    return pc.index_in(sources, value_set=pa.array(SOURCES)).cast(pa.int8())
+
+
+def scattered(parts: list[tuple[np.ndarray, pa.Array]], rows: int) -> pa.Array:
+    """One column out of parts that stand at disjoint positions; null where no part stands."""
+    index = np.full(rows, -1, np.int64)
+    offset = 0
+    for places, _ in parts:
+        index[places] = np.arange(offset, offset + len(places))
+        offset += len(places)
+    return pa.concat_arrays([values for _, values in parts]).take(pa.array(index, mask=index < 0))
+
+
+def _label_slot(parts: list[tuple[np.ndarray, tuple[np.ndarray, pa.Array]]], rows: int) -> pa.DictionaryArray:
+    codes = np.full(rows, -1, np.int32)
+    offset = 0
+    for places, (part, words) in parts:
+        codes[places] = np.where(part < 0, -1, part + offset)
+        offset += len(words)
+    words = pa.concat_arrays([words for _, (_, words) in parts])
+    return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), words)

@@ -1,0 +1,154 @@
+"""Seal, for the consent ledger: entries by sealed subject, at every place where they must be known.
+
+A permission acts in the region where it was given; a stop acts wherever the subject may be, so it goes to every region
+that this job serves. Within a region a device's entry goes to the device's shard, an account's to all shards, since
+an account's devices may be in any of them. Lines that were rejected, but whose subject could be read, act as
+`unreadable` everywhere (section 6 of the design: a lost entry must not open anything).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.consent import EVERY_PURPOSE, SEALED_LEDGER, STOPS, Kind, SubjectType
+from schemas.fields import SUBJECT_TYPES
+from transforms.canonical import canonical
+from transforms.decode import DecodedLedger
+from transforms.labels import Labels
+from transforms.seal import Partition, Seals, scattered, tag_words
+
+_KIND_OF = {"device": "android_id", "account": "account_id"}
+_STOP_CODES = np.array(sorted(STOPS))
+
+
+@dataclass(repr=False)
+class SealedLedger:
+    """Entries in the schema `SEALED_LEDGER`, sorted by `key` (region code * shards + shard)."""
+
+    batch: pa.RecordBatch
+    key: np.ndarray
+    nobody: int  # entries without a valid subject: a bounded run must not end well with one
+    unlocated: int  # permissions without a usable region, which act nowhere
+
+
+class LedgerSealer:
+    """Seals decoded ledger entries. One a worker: it holds the keys and the labels seen."""
+
+    def __init__(self, seals: Seals, partition: Partition, served: tuple[int, ...], scrub: Callable) -> None:
+        self._seals, self._shards, self._served = seals, partition.shards, np.array(served)
+        self._labels = Labels(lambda values: scrub(values)[0])
+
+    def seal(self, ledger: DecodedLedger, regions: np.ndarray) -> list[SealedLedger]:
+        """The entries that were read, and those that were not. `regions` holds -1 where an entry has no region."""
+        return [self._entries(ledger, regions), self._unreadable(ledger)]
+
+    def _entries(self, ledger: DecodedLedger, regions: np.ndarray) -> SealedLedger:
+        columns = ledger.columns
+        stop = np.isin(ledger.kind, _STOP_CODES)
+        subject, is_account = _subjects(columns["subject.type"], columns["subject.value"])
+        known = subject.is_valid().to_numpy(zero_copy_only=False)
+        place, region = self._places(known & stop, known & ~stop, regions)
+        plain = {
+            "kind": pa.array(ledger.kind),
+            "purposes": _purposes(columns["purposes"], stop),
+            "app": self._label(columns["app"]),
+            "policy_version": self._label(columns["policy_version"]),
+            "guardian": pc.fill_null(pc.not_equal(columns["guardian"], ""), False),
+            "time": pa.array(ledger.time),
+            "received_time": pa.array(ledger.received_time),
+        }
+        ids, _ = canonical("entry_id", columns["entry_id"])
+        unlocated = int(np.count_nonzero(known & ~stop & (regions < 0)))
+        return self._sealed(plain, subject, is_account, ids, place, region, int((~known).sum()), unlocated)
+
+    def _unreadable(self, ledger: DecodedLedger) -> SealedLedger:
+        lines = ledger.unreadable
+        rows = len(lines["entry_id"])
+        subject, is_account = _subjects(lines["subject.type"], lines["subject.value"])
+        known = subject.is_valid().to_numpy(zero_copy_only=False)
+        place, region = self._places(known, np.zeros(rows, bool), np.full(rows, -1))
+        nothing = pa.nulls(rows, pa.string())
+        always = pa.array(np.zeros(rows, np.int64))  # as old as can be: known to every record
+        plain = {
+            "kind": pa.array(np.full(rows, Kind.unreadable, np.int8)),
+            "purposes": pc.fill_null(nothing, EVERY_PURPOSE),
+            "app": nothing,
+            "policy_version": nothing,
+            "guardian": pa.array(np.zeros(rows, bool)),
+            "time": always,
+            "received_time": always,
+        }
+        ids, _ = canonical("entry_id", lines["entry_id"])
+        nobody = int((~known).sum()) + ledger.lost
+        return self._sealed(plain, subject, is_account, ids, place, region, nobody, 0)
+
+    def _places(self, stop: np.ndarray, permission: np.ndarray, regions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(entry, region) pairs, sorted by region."""
+        stops, permissions = np.flatnonzero(stop), np.flatnonzero(permission & np.isin(regions, self._served))
+        entry = np.concatenate([np.tile(stops, len(self._served)), permissions])
+        region = np.concatenate([np.repeat(self._served, len(stops)), regions[permissions]]).astype(np.int64)
+        order = np.argsort(region, kind="stable")
+        return entry[order], region[order]
+
+    def _sealed(self, plain, subject, is_account, ids, place, region, nobody, unlocated) -> SealedLedger:
+        account = is_account[place]
+        tags = self._subject_tags(subject.take(pa.array(place)), account, region)
+        entry = self._seals.tag("entry_id", ids.take(pa.array(place)), region)
+        pair, shard = self._spread(tags, account)
+        key = region[pair] * self._shards + shard
+        order = np.argsort(key, kind="stable")
+        pair = pair[order]
+        rows = pa.array(place[pair])
+        columns = {name: column.take(rows) for name, column in plain.items()}
+        columns["subject"] = tags.take(pa.array(pair))
+        columns["subject_type"] = pa.array(account[pair].astype(np.int8) * SubjectType.account)
+        columns["entry_id"] = pc.fill_null(entry.take(pa.array(pair)), b"\0" * 16)
+        arrays = [_as(columns[field.name], field.type) for field in SEALED_LEDGER]
+        return SealedLedger(pa.RecordBatch.from_arrays(arrays, schema=SEALED_LEDGER), key[order], nobody, unlocated)
+
+    def _subject_tags(self, subjects: pa.Array, account: np.ndarray, region: np.ndarray) -> pa.FixedSizeBinaryArray:
+        parts = []
+        for places, type_ in ((np.flatnonzero(~account), "device"), (np.flatnonzero(account), "account")):
+            values = subjects.take(pa.array(places))
+            parts.append((places, self._seals.tag(_KIND_OF[type_], values, region[places])))
+        return scattered(parts, len(subjects))
+
+    def _spread(self, tags: pa.FixedSizeBinaryArray, account: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(pair, shard): a device's entry to its shard, an account's to each."""
+        devices, accounts = np.flatnonzero(~account), np.flatnonzero(account)
+        own = (tag_words(tags)[devices] % np.uint64(self._shards)).astype(np.int64)
+        every = np.tile(np.arange(self._shards), len(accounts))
+        return np.concatenate([devices, np.repeat(accounts, self._shards)]), np.concatenate([own, every])
+
+    def _label(self, values: pa.StringArray) -> pa.StringArray:
+        codes, words, _ = self._labels.clean(values)
+        return words.take(pa.array(codes, mask=codes < 0))
+
+
+def _subjects(types: pa.StringArray, values: pa.StringArray) -> tuple[pa.BinaryArray, np.ndarray]:
+    """Canonical subjects (null where there is no valid one), and which of them are accounts."""
+    is_account = pc.fill_null(pc.equal(types, SUBJECT_TYPES[1]), False).to_numpy(zero_copy_only=False)
+    parts = []
+    for places, kind in ((np.flatnonzero(~is_account), "android_id"), (np.flatnonzero(is_account), "account_id")):
+        parts.append((places, canonical(kind, values.take(pa.array(places)))[0].cast(pa.binary())))
+    return scattered(parts, len(values)), is_account
+
+
+def _purposes(lists: pa.ListArray, stop: np.ndarray) -> pa.StringArray:
+    """Each entry's purposes in one spelling: sorted, joined by commas. A stop that names none is about all of them."""
+    joined = pc.fill_null(pc.binary_join(lists, ","), "").dictionary_encode()
+    words = [_spelling(word) for word in joined.dictionary.to_pylist()]  # a few combinations, not a row each
+    about_nothing = pa.array(words, pa.string()).take(joined.indices)
+    return pc.if_else(pc.and_(pa.array(stop), pc.equal(about_nothing, "")), EVERY_PURPOSE, about_nothing)
+
+
+def _spelling(joined: str) -> str:
+    names = sorted({name for name in joined.split(",") if name})
+    return EVERY_PURPOSE if EVERY_PURPOSE in names else ",".join(names)
+
+
+def _as(column: pa.Array, type_: pa.DataType) -> pa.Array:
+    return column.dictionary_encode().cast(type_) if pa.types.is_dictionary(type_) else column

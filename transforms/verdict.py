@@ -1,0 +1,169 @@
+"""The verdict on one line, by Python's own reader of JSON: slow, thorough, and independent of all other lines."""
+
+import json
+import math
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from enum import StrEnum
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from schemas.fields import INTEGER, NUMBER, STRING, STRINGS, Field
+
+
+class Reason(StrEnum):
+    """Why a line is rejected. The words are stable: they are counted, and kept with what is quarantined."""
+
+    TOO_LONG = "too_long"  # more than MAX_LINE_BYTES before its LF, a CR included
+    NOT_UTF8 = "not_utf8"  # its bytes, or its escapes, are no Unicode text
+    NOT_JSON = "not_json"  # not one JSON value and nothing else
+    TOO_DEEP = "too_deep"  # more than MAX_DEPTH objects and lists open at once
+    DUPLICATE_KEY = "duplicate_key"  # an object, known or not, names a key twice
+    BAD_NUMBER = "bad_number"  # NaN, an infinity, or a number that its type cannot hold
+    NUL_CHARACTER = "nul_character"  # U+0000 in a string or key
+    NOT_AN_OBJECT = "not_an_object"  # JSON, but not an object
+    WRONG_TYPE = "wrong_type"  # a known field that holds another type than its own
+    MISSING_FIELD = "missing_field"  # a required field is absent or null
+    UNKNOWN_EVENT_TYPE = "unknown_event_type"  # the event type is none of the known ones
+    UNKNOWN_SCHEMA_VERSION = "unknown_schema_version"  # the schema version is none of the known ones
+    UNKNOWN_VALUE = "unknown_value"  # an enumeration holds none of its words
+    BAD_TIME = "bad_time"  # a time that is not RFC 3339, does not exist, or is before 1970 or after 2199
+    FUTURE_EVENT = "future_event"  # dated further after its receipt than clocks may differ
+    TOO_OLD = "too_old"  # dated further before its receipt than the pack's limit
+    OUT_OF_RANGE = "out_of_range"  # a number outside its field's range
+
+
+REASONS = tuple(Reason)
+CODE = {reason: code for code, reason in enumerate(REASONS)}
+
+MAX_DEPTH = 32
+
+_JSON_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"')
+
+
+class _BadLine(Exception):
+    def __init__(self, reason: Reason) -> None:
+        self.reason = reason
+
+
+def judge(line: bytes, fields: tuple[Field, ...]) -> tuple[Reason | None, Counter[str]]:
+    """What is wrong with a line, if anything, and how many unknown fields it holds by the path of their parent.
+
+    The line comes without BOM and outer space; its length is not looked at, nor what its values mean.
+    """
+    try:
+        value = _decoded(line)
+        _check_strings(value, line)
+        return None, _check_types(value, field_tree(fields))
+    except _BadLine as bad:
+        return bad.reason, Counter()
+
+
+def _decoded(line: bytes) -> dict[str, Any]:
+    try:
+        text = line.decode()
+    except UnicodeDecodeError:
+        raise _BadLine(Reason.NOT_UTF8) from None
+    if _depth(line) > MAX_DEPTH:
+        raise _BadLine(Reason.TOO_DEEP)
+    try:
+        value = _JSON.decode(text)
+    except ValueError:
+        raise _BadLine(Reason.NOT_JSON) from None
+    if not isinstance(value, dict):
+        raise _BadLine(Reason.NOT_AN_OBJECT)
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise _BadLine(Reason.DUPLICATE_KEY)
+    return members
+
+
+def _constant(_: str) -> float:
+    raise _BadLine(Reason.BAD_NUMBER)
+
+
+def _whole_number(digits: str) -> float:
+    return int(digits) if len(digits) < 400 else math.inf  # int() refuses thousands of digits, and no type holds them
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_int=_whole_number)
+
+
+def _depth(line: bytes) -> int:
+    if line.count(b"{") + line.count(b"[") <= MAX_DEPTH:
+        return 0  # not known, nor needed
+    brackets = np.frombuffer(_JSON_STRING.sub(b"", line), np.uint8)
+    opened = (brackets == ord("{")) | (brackets == ord("["))
+    closed = (brackets == ord("}")) | (brackets == ord("]"))
+    return int((np.cumsum(opened) - np.cumsum(closed)).max(initial=0))
+
+
+def _check_strings(value: dict[str, Any], line: bytes) -> None:
+    if b"\\u" not in line:
+        return  # only an escape can bring what the bytes did not show
+    for string in _strings(value):
+        if "\0" in string:
+            raise _BadLine(Reason.NUL_CHARACTER)
+        if any("\ud800" <= character <= "\udfff" for character in string):
+            raise _BadLine(Reason.NOT_UTF8)
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value:
+            yield from _strings(part)
+        if isinstance(value, dict):
+            yield from _strings(list(value.values()))
+
+
+@cache
+def field_tree(fields: tuple[Field, ...]) -> dict[str, Any]:
+    """Fields by name, those of an object in a dict of their own."""
+    tree: dict[str, Any] = {}
+    for field in fields:
+        parent, _, leaf = field.path.rpartition(".")
+        (tree.setdefault(parent, {}) if parent else tree)[leaf] = field
+    return tree
+
+
+def _check_types(value: dict[str, Any], tree: dict[str, Any], path: str = "") -> Counter[str]:
+    unknown: Counter[str] = Counter()
+    for name, member in value.items():
+        known = tree.get(name)
+        if member is None:
+            continue
+        if known is None:
+            unknown[path] += 1
+        elif isinstance(known, Field):
+            _check_type(member, known)
+        elif isinstance(member, dict):
+            unknown += _check_types(member, known, name)
+        else:
+            raise _BadLine(Reason.WRONG_TYPE)
+    return unknown
+
+
+def _check_type(value: Any, field: Field) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if field.type in (INTEGER, NUMBER) and number:
+        low, high = (-(2**63), 2**63 - 1) if field.type == INTEGER else (-sys.float_info.max, sys.float_info.max)
+        if not low <= value <= high:
+            raise _BadLine(Reason.BAD_NUMBER)
+    fits = {
+        STRING: isinstance(value, str),
+        INTEGER: number and isinstance(value, int),
+        NUMBER: number,
+        STRINGS: isinstance(value, list) and all(item is None or isinstance(item, str) for item in value),
+    }
+    if not fits[field.type]:
+        raise _BadLine(Reason.WRONG_TYPE)

@@ -1,4 +1,4 @@
-"""`douane <command>`: finds the command's module and hands it the rest. No command is imported before it is asked for."""
+"""`douane <command>`: finds the command's module, imports it only then, and hands it the rest."""
 
 import difflib
 import importlib

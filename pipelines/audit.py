@@ -14,9 +14,8 @@ import apache_beam as beam
 import pyarrow as pa
 
 from pipelines.deployment import RegionalPlace
-from pipelines.manifest import Entry
-from pipelines.sinks import logical_name
-from pipelines.stores import open_entries, write_file
+from pipelines.sinks import logical_name, without_rows
+from pipelines.stores import commit, open_entries, stage
 from schemas.datasets import AUDIT
 from transforms.exchange import Tally
 
@@ -39,10 +38,7 @@ class _Write(beam.DoFn):
         counts = pa.array([count for _, count in ordered], pa.int64())
         rows = pa.RecordBatch.from_arrays([*columns, counts], names=[*_COLUMNS, "count"])
         today = datetime.now(UTC).date().isoformat()
-        write_file(place, AUDIT, today, logical, rows)
-        for entry in place.manifest.of(AUDIT, logical):  # a run over the same input on another day
-            if entry.received_date != today and entry.file:
-                place.manifest.put(Entry(AUDIT, entry.received_date, logical, rows=0))
+        commit([stage(place, AUDIT, today, logical, rows), *without_rows(place, AUDIT, logical, {today})])
 
 
 @dataclass

@@ -52,11 +52,16 @@ class Manifest:
         for path in sorted((self._folder / dataset).glob(f"*/{logical}.json")):
             yield _read(path)
 
+    def erased(self, dataset: str, received_date: str, logical: str) -> bool:
+        """Whether a tombstone stands at that name."""
+        path = self._folder / dataset / received_date / f"{logical}.json"
+        return path.exists() and _read(path).erased
+
     def put(self, entry: Entry) -> bool:
         """Puts an entry in place of an older one of its name. False, and nothing done, where a tombstone stands."""
-        path = self._folder / entry.dataset / entry.received_date / f"{entry.logical}.json"
-        if path.exists() and _read(path).erased:
+        if self.erased(entry.dataset, entry.received_date, entry.logical):
             return False
+        path = self._folder / entry.dataset / entry.received_date / f"{entry.logical}.json"
         put_whole(path, json.dumps({"format": FORMAT, **asdict(entry)}).encode())
         return True
 

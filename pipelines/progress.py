@@ -14,7 +14,7 @@ from pipelines.blocks import Span, read_blocks
 
 
 class Progress:
-    """Shows progress while its block runs. Quiet where standard error is no terminal, but for its first and last word."""
+    """Shows progress while its block runs; where standard error is no terminal, its first and last word only."""
 
     _read: ClassVar[int] = 0  # bytes read in this process
 

@@ -9,8 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.deployment import RegionalPlace
-from pipelines.manifest import Entry
-from pipelines.stores import write_file
+from pipelines.stores import Staged, commit, stage
 from schemas.fields import EVENT_TYPES
 from transforms.exchange import TALLY, Tally
 from transforms.for_purpose import RECEIVED, REGION, ROWS
@@ -32,8 +31,13 @@ def by_date(rows: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:
 
 
 class _Write(beam.DoFn):
+    """Writes files as rows come, and names them all in the manifest when the bundle is complete."""
+
     def __init__(self, places: Mapping[int, RegionalPlace], input_id: str) -> None:
         self._places, self._input_id = dict(places), input_id
+
+    def start_bundle(self) -> None:
+        self._staged: list[Staged] = []
 
     def process(self, element) -> Iterator[Tally]:
         (dataset, (region, shard, window)), rows = element
@@ -45,13 +49,23 @@ class _Write(beam.DoFn):
             rows = rows.filter(own)
         written = set()
         for date, part in by_date(rows):
-            stored = write_file(place, dataset, date, logical, _finished(part))
             written.add(date)
+            erased = place.manifest.erased(dataset, date, logical)
+            if not erased:
+                self._staged.append(stage(place, dataset, date, logical, _finished(part)))
             for event_type, count in _by_event_type(part):
-                yield (place.region, "store", event_type, dataset, "stored" if stored else "erased"), count
-        for entry in place.manifest.of(dataset, logical):  # what an earlier run over this input stored and this did not
-            if entry.received_date not in written and entry.file:
-                place.manifest.put(Entry(dataset, entry.received_date, logical, rows=0))
+                yield (place.region, "store", event_type, dataset, "erased" if erased else "stored"), count
+        self._staged += without_rows(place, dataset, logical, written)
+
+    def finish_bundle(self) -> None:
+        commit(self._staged)
+
+
+def without_rows(place: RegionalPlace, dataset: str, logical: str, written: set[str]) -> Iterator[Staged]:
+    """Empty entries in place of what an earlier run over the same input stored under dates that this one has not."""
+    for entry in place.manifest.of(dataset, logical):
+        if entry.file and entry.received_date not in written:
+            yield stage(place, dataset, entry.received_date, logical, pa.record_batch([], pa.schema([])))
 
 
 def _finished(rows: pa.RecordBatch) -> pa.RecordBatch:

@@ -8,7 +8,11 @@ another region, dataset or name does not open.
 """
 
 import hashlib
+import os
 import secrets
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 
@@ -20,32 +24,64 @@ import pyarrow.parquet.encryption as pe
 
 from pipelines.deployment import Deployment, RegionalPlace, load_deployment
 from pipelines.errors import ConfigurationError
-from pipelines.manifest import Entry, put_whole
+from pipelines.manifest import Entry
 from schemas.datasets import RECEIVED_DATE
 from transforms.exchange import to_ipc
 
 _ROW_GROUP = 250_000
 _WRITE_BATCH = 16_384
+_DISK_THREADS = 16
 
 
-def write_file(place: RegionalPlace, dataset: str, received_date: str, logical: str, rows: pa.RecordBatch) -> bool:
-    """Writes one logical file and puts it in the manifest. False where it was erased before: then nothing stays.
+@dataclass(frozen=True)
+class Staged:
+    """A logical file that is written, and not yet in the manifest. `path` is None for an empty one."""
 
-    Safe to repeat: each attempt writes a physical file of its own, and the manifest names one of them.
+    place: RegionalPlace
+    entry: Entry
+    path: Path | None
+
+
+def stage(place: RegionalPlace, dataset: str, received_date: str, logical: str, rows: pa.RecordBatch) -> Staged:
+    """Writes the physical file of one logical file. Nobody sees it before `commit`.
+
+    Safe to repeat: each attempt writes a file of its own, and the manifest names one of them.
     """
     if not rows.num_rows:
-        return place.manifest.put(Entry(dataset, received_date, logical, rows=0))
+        return Staged(place, Entry(dataset, received_date, logical, rows=0), None)
     file = f"{logical}.{secrets.token_hex(8)}.parquet"
+    bound_to = _bound_to(place, dataset, file)
+    key, wrapped = place.keyring().new_data_key(dataset, bound_to)
+    content = _parquet(rows, key, bound_to)
     path = _path(place, dataset, received_date, file)
-    key, wrapped = place.keyring().new_data_key(dataset, _bound_to(place, dataset, file))
-    content = _parquet(rows, key, _bound_to(place, dataset, file))
-    put_whole(path, content)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
     digest = hashlib.blake2b(to_ipc(rows), digest_size=16, key=_digest_key(place, dataset)).hexdigest()
-    entry = Entry(dataset, received_date, logical, rows.num_rows, file, wrapped, digest, content.size)
-    if not place.manifest.put(entry):
-        path.unlink()
-        return False
-    return True
+    return Staged(
+        place, Entry(dataset, received_date, logical, rows.num_rows, file, wrapped, digest, content.size), path
+    )
+
+
+def commit(staged: Iterable[Staged]) -> None:
+    """Makes files durable, all of them before the first one is named by the manifest, and puts them in it.
+
+    Waiting for the disk is done for many files at once: one after the other it took longer than the rest of a run.
+    """
+    staged = list(staged)
+    with ThreadPoolExecutor(_DISK_THREADS) as threads:
+        list(threads.map(_make_durable, (one.path for one in staged if one.path)))
+        named = threads.map(lambda one: one.place.manifest.put(one.entry), staged)
+        for one, kept in zip(staged, named, strict=True):
+            if one.path and not kept:  # erased in the meantime: nothing of it may stay
+                one.path.unlink()
+
+
+def _make_durable(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _digest_key(place: RegionalPlace, dataset: str) -> bytes:

@@ -1,4 +1,4 @@
-"""What a run did, for a person to read: what came in, what was left behind, what opened and stayed closed, what is where."""
+"""What a run did, for a person to read: what came in, what was left behind, what opened, and what is where."""
 
 import json
 from collections import Counter
@@ -89,7 +89,7 @@ def _identifiers(totals: Totals) -> list[str]:
 def _purposes(job: "Job", totals: Totals) -> list[str]:
     lines = [f"  {'':20} {'clause':16} {'opened':>10} {'refused':>10}  for the reason"]
     for name, purpose in job.pack.purposes.items():
-        outcomes = Counter({why: n for (_, s, _, p, why), n in totals.counts.items() if False})
+        outcomes: Counter = Counter()
         for (_, step, _, of, why), n in totals.counts.items():
             if (step, of) == ("gate", name):
                 outcomes[why] += n

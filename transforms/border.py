@@ -19,16 +19,21 @@ from apache_beam.utils.timestamp import Timestamp
 
 from schemas.layout import layout
 from schemas.policy import Pack
+from schemas.recognisers import RECOGNISERS
 from schemas.regions import SIGNALS
 from transforms.decode import Limits, decode_events, decode_ledger
 from transforms.exchange import LEDGER, PIECE, TALLIES, TALLY, TELEMETRY, pieces, to_ipc
 from transforms.keyring import open_keyring
+from transforms.labels import Labels
 from transforms.locate import locate
 from transforms.scrub import Scrubber
 from transforms.seal import EventSealer, Partition, Sealed, Seals
 from transforms.seal_ledger import LedgerSealer
 
 Read = Callable[[Any], Iterator[bytes]]
+
+# Four numbers between dots are a version in a label, and would be an address in a text.
+_FOR_LABELS = tuple(recogniser for recogniser in RECOGNISERS if recogniser.name != "ipv4")
 
 
 class _Border(beam.DoFn):
@@ -41,7 +46,7 @@ class _Border(beam.DoFn):
 
     def setup(self) -> None:
         self._seals = Seals({region: open_keyring(uri) for region, uri in self._keys.items()})
-        self._scrub = Scrubber(max_bytes=self._pack.limits.text_bytes).scrub
+        self._labels = Labels(Scrubber(_FOR_LABELS))
         limits = self._pack.limits
         self._limits = Limits(future_ms=limits.future_minutes * 60_000, oldest_ms=limits.oldest_days * 86_400_000)
 
@@ -83,7 +88,8 @@ class _TelemetryBorder(_Border):
     def setup(self) -> None:
         super().setup()
         plan = layout(self._pack)
-        self._sealer = EventSealer(self._seals, plan, self._partition, self._pack.limits, self._scrub)
+        scrub = Scrubber(max_bytes=self._pack.limits.text_bytes).scrub
+        self._sealer = EventSealer(self._seals, plan, self._partition, self._pack.limits, scrub, self._labels)
 
     def _cross(self, block: bytes, counts: Counter) -> Iterator[TimestampedValue]:
         events = decode_events(block, self._limits)
@@ -118,7 +124,7 @@ class _LedgerBorder(_Border):
     def setup(self) -> None:
         super().setup()
         served = tuple(sorted(self._keys))
-        self._sealer = LedgerSealer(self._seals, self._partition, served, self._scrub)
+        self._sealer = LedgerSealer(self._seals, self._partition, served, self._labels)
 
     def _cross(self, block: bytes, counts: Counter) -> Iterator[TimestampedValue]:
         ledger = decode_ledger(block)

@@ -10,6 +10,7 @@ so that a firing reads what it judges and no more. Two windows that meet in a ba
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import apache_beam as beam
 import numpy as np
@@ -20,7 +21,7 @@ from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateS
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import Timestamp
 
-from schemas.consent import SEALED_LEDGER
+from schemas.consent import SEALED_LEDGER, Terms
 from schemas.fields import EVENT_TYPES, SOURCES
 from schemas.layout import layout
 from schemas.policy import Pack
@@ -47,8 +48,7 @@ class Gate:
 
     def judge(self, batch: pa.RecordBatch, entries: pa.Table) -> tuple[pa.RecordBatch, Verdict]:
         """The batch with a column `open` (mask of open purposes), and the verdict by reason."""
-        terms = self.pack.terms(self.region, self.with_ledger)
-        application = layout(self.pack).application
+        application = self._application
         records = Records(
             device=batch.column("device"),
             account=batch.column("account"),
@@ -57,8 +57,8 @@ class Gate:
             received_time=batch.column("received_time"),
             app=batch.column(application) if application else pa.nulls(batch.num_rows, pa.string()),
         )
-        verdict = judge(records, Ledger.build(entries, terms), terms, "all" if self.bounded else "received")
-        admitted = self._by_source()[batch.column("source").to_numpy()]
+        verdict = judge(records, Ledger.build(entries, self._terms), self._terms, "all" if self.bounded else "received")
+        admitted = self._by_source[batch.column("source").to_numpy()]
         refused = {**verdict.reasons, "source_not_admitted": verdict.open & ~admitted}
         verdict = Verdict(verdict.open & admitted, refused)
         return batch.append_column("open", pa.array(verdict.open)), verdict
@@ -78,6 +78,15 @@ class Gate:
                     if count := int(np.count_nonzero(mask[start:stop] & np.uint64(1 << bit))):
                         yield (self.region, "gate", event, name, outcome), count
 
+    @cached_property
+    def _terms(self) -> Terms:
+        return self.pack.terms(self.region, self.with_ledger)
+
+    @cached_property
+    def _application(self) -> str | None:
+        return layout(self.pack).application
+
+    @cached_property
     def _by_source(self) -> np.ndarray:
         masks = [
             sum(1 << bit for bit, purpose in enumerate(self.pack.purposes.values()) if source in purpose.sources)

@@ -3,11 +3,11 @@
 A label's column has few distinct values, so each distinct value is looked at once and remembered by the worker.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from transforms.scrub import Scrubber
 
 # Letters, digits and the punctuation of names and versions; no control characters, no quotes, no `@`.
 _SHAPE = r"^[\pL\pN][\pL\pM\pN ._:/+()\-]{0,127}$"
@@ -15,17 +15,16 @@ _REMEMBERED = 100_000  # a flood of distinct labels must not fill the memory
 
 
 class Labels:
-    """Cleans label columns. `scrub` takes identifiers out of a column of strings (`transforms.scrub`)."""
+    """Cleans label columns. The scrubber takes out what identifies somebody in spite of the plain shape."""
 
-    def __init__(self, scrub: Callable[[pa.StringArray], pa.StringArray]) -> None:
-        self._scrub = scrub
+    def __init__(self, scrubber: Scrubber) -> None:
+        self._scrubber = scrubber
         self._forget()
 
     def clean(self, values: pa.StringArray) -> tuple[np.ndarray, pa.StringArray, int]:
         """Encodes a column: (int32 codes, -1 where null or malformed; the clean words; how many were malformed)."""
-        encoded = values.dictionary_encode()
-        codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-        clean = self._cleaned(encoded.dictionary.cast(pa.string()))
+        codes, words = as_codes(values.dictionary_encode())
+        clean = self._cleaned(words)
         if not clean.null_count:
             return codes, clean, 0
         malformed = np.append(clean.is_null().to_numpy(zero_copy_only=False), False)[codes]  # [-1] is the null's
@@ -40,8 +39,14 @@ class Labels:
                 new = distinct
             shaped = pc.if_else(pc.match_substring_regex(new, _SHAPE), new, pa.scalar(None, pa.string()))
             self._seen = pa.concat_arrays([self._seen, new])
-            self._clean = pa.concat_arrays([self._clean, self._scrub(shaped)])
+            self._clean = pa.concat_arrays([self._clean, self._scrubber.scrub(shaped)[0]])
         return self._clean.take(pc.index_in(distinct, value_set=self._seen))
 
     def _forget(self) -> None:
         self._seen = self._clean = pa.array([], pa.string())
+
+
+def as_codes(encoded: pa.DictionaryArray) -> tuple[np.ndarray, pa.StringArray]:
+    """A dictionary column as int32 codes, -1 where null, and its words."""
+    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return codes, encoded.dictionary.cast(pa.string())

@@ -21,13 +21,14 @@ from transforms.canonical import KINDS, canonical
 from transforms.cmac import ColumnCmac, ColumnSiv
 from transforms.decode import Decoded
 from transforms.keyring import BORDER, Keyring
-from transforms.labels import Labels
+from transforms.labels import Labels, as_codes
 
 _DEVICE_IDENTIFIERS = tuple(
     f.path for f in EVENT_FIELDS if f.handling is Handling.IDENTIFIER and f.path.startswith("device.")
 )
 _IDENTIFYING = tuple(f.path for f in EVENT_FIELDS if f.category in IDENTIFYING)
 TEXT_KIND = "text"
+Scrub = Callable[[pa.StringArray], tuple[pa.StringArray, Mapping[str, int]]]
 
 
 class Seals:
@@ -115,10 +116,11 @@ class Partition:
 class EventSealer:
     """Seals decoded telemetry. One a worker: it holds the keys and the labels seen."""
 
-    def __init__(self, seals: Seals, layout: Layout, partition: Partition, limits: Limits, scrub: Callable) -> None:
+    def __init__(
+        self, seals: Seals, layout: Layout, partition: Partition, limits: Limits, scrub: Scrub, labels: Labels
+    ) -> None:
         self._seals, self._layout, self._partition, self._limits = seals, layout, partition, limits
-        self._scrub = scrub
-        self._labels = Labels(lambda values: scrub(values)[0])
+        self._scrub, self._labels = scrub, labels
 
     def seal(self, events: Decoded, regions: np.ndarray) -> Sealed:
         """Seals the rows whose region code is not negative; the others are left out."""
@@ -182,8 +184,10 @@ class EventSealer:
                 text = rows.scrubbed(path, events, self._scrub, sealed.scrubbed)
                 return self._seals.tag(TEXT_KIND, text, regions) if source.form == "seal" else text
             case Handling.ADDRESS:
-                values = networks(values, self._limits.ipv4_prefix, self._limits.ipv6_prefix)
-                return self._labels.clean(values)[:2]
+                networked = networks(values, self._limits.ipv4_prefix, self._limits.ipv6_prefix)
+                sealed.malformed[path] += networked.null_count - values.null_count
+                sealed.sealed[path] += len(values) - networked.null_count
+                return as_codes(networked.dictionary_encode())
             case Handling.LABEL:
                 codes, words, malformed = self._labels.clean(values)
                 sealed.malformed[path] += malformed
@@ -214,7 +218,7 @@ class _Rows:
         """A raw column at those positions."""
         return self._columns[path].take(pa.array(self.index[self.of(events)]))
 
-    def scrubbed(self, path: str, events: frozenset[int], scrub: Callable, counts: Counter) -> pa.Array:
+    def scrubbed(self, path: str, events: frozenset[int], scrub: Scrub, counts: Counter) -> pa.Array:
         """A free-text column at those positions, scrubbed once however many forms of it are asked for."""
         if (path, events) not in self._texts:
             text, hits = scrub(self.values(path, events))

@@ -6,7 +6,6 @@ an account's devices may be in any of them. Lines that were rejected, but whose 
 `unreadable` everywhere (section 6 of the design: a lost entry must not open anything).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,9 +36,9 @@ class SealedLedger:
 class LedgerSealer:
     """Seals decoded ledger entries. One a worker: it holds the keys and the labels seen."""
 
-    def __init__(self, seals: Seals, partition: Partition, served: tuple[int, ...], scrub: Callable) -> None:
+    def __init__(self, seals: Seals, partition: Partition, served: tuple[int, ...], labels: Labels) -> None:
         self._seals, self._shards, self._served = seals, partition.shards, np.array(served)
-        self._labels = Labels(lambda values: scrub(values)[0])
+        self._labels = labels
 
     def seal(self, ledger: DecodedLedger, regions: np.ndarray) -> list[SealedLedger]:
         """The entries that were read, and those that were not. `regions` holds -1 where an entry has no region."""

@@ -441,6 +441,8 @@ def test_the_time_of_a_stop_is_the_smaller_of_its_clocks():
         assert "operations" in opened(record(11, 100), stop)
     # dated after its receipt, a withdrawal is lifted by a grant later than the receipt on both clocks
     assert "research" in opened(NOW, entry("withdraw", 50, 10), entry("grant", 11, 11))
+    # while a permission keeps its own time
+    assert "research" in opened(NOW, entry("minor", 1), entry("adult", 30, 10), entry("grant", 40, 20))
 
 
 def test_a_permission_from_the_future_is_rejected():
@@ -578,10 +580,19 @@ def test_an_unreadable_line_restricts_until_it_is_corrected_and_nothing_lifts_it
     assert opened(NOW, line, entry("lift_restriction", 20)) == set()
     assert "operations" in opened(NOW, line, fix)
     assert opened(NOW, line, entry("grant", 20, id=2)) == set()
+    assert "research" in opened(NOW, line, entry("grant", 20, id=1))
     assert opened(record(49, 49), line, fix, stops_known="received") == set()
     assert "operations" in opened(record(50, 50), line, fix, stops_known="received")
     assert "operations" in opened(record(49, 49), line, fix)
     assert "operations" in opened(record(9, 9), line, stops_known="received")
+
+
+def test_a_line_corrected_by_an_entry_about_another_subject_restricts_up_to_its_receipt():
+    entries = [entry("unreadable", 10, id=1), entry("grant", 20, 50, id=1, of=("device", 2))]
+    records = [record(60, received) for received in (51, 49, 50, 9)]
+    found = [named(mask) for mask in masks(records, entries, "received").open.tolist()]
+    assert ["operations" in one for one in found] == [True, False, True, True]
+    assert all("operations" in named(mask) for mask in masks(records, entries, "all").open.tolist())
 
 
 def test_a_permission_beside_a_stop_of_the_same_id_does_not_count():
@@ -592,8 +603,14 @@ def test_a_permission_beside_a_stop_of_the_same_id_does_not_count():
 
 @pytest.mark.parametrize(
     "other",
-    [{"of": ("device", 2)}, {"kind": "lift_objection"}, {"app": "map"}, {"purposes": ("push",)}],
-    ids=lambda change: next(iter(change)),
+    [
+        {"of": ("device", 2)},
+        {"of": ("account", 1)},
+        {"kind": "lift_objection"},
+        {"app": "map"},
+        {"purposes": ("push",)},
+    ],
+    ids=lambda change: str(*change.values()),
 )
 def test_versions_that_differ_in_what_they_are_about_do_not_count(other):
     change = {"kind": "grant", **other}

@@ -1,0 +1,304 @@
+"""The reference pages, written from the tables of fields and from the policy pack: `python -m schemas.reference DIR`.
+
+Nothing in them is written by hand, so that they cannot say anything else than what the job does. The same fields and
+the same pack always give the same bytes.
+"""
+
+import sys
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from schemas.datasets import RECEIVED_DATE, Dataset, DatasetColumn, datasets
+from schemas.fields import (
+    EVENT_FIELDS,
+    EVENT_TYPES,
+    LEDGER_FIELDS,
+    SCHEMA_VERSIONS,
+    Field,
+    Handling,
+    Sensitivity,
+    payload_of,
+)
+from schemas.policy import Form, Pack, Purpose, load_pack
+from schemas.shape import MAX_LINE_BYTES
+
+_HANDLING = {
+    Handling.ENVELOPE: "read and checked; what is decided rests on it",
+    Handling.IDENTIFIER: "brought to its canonical bytes, then sealed; a malformed value is dropped alone",
+    Handling.ADDRESS: "cut to its network; the address itself goes no further",
+    Handling.LABEL: "checked for its shape and scrubbed; a malformed value is dropped alone",
+    Handling.TEXT: "scrubbed",
+    Handling.MEASURE: "a number, checked for its range",
+    Handling.SIGNAL: "says where the record may live, then dropped",
+}
+_FORM = {
+    Form.PLAIN: "as the border left it",
+    Form.TOKEN: "pseudonym of this purpose, region and epoch; no way back",
+    Form.SEALED: "reversible, for who holds this dataset's key",
+    Form.TEXT: "scrubbed text",
+    Form.FINGERPRINT: "keyed digest of the scrubbed text, of this purpose, region and epoch",
+    Form.NETWORK: "network of the address",
+    Form.MAJOR: "first number of the version",
+    Form.BUCKET: "cut down to a multiple of the step",
+}
+# What every dataset has of a record, whatever its allow-list says.
+_IN_ALL = {
+    "event_type": "every stored purpose",
+    "event_time": "every stored purpose (cut)",
+    "received_time": f"every stored purpose (its date, as `{RECEIVED_DATE}`)",
+}
+_MADE = "Written by `make reference` from `schemas/fields.py` and the policy pack {version}; do not edit."
+
+
+def pages(pack: Pack) -> dict[str, str]:
+    """The text of each page, by its file name."""
+    return {"fields.md": _fields(pack), "purposes.md": _purposes(pack), "regions.md": _regions(pack)}
+
+
+def _fields(pack: Pack) -> str:
+    uses = _uses(pack)
+    parts = [
+        "# Fields",
+        _MADE.format(version=pack.version),
+        "Every field that a line may carry. An unknown field is dropped and counted; a line with a wrong type, without "
+        "a required field or with a value out of its range is set aside alone. Null is the same as absent. A field "
+        "that no purpose may have is left behind at the border.",
+        "## What the border does with a field",
+        _table(("handling", "what happens"), ((str(handling), what) for handling, what in _HANDLING.items())),
+        "## Bounds",
+        _bounds(pack),
+        "## Telemetry",
+    ]
+    for name, fields in groupby(EVENT_FIELDS, _object):
+        parts += [f"### {_heading(name)}", _field_table(fields, uses)]
+    return _joined(parts + ["## Consent ledger", _field_table(LEDGER_FIELDS, {})])
+
+
+def _object(field: Field) -> str:
+    return field.path.rpartition(".")[0]
+
+
+def _heading(name: str) -> str:
+    if not name:
+        return "Of the record itself"
+    return f"`{name}`, on events of that type alone" if payload_of(name) else f"`{name}`"
+
+
+def _field_table(fields: Iterable[Field], uses: dict[str, list[str]]) -> str:
+    head = ["field", "type", "category", "sensitivity", "handling", "required", "range or values", "what it is"]
+    rows = [
+        [
+            _code(field.path),
+            _code(field.type),
+            str(field.category),
+            str(field.sensitivity),
+            f"{field.handling} ({field.kind})" if field.kind else str(field.handling),
+            "yes" if field.required else "",
+            _domain(field),
+            field.description,
+        ]
+        for field in fields
+    ]
+    if uses:
+        head.append("purposes that may have it")
+        rows = [[*row, ", ".join(uses.get(row[0].strip("`"), [])) or "none"] for row in rows]
+    return _table(head, rows)
+
+
+def _domain(field: Field) -> str:
+    if field.values:
+        return ", ".join(map(_code, field.values))
+    bounds = "" if field.minimum is None else f"{_number(field.minimum)} to {_number(field.maximum)}"
+    return ", ".join(part for part in (bounds, "quoted or bare" if field.lenient else "") if part)
+
+
+def _uses(pack: Pack) -> dict[str, list[str]]:
+    uses: dict[str, list[str]] = {}
+    for name, purpose in pack.purposes.items():
+        for path, column in purpose.columns.items():
+            counted = "" if purpose.stored else ", counted only"
+            uses.setdefault(path, []).append(f"{name} ({_form(column.form, column.step)}{counted})")
+    return uses | {path: [words] for path, words in _IN_ALL.items()}
+
+
+def _bounds(pack: Pack) -> str:
+    limits = pack.limits
+    return _list(
+        f"A line has at most {MAX_LINE_BYTES:,} bytes; schema_version is {' or '.join(map(str, SCHEMA_VERSIONS))}; "
+        "times are RFC 3339.",
+        f"event_time lies at most {limits.future_minutes} minutes after received_time, and at most "
+        f"{limits.oldest_days} days before it ({limits.clause}).",
+        f"A free text is cut at {limits.text_bytes:,} bytes.",
+        f"An address is cut to {limits.ipv4_prefix} bits (IPv4) or {limits.ipv6_prefix} bits (IPv6).",
+        f"Fields of the sensitivity `{Sensitivity.SENSITIVE}` stand in a dataset of their own.",
+    )
+
+
+def _purposes(pack: Pack) -> str:
+    parts = [
+        "# Purposes",
+        _MADE.format(version=pack.version),
+        "What each purpose may receive, on which legal basis and for whom. What is not listed here is not stored for "
+        "it. Every stored row also has `event_type`, `event_time` (cut as said below) and `received_date`.",
+        "## Legal bases",
+        "The basis in force: a purpose that names one which the region's law does not know falls back to consent "
+        "there (*).",
+        _bases(pack),
+        "## Forms",
+        _table(("form", "what is stored"), ((str(form), what) for form, what in _FORM.items())),
+        "## Gates",
+        _list(
+            *(
+                f"Columns of the categories {', '.join(map(_code, gate.categories))} are null in every dataset unless "
+                f"`{gate.purpose}` is open for the record ({gate.clause})."
+                for gate in pack.gates
+            )
+        ),
+    ]
+    of_purpose: dict[str, list[Dataset]] = {}
+    for dataset in datasets(pack).values():
+        of_purpose.setdefault(dataset.purpose, []).append(dataset)
+    for name, purpose in pack.purposes.items():
+        stored = of_purpose.get(name, [])
+        parts += [f"## {name}", f"{purpose.title}.", _table(("what", "rule"), _rules(purpose, stored))]
+        parts += [_columns(dataset) for dataset in stored] or [_counted(purpose)]
+    return _joined(parts)
+
+
+def _bases(pack: Pack) -> str:
+    rows = []
+    for name, purpose in pack.purposes.items():
+        cells = [name]
+        for region in pack.regions:
+            basis, declared = pack.basis(name, region), purpose.basis.get(region, purpose.basis["default"])
+            cells.append(str(basis) if basis is declared else f"{basis} *")
+        rows.append(cells)
+    return _table(("purpose", *pack.regions), rows)
+
+
+def _rules(purpose: Purpose, stored: Sequence[Dataset]) -> list[tuple[str, str]]:
+    return [
+        ("clause", purpose.clause),
+        ("subject that the record must have", " and ".join(purpose.subject) or "none"),
+        ("whose grant counts", " or ".join(purpose.grantors)),
+        ("minors", purpose.minors),
+        ("consent", "application by application" if purpose.per_application else "for the subject as a whole"),
+        ("least policy version of a grant", purpose.minimum_policy_version or "any"),
+        ("sources", ", ".join(purpose.sources)),
+        ("event types", ", ".join(purpose.events)),
+        ("event_time cut to", f"the {purpose.event_time}"),
+        ("a pseudonym lives", "for ever" if purpose.token_epoch == "forever" else f"one {purpose.token_epoch}"),
+        ("retention", f"{purpose.retention_days} days"),
+        ("datasets", ", ".join(_code(dataset.name) for dataset in stored) or "none: its records are only counted"),
+    ]
+
+
+def _columns(dataset: Dataset) -> str:
+    rows = [
+        (
+            _code(column.name),
+            _code(column.field.path),
+            _form(column.form, column.step),
+            _code(str(column.type)),
+            _on(column),
+        )
+        for column in dataset.columns
+    ]
+    return _joined([f"Dataset `{dataset.name}`:", _table(("column", "field", "form", "type", "stands on"), rows)])
+
+
+def _on(column: DatasetColumn) -> str:
+    events = ", ".join(EVENT_TYPES[code] for code in sorted(column.events))
+    return f"{events}; where `{column.gate}` is open" if column.gate else events
+
+
+def _counted(purpose: Purpose) -> str:
+    rows = [
+        (
+            _code(path),
+            _form(column.form, column.step),
+            ", ".join(e for e, paths in purpose.events.items() if path in paths),
+        )
+        for path, column in purpose.columns.items()
+    ]
+    return _joined(["What it is counted from:", _table(("field", "form", "stands on"), rows)])
+
+
+def _regions(pack: Pack) -> str:
+    residency = pack.residency
+    parts = [
+        "# Regions",
+        _MADE.format(version=pack.version),
+        "Where a record may live, by the signals that it carries (" + residency.clause + "):",
+        _list(
+            "The signals are asked in this order, and the first usable one decides: "
+            + ", ".join(f"`residency.{signal}`" for signal in residency.signals)
+            + ".",
+            "Where they name different regions, the first of these that is named wins: "
+            + ", ".join(residency.localising)
+            + ".",
+            "A record without a usable signal is counted and not kept.",
+        ),
+        _table(
+            ("region", "clause", "legal bases that its law knows", "purposes that fall back to consent"),
+            (
+                [name, region.clause, ", ".join(region.bases), _fallen(pack, name)]
+                for name, region in pack.regions.items()
+            ),
+        ),
+    ]
+    members = pack.where.region_of_country
+    for name in pack.regions:
+        countries = sorted(country for country, region in members.items() if region == name)
+        rest = " (every country that no other region names)" if pack.regions[name].countries == "rest" else ""
+        parts += [f"## {name}", f"{len(countries)} of ISO 3166-1{rest}: {' '.join(countries)}"]
+    return _joined(parts)
+
+
+def _fallen(pack: Pack, region: str) -> str:
+    declared = {name: p.basis.get(region, p.basis["default"]) for name, p in pack.purposes.items()}
+    return ", ".join(name for name, basis in declared.items() if pack.basis(name, region) is not basis) or "none"
+
+
+def _form(form: Form, step: float | None) -> str:
+    return str(form) if step is None else f"{form} of {_number(step)}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.10g}" if value == int(value) else f"{value:g}"
+
+
+def _code(word: str) -> str:
+    return f"`{word}`"
+
+
+def _list(*items: str) -> str:
+    return "\n".join(f"- {item}" for item in items)
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    head = list(head)
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _joined(parts: Iterable[str]) -> str:
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Writes the pages of the shipped pack into the folder that is named; returns the exit status."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if len(arguments) != 1 or arguments[0].startswith("-"):
+        print("usage: python -m schemas.reference DIR", file=sys.stderr)
+        return 2
+    folder = Path(arguments[0])
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in pages(load_pack()).items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""What a run leaves depends on what came in, not on the order, the files, the runner or how often it was tried."""
+
+import gzip
+import json
+import random
+import shutil
+from collections import Counter
+
+import pytest
+
+from pipelines.blocks import input_id
+from schemas.datasets import AUDIT
+from tests.invariants.runs import REGIONS, Site, ingest
+
+WITHDRAWN = "service"
+
+
+def rows(site: Site) -> dict:
+    """Every dataset as columns of values; the audit without the day on which it was written."""
+    held = site.datasets()
+    return {
+        name: (table.drop_columns(["received_date"]) if name[1] == AUDIT else table).to_pydict()
+        for name, table in held.items()
+    }
+
+
+def entries(site: Site, of: str = "") -> dict:
+    """The manifest's entries of one input, or all; without the input's own id in their names."""
+    found = {}
+    for region in REGIONS:
+        for (dataset, date, logical), what in site.entries(region).items():
+            if logical.startswith(of):
+                name = logical.partition("-")[2] if of else logical
+                found[region, dataset, date if dataset != AUDIT else None, name] = what
+    return found
+
+
+def test_the_comparison_sees_rows_of_many_datasets(first_run):
+    held = rows(first_run.site)
+    assert len(held) > 50 and sum(len(table["event_type"]) for table in held.values()) > 500
+
+
+def test_the_order_of_lines_and_how_they_are_spread_over_files_change_nothing(
+    first_run, sample, site_like_first, tmp_path
+):
+    lines, ledger = sample.lines, sample.consents.read_bytes().splitlines(keepends=True)
+    random.Random(1).shuffle(lines)
+    random.Random(2).shuffle(ledger)
+    files = [tmp_path / "a.ndjson", tmp_path / "b.ndjson.gz", tmp_path / "c.ndjson", tmp_path / "d.ndjson"]
+    files[0].write_bytes(b"".join(lines[:100]))
+    files[1].write_bytes(gzip.compress(b"".join(lines[100:600])))
+    files[2].write_bytes(b"".join(lines[600:]))
+    files[3].write_bytes(b"")
+    ledgers = [tmp_path / "x.ndjson", tmp_path / "y.ndjson"]
+    ledgers[0].write_bytes(b"".join(ledger[:400]))
+    ledgers[1].write_bytes(b"".join(ledger[400:]))
+
+    run = ingest(site_like_first(), files, ledgers)
+
+    assert run.status == 0
+    assert rows(run.site) == rows(first_run.site)
+    assert entries(run.site, input_id(map(str, files))) == entries(first_run.site, input_id([str(sample.events)]))
+
+
+def test_another_runner_changes_nothing(first_run, bundle_run):
+    assert bundle_run.status == 0
+    assert rows(bundle_run.site) == rows(first_run.site)
+    assert entries(bundle_run.site) == entries(first_run.site)
+
+
+def test_a_second_run_with_every_bundle_tried_twice_replaces_the_first_and_sweeps_what_a_killed_one_left(
+    first_run, sample, tmp_path
+):
+    site = first_run.site.copy(tmp_path / "site")
+    store = site.place("eu").store
+    whole = next(path for path in store.glob("operations/*/*.parquet"))
+    killed = whole.with_name(f"{whole.name.partition('.')[0]}.0123456789abcdef.parquet")
+    foreign = whole.with_name("00112233445566aa-0-0.0123456789abcdef.parquet")  # of a run that may still go on
+    shutil.copy(whole, killed)
+    shutil.copy(whole, foreign)
+    assert rows(site) == rows(first_run.site), "a file that the manifest does not name is not there"
+
+    run = ingest(site, [sample.events], [sample.consents], "--direct_runner_bundle_repeat=2")
+
+    assert run.status == 0
+    assert rows(site) == rows(first_run.site)
+    assert entries(site) == entries(first_run.site)
+    assert not killed.exists() and foreign.exists()
+    foreign.unlink()
+    stored = Counter(path.parent for path in site.files() if path.suffix == ".parquet")
+    assert stored == Counter(site.folder / path.parent.relative_to(first_run.site.folder) for path in parquet(first_run))
+
+
+def parquet(run):
+    return [path for path in run.site.files() if path.suffix == ".parquet"]
+
+
+def test_a_file_that_was_being_written_when_its_run_was_killed_is_swept_too(first_run, sample, tmp_path):
+    from pipelines.stores import sweep
+
+    site = first_run.site.copy(tmp_path / "site")
+    whole = next(iter(site.place("eu").store.glob("operations/*/*.parquet")))
+    torn = whole.with_name(f".{whole.name.partition('.')[0]}.0123456789abcdef.parquet.fedcba9876543210.part")
+    torn.write_bytes(whole.read_bytes()[:100])
+    sweep(site.place("eu"), input_id([str(sample.events)]))
+    assert not torn.exists()
+
+
+def test_a_run_over_other_files_takes_nothing_away(first_run, other_run):
+    before, after = entries(first_run.site), entries(other_run.site)
+    assert before.items() <= after.items()
+    assert len(after) == 2 * len(before)
+
+
+@pytest.mark.clause("5.3")
+def test_a_withdrawal_that_came_in_since_removes_the_rows_of_that_person_for_that_purpose(
+    first_run, other_run, sample, tmp_path
+):
+    device, its_region = _busiest_device(sample)
+    entry = {
+        "entry_id": "withdrawn-later",
+        "time": "2021-03-09T00:00:00.000Z",
+        "received_time": "2021-03-09T00:00:01.000Z",
+        "kind": "withdraw",
+        "subject": {"type": "device", "value": device},
+        "purposes": [WITHDRAWN],
+        "residency": {"device_region": "NL"},
+    }
+    ledger = tmp_path / "longer.ndjson"
+    ledger.write_bytes(sample.consents.read_bytes() + json.dumps(entry).encode() + b"\n")
+    site = first_run.site.copy(tmp_path / "site")
+
+    run = ingest(site, [sample.events], [ledger])
+
+    assert run.status == 0
+    before, after = rows(first_run.site), rows(site)
+    changed = {name for name in before if before[name] != after.get(name) and name[1] != AUDIT}
+    assert len(changed) == 1
+    (region, dataset), *_ = changed
+    assert dataset == WITHDRAWN
+    kept = set(after.get((region, dataset), {"event_id": []})["event_id"])
+    gone = {
+        token
+        for event, token in zip(
+            before[region, dataset]["event_id"], before[region, dataset]["device_android_id"], strict=True
+        )
+        if event not in kept
+    }
+    assert len(gone) == 1 and not gone & set(after[region, dataset]["device_android_id"])
+
+
+def _busiest_device(sample) -> tuple[str, str]:
+    """The device of which the purpose has most rows, and a region that says where it is at home."""
+    events = [json.loads(line) for line in sample.lines]
+    admitted = {"app_lifecycle", "session", "service_activity"}
+    stopped = sample.consents.read_text()
+    devices = Counter(
+        event["device"]["android_id"]
+        for event in events
+        if event["event_type"] in admitted
+        and event.get("device", {}).get("android_id", "-") not in stopped
+        and event["source"] == "device"
+    )
+    return devices.most_common(1)[0][0], "eu"

@@ -1,6 +1,7 @@
 """What every command does alike: strict flags, and errors that become one line and an exit status."""
 
 import argparse
+import logging
 import sys
 from collections.abc import Callable
 
@@ -20,6 +21,7 @@ def guarded(command: str, work: Callable[[], int]) -> int:
     from schemas.policy import PackError
     from transforms.keyring import KeyUnavailable
 
+    logging.basicConfig(level=logging.ERROR, format="douane: %(message)s")  # Beam warns of extras that nobody needs
     try:
         return work()
     except (ConfigurationError, PackError, KeyUnavailable) as error:

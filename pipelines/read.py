@@ -62,7 +62,7 @@ def _read(options) -> int:
 def _reading(options) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
+    except (OSError, pa.ArrowException) as error:
         which = f"dataset {options.dataset} of region {options.region}"
         why = "a file that the manifest names is missing, cut short or altered"
         raise InputError(f"{which} cannot be read ({type(error).__name__}): {why}; bring it back") from None

@@ -10,7 +10,7 @@ from schemas.datasets import AUDIT
 if TYPE_CHECKING:
     from pipelines.job import Job
 
-_WIDTH = 100
+_WIDTH = 88
 
 
 def print_summary(job: "Job", totals: Totals, as_json: bool) -> None:
@@ -59,9 +59,25 @@ def _came_in(job: "Job", totals: Totals) -> list[str]:
         rejected = _quarantined(totals, "ledger")
         rows += [
             ("ledger entries", totals.count("entries", "ledger"), ""),
+            (
+                "unlocated",
+                totals.count("unlocated_permission", "ledger"),
+                "permissions without a region: they act nowhere",
+            ),
+            ("dated ahead", totals.count("dated_ahead", "ledger"), "permissions from the future: they open nothing"),
+            (
+                "unknown purpose",
+                totals.count("unknown_purpose", "ledger"),
+                "entries; a stop among them stops everything",
+            ),
             ("ledger rejected", sum(rejected.values()), _listed(rejected) or "a rejected line acts as a restriction"),
         ]
-    return [f"  {name:16} {n:>12,}  {note}".rstrip() for name, n, note in rows if n or name in ("lines", "quarantined")]
+    lines = []
+    for name, n, note in rows:
+        if n or name in ("lines", "quarantined"):
+            first, *more = _wrapped(note) or [""]
+            lines += [f"  {name:16} {n:>12,}  {first}".rstrip(), *(f"{'':32}{line}" for line in more)]
+    return lines
 
 
 def _quarantined(totals: Totals, of: str) -> Counter:
@@ -95,7 +111,9 @@ def _purposes(job: "Job", totals: Totals) -> list[str]:
                 outcomes[why] += n
         opened = outcomes.pop("opened", 0)
         refused = sum(outcomes.values())
-        lines.append(f"  {name:20} {purpose.clause:16} {opened:>10,} {refused:>10,}  {_listed(outcomes)}".rstrip())
+        first, *more = _wrapped(_listed(outcomes)) or [""]
+        lines.append(f"  {name:20} {purpose.clause:16} {opened:>10,} {refused:>10,}  {first}".rstrip())
+        lines += [f"{'':62}{line}" for line in more]
     return lines
 
 

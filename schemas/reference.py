@@ -17,10 +17,9 @@ from schemas.fields import (
     SCHEMA_VERSIONS,
     Field,
     Handling,
-    Sensitivity,
     payload_of,
 )
-from schemas.policy import Form, Pack, Purpose, load_pack
+from schemas.policy import Column, Form, Pack, Purpose, load_pack
 from schemas.shape import MAX_LINE_BYTES
 
 _HANDLING = {
@@ -118,7 +117,7 @@ def _uses(pack: Pack) -> dict[str, list[str]]:
     for name, purpose in pack.purposes.items():
         for path, column in purpose.columns.items():
             counted = "" if purpose.stored else ", counted only"
-            uses.setdefault(path, []).append(f"{name} ({_form(column.form, column.step)}{counted})")
+            uses.setdefault(path, []).append(f"{name} ({_form(column)}{counted})")
     return uses | {path: [words] for path, words in _IN_ALL.items()}
 
 
@@ -131,7 +130,6 @@ def _bounds(pack: Pack) -> str:
         f"{limits.oldest_days} days before it ({limits.clause}).",
         f"A free text is cut at {limits.text_bytes:,} bytes.",
         f"An address is cut to {limits.ipv4_prefix} bits (IPv4) or {limits.ipv6_prefix} bits (IPv6).",
-        f"Fields of the sensitivity `{Sensitivity.SENSITIVE}` stand in a dataset of their own.",
     )
 
 
@@ -140,7 +138,8 @@ def _purposes(pack: Pack) -> str:
         "# Purposes",
         _MADE.format(version=pack.version),
         "What each purpose may receive, on which legal basis and for whom. What is not listed here is not stored for "
-        "it. Every stored row also has `event_type`, `event_time` (cut as said below) and `received_date`.",
+        "it. Every stored row also has `event_type`, `event_time` (cut as said below) and `received_date`. Sensitive "
+        "columns stand in a dataset of their own.",
         "## Legal bases",
         "The basis in force: a purpose that names one which the region's law does not know falls back to consent "
         "there (*).",
@@ -199,7 +198,7 @@ def _columns(dataset: Dataset) -> str:
         (
             _code(column.name),
             _code(column.field.path),
-            _form(column.form, column.step),
+            _form(column),
             _code(str(column.type)),
             _on(column),
         )
@@ -217,7 +216,7 @@ def _counted(purpose: Purpose) -> str:
     rows = [
         (
             _code(path),
-            _form(column.form, column.step),
+            _form(column),
             ", ".join(e for e, paths in purpose.events.items() if path in paths),
         )
         for path, column in purpose.columns.items()
@@ -261,8 +260,8 @@ def _fallen(pack: Pack, region: str) -> str:
     return ", ".join(name for name, basis in declared.items() if pack.basis(name, region) is not basis) or "none"
 
 
-def _form(form: Form, step: float | None) -> str:
-    return str(form) if step is None else f"{form} of {_number(step)}"
+def _form(column: Column | DatasetColumn) -> str:
+    return str(column.form) if column.step is None else f"{column.form} of {_number(column.step)}"
 
 
 def _number(value: float) -> str:

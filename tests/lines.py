@@ -32,10 +32,14 @@ def moment(milliseconds: int) -> str:
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def event_id(number: int) -> str:
+    return str(UUID(int=(number + 1) * 0x9E3779B97F4A7C15F39CC0605CEDC835 % (1 << 128)))
+
+
 def event(number: int = 0, event_type: str = "session", received: int = NOW, time: int | None = None, **more) -> dict:
     """An event of the region `eu`. `more` are members by path, a dot written as two underscores: `device__imei=...`."""
     made = {
-        "event_id": str(UUID(int=(1 << 120) + number)),
+        "event_id": event_id(number),
         "event_type": event_type,
         "schema_version": 1,
         "event_time": moment(received if time is None else time),

@@ -17,6 +17,7 @@ import numpy as np
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
+from schemas.fields import PURPOSES
 from schemas.layout import layout
 from schemas.policy import Pack
 from schemas.recognisers import RECOGNISERS
@@ -52,15 +53,13 @@ class _Border(beam.DoFn):
 
     def process(self, element: Any) -> Iterator:
         counts: Counter = Counter()
-        try:
-            for block in self._read(element):
-                yield from self._cross(block, counts)
-        except OSError as error:
-            # What was read before stays good; that the input has no end is told by the count and the exit status.
-            logging.error("%s", error)
-            counts["", self.step, "", "", "input_unreadable"] += 1
+        yield from self._blocks(element, counts)
         for tally in counts.items():
             yield beam.pvalue.TaggedOutput(TALLIES, tally)
+
+    def _blocks(self, element: Any, counts: Counter) -> Iterator:
+        for block in self._read(element):
+            yield from self._cross(block, counts)
 
     def _cross(self, block: bytes, counts: Counter) -> Iterator:
         raise NotImplementedError
@@ -90,6 +89,15 @@ class _TelemetryBorder(_Border):
         plan = layout(self._pack)
         scrub = Scrubber(max_bytes=self._pack.limits.text_bytes).scrub
         self._sealer = EventSealer(self._seals, plan, self._partition, self._pack.limits, scrub, self._labels)
+
+    def _blocks(self, element: Any, counts: Counter) -> Iterator:
+        """What was read before telemetry breaks off stays good; the count and the exit status tell that it did. A
+        ledger that breaks off ends the run instead: what it would have stopped is not known."""
+        try:
+            yield from super()._blocks(element, counts)
+        except OSError as error:
+            logging.error("%s", error)
+            counts["", self.step, "", "", "input_unreadable"] += 1
 
     def _cross(self, block: bytes, counts: Counter) -> Iterator[TimestampedValue]:
         events = decode_events(block, self._limits)
@@ -124,7 +132,8 @@ class _LedgerBorder(_Border):
     def setup(self) -> None:
         super().setup()
         served = tuple(sorted(self._keys))
-        self._sealer = LedgerSealer(self._seals, self._partition, served, self._labels)
+        known = frozenset(self._pack.purposes) | PURPOSES
+        self._sealer = LedgerSealer(self._seals, self._partition, served, self._labels, known)
 
     def _cross(self, block: bytes, counts: Counter) -> Iterator[TimestampedValue]:
         ledger = decode_ledger(block)
@@ -134,6 +143,7 @@ class _LedgerBorder(_Border):
         for sealed in self._sealer.seal(ledger, self._located(ledger.columns, counts)):
             counts["", self.step, "", "", "nobody"] += sealed.nobody
             counts["", self.step, "", "", "unlocated_permission"] += sealed.unlocated
+            counts["", self.step, "", "", "unknown_purpose"] += sealed.unknown_purposes
             everything = np.zeros(len(sealed.key), np.int64)
             for key, _, rows in pieces(sealed.batch, sealed.key, everything):
                 earliest = rows.column("received_time").to_numpy().min()

@@ -7,9 +7,8 @@ pieces; a piece that does not read, or reads in a way that is not certain, is si
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 
 import msgspec
 import numpy as np
@@ -17,14 +16,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
 
-from schemas.fields import INTEGER, NUMBER, STRING, STRINGS, Field
+from schemas.fields import NUMBER, STRING, STRINGS, Field
 from schemas.shape import MAX_LINE_BYTES, arrow_schema, leaf_columns, line_type
-from transforms.verdict import CODE, MAX_DEPTH, REASONS, Reason, field_tree, judge
+from transforms.verdict import CODE, MAX_DEPTH, REASONS, Reason, field_tree, judge, rewriting, rewritten
 
 # A piece that fails costs its own reading once more. Smaller ones are lost on pyarrow's fixed cost a call.
 _PIECE_LINES, _PIECE_BYTES = 1_600, 1 << 20
 # To count unknown fields they are read too, and each new name makes a column as long as the piece: so names times
-# lines is bounded, and a block that brings a flood of names is counted by its lines from there on.
+# lines is bounded, and in a block that brings a flood of names every line from there on is judged by itself.
 _SIFTED_LINES, _SIFTED_BYTES, _UNKNOWN_NAMES = 400, 1 << 18, 256
 
 _BOM = b"\xef\xbb\xbf"
@@ -35,7 +34,6 @@ _GOOD = -1
 _UNKNOWN_FIELD, _OTHER = "unexpected field", "other"  # what keeps pyarrow.json from reading: as it says, and the rest
 
 Columns = dict[str, pa.Array]
-Rule = tuple[re.Pattern[bytes], bytes]
 
 
 @dataclass(frozen=True, repr=False)
@@ -83,10 +81,9 @@ def parse(block: bytes, fields: tuple[Field, ...]) -> Parsed:
         for begin, end in layout.pieces(0, len(layout.start), _PIECE_LINES, _PIECE_BYTES)
         for columns in reader.piece(begin, end)
     ] or [leaf_columns(pa.RecordBatch.from_pylist([], reader.schema), fields)]
-    columns = {field.path: pa.concat_arrays([part[field.path] for part in parts]) for field in fields}
     rejected = np.flatnonzero(reader.verdict >= 0)
     return Parsed(
-        columns=columns,
+        columns=_concatenated(parts),
         line=layout.number[reader.verdict < 0],
         faults=Faults(layout.number[rejected], reader.verdict[rejected]),
         blank=layout.lines - len(layout.number),
@@ -132,7 +129,7 @@ def _layout(block: bytes) -> _Layout:
     lines, start, end = len(end), start[number], end[number]
     too_long = end - start > MAX_LINE_BYTES
     end = end - (content[end - 1] == ord("\r"))
-    # If every line is plain no value spans two: inside an object, } LF { is JSON nowhere but in no string either.
+    # If every line is plain no value spans two: JSON has no LF in a string, and none that could stand between } and {.
     plain = (content[start] == ord("{")) & (content[end - 1] == ord("}")) & ~too_long
     blank = [i for i in np.flatnonzero(~plain & ~too_long) if not block[start[i] : end[i]].strip(_SPACE)]
     keep = np.ones(len(number), bool)
@@ -147,7 +144,7 @@ class _Reader:
 
     def __init__(self, block: bytes, layout: _Layout, fields: tuple[Field, ...]) -> None:
         self.block, self.layout, self.fields = block, layout, fields
-        self.schema, self.tree, self.rewriting = arrow_schema(fields), field_tree(fields), _rewriting(fields)
+        self.schema, self.tree, self.rewriting = arrow_schema(fields), field_tree(fields), rewriting(fields)
         self.decoder = msgspec.json.Decoder(line_type(fields))
         self.verdict = np.full(len(layout.start), _GOOD, np.int8)
         self.unknown: Counter[str] = Counter()
@@ -155,10 +152,12 @@ class _Reader:
 
     def piece(self, begin: int, end: int) -> Iterator[Columns]:
         """The columns of the good lines of [begin, end), in order."""
-        columns, obstacle = self._whole(begin, end, "error")
-        if columns is not None:
-            yield columns
-            return
+        obstacle = _UNKNOWN_FIELD
+        if not (self.unknown and self.few_names):  # where one device has a field that we do not know, more will
+            columns, obstacle = self._whole(begin, end, "error")
+            if columns is not None:
+                yield columns
+                return
         for first, last in self.layout.pieces(begin, end, _SIFTED_LINES, _SIFTED_BYTES):
             columns = self._whole(first, last, "infer")[0] if obstacle == _UNKNOWN_FIELD else None
             if columns is None:
@@ -174,7 +173,7 @@ class _Reader:
         columns, obstacle = self._read(data, end - begin, unexpected)
         untried = dict(self.rewriting)
         while obstacle in untried:
-            data = _rewritten(data, untried.pop(obstacle))
+            data = rewritten(data, untried.pop(obstacle))
             columns, obstacle = self._read(data, end - begin, unexpected)
         return columns, obstacle
 
@@ -198,7 +197,7 @@ class _Reader:
             self.decoder.decode(line)
             return line
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            line = _rewritten(line, [rule for rules in self.rewriting.values() for rule in rules])
+            line = rewritten(line, [rule for rules in self.rewriting.values() for rule in rules])
         reason, _ = judge(line, self.fields)
         if reason:
             self.verdict[i] = CODE[reason]
@@ -212,10 +211,10 @@ class _Reader:
         columns, _ = self._read(_joined(good), len(good), "ignore")
         if columns is None:
             # JSON that is still not read holds a number so large that pyarrow refuses it in unknown fields too.
-            bad = [i for i, line in good.items() if self._read(line + b"\n", 1, "ignore")[0] is None]
-            self.verdict[bad] = CODE[Reason.BAD_NUMBER]
-            good = {i: line for i, line in good.items() if self.verdict[i] == _GOOD}
-            columns, _ = self._read(_joined(good), len(good), "ignore")
+            alone = {i: self._read(line + b"\n", 1, "ignore")[0] for i, line in good.items()}
+            self.verdict[[i for i, part in alone.items() if part is None]] = CODE[Reason.BAD_NUMBER]
+            good = {i: part for i, part in alone.items() if part is not None}
+            columns = _concatenated(list(good.values())) if good else None
         for i in good:
             self.unknown.update(judged[i][1])
         return columns
@@ -282,32 +281,9 @@ def _may_infer(data: bytes) -> bool:
     return bool(opened.max() <= MAX_DEPTH)
 
 
+def _concatenated(parts: list[Columns]) -> Columns:
+    return {path: pa.concat_arrays([part[path] for part in parts]) for path in parts[0]}
+
+
 def _joined(lines: dict[int, bytes]) -> bytes:
     return b"\n".join(lines.values()) + b"\n"
-
-
-@cache
-def _rewriting(fields: tuple[Field, ...]) -> dict[str, list[Rule]]:
-    """For the fields that senders quote or not as they please: what to replace by what, when pyarrow.json says so.
-
-    A pattern cannot match within a string: there a quote is written with a backslash before it, and the quote that
-    closes a key has none. It matches where an unknown object uses the same key, which changes nothing that is kept.
-    A bare 007 is no JSON and is left alone, so that no line becomes JSON by this.
-    """
-    rules: dict[str, list[Rule]] = {}
-    for obstacle, type_, value, replacement in (
-        (" to string", INTEGER, rb'"(-?)0{0,17}(\d{1,18})"', rb"\1\2\3"),
-        (" from string to ", STRING, rb"(-?(?:0|[1-9]\d{0,17})|true)(?=[ \t\r]*[,}])", rb'\1"\2"'),
-        (" from string to ", STRING, rb"false(?=[ \t\r]*[,}])", rb"\1null"),
-    ):
-        keys = [field.path.rpartition(".")[2].encode() for field in fields if field.lenient and field.type == type_]
-        if keys:
-            pattern = re.compile(rb'("(?:' + b"|".join(keys) + rb')"[ \t\r]*:[ \t\r]*)' + value)
-            rules.setdefault(obstacle, []).append((pattern, replacement))
-    return rules
-
-
-def _rewritten(data: bytes, rules: Iterable[Rule]) -> bytes:
-    for pattern, replacement in rules:
-        data = pattern.sub(replacement, data)
-    return data

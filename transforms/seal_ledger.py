@@ -31,14 +31,17 @@ class SealedLedger:
     key: np.ndarray
     nobody: int  # entries without a valid subject: a bounded run must not end well with one
     unlocated: int  # permissions without a usable region, which act nowhere
+    unknown_purposes: int  # entries that name a purpose nobody knows
 
 
 class LedgerSealer:
     """Seals decoded ledger entries. One a worker: it holds the keys and the labels seen."""
 
-    def __init__(self, seals: Seals, partition: Partition, served: tuple[int, ...], labels: Labels) -> None:
+    def __init__(
+        self, seals: Seals, partition: Partition, served: tuple[int, ...], labels: Labels, purposes: frozenset[str]
+    ) -> None:
         self._seals, self._shards, self._served = seals, partition.shards, np.array(served)
-        self._labels = labels
+        self._labels, self._purposes = labels, purposes
 
     def seal(self, ledger: DecodedLedger, regions: np.ndarray) -> list[SealedLedger]:
         """The entries that were read, and those that were not. `regions` holds -1 where an entry has no region."""
@@ -50,9 +53,10 @@ class LedgerSealer:
         subject, is_account = _subjects(columns["subject.type"], columns["subject.value"])
         known = subject.is_valid().to_numpy(zero_copy_only=False)
         place, region = self._places(known & stop, known & ~stop, regions)
+        purposes, unknown = _purposes(columns["purposes"], stop, self._purposes)
         plain = {
             "kind": pa.array(ledger.kind),
-            "purposes": _purposes(columns["purposes"], stop),
+            "purposes": purposes,
             "app": self._label(columns["app"]),
             "policy_version": self._label(columns["policy_version"]),
             "guardian": pc.fill_null(pc.not_equal(columns["guardian"], ""), False),
@@ -61,7 +65,7 @@ class LedgerSealer:
         }
         ids, _ = canonical("entry_id", columns["entry_id"])
         unlocated = int(np.count_nonzero(known & ~stop & (regions < 0)))
-        return self._sealed(plain, subject, is_account, ids, place, region, int((~known).sum()), unlocated)
+        return self._sealed(plain, subject, is_account, ids, place, region, int((~known).sum()), unlocated, unknown)
 
     def _unreadable(self, ledger: DecodedLedger) -> SealedLedger:
         lines = ledger.unreadable
@@ -82,7 +86,7 @@ class LedgerSealer:
         }
         ids, _ = canonical("entry_id", lines["entry_id"])
         nobody = int((~known).sum()) + ledger.lost
-        return self._sealed(plain, subject, is_account, ids, place, region, nobody, 0)
+        return self._sealed(plain, subject, is_account, ids, place, region, nobody, 0, 0)
 
     def _places(self, stop: np.ndarray, permission: np.ndarray, regions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(entry, region) pairs, sorted by region."""
@@ -92,7 +96,7 @@ class LedgerSealer:
         order = np.argsort(region, kind="stable")
         return entry[order], region[order]
 
-    def _sealed(self, plain, subject, is_account, ids, place, region, nobody, unlocated) -> SealedLedger:
+    def _sealed(self, plain, subject, is_account, ids, place, region, *counts) -> SealedLedger:
         account = is_account[place]
         tags = self._subject_tags(subject.take(pa.array(place)), account, region)
         entry = self._seals.tag("entry_id", ids.take(pa.array(place)), region)
@@ -106,7 +110,7 @@ class LedgerSealer:
         columns["subject_type"] = pa.array(account[pair].astype(np.int8) * SubjectType.account)
         columns["entry_id"] = pc.fill_null(entry.take(pa.array(pair)), b"\0" * 16)
         arrays = [_as(columns[field.name], field.type) for field in SEALED_LEDGER]
-        return SealedLedger(pa.RecordBatch.from_arrays(arrays, schema=SEALED_LEDGER), key[order], nobody, unlocated)
+        return SealedLedger(pa.RecordBatch.from_arrays(arrays, schema=SEALED_LEDGER), key[order], *counts)
 
     def _subject_tags(self, subjects: pa.Array, account: np.ndarray, region: np.ndarray) -> pa.FixedSizeBinaryArray:
         parts = []
@@ -136,17 +140,22 @@ def _subjects(types: pa.StringArray, values: pa.StringArray) -> tuple[pa.BinaryA
     return scattered(parts, len(values)), is_account
 
 
-def _purposes(lists: pa.ListArray, stop: np.ndarray) -> pa.StringArray:
-    """Each entry's purposes in one spelling: sorted, joined by commas. A stop that names none is about all of them."""
+def _purposes(lists: pa.ListArray, stop: np.ndarray, known: frozenset[str]) -> tuple[pa.StringArray, int]:
+    """Each entry's purposes in one spelling, and how many entries name one that is not known.
+
+    No other word goes on. A stop that names none, or an unknown one, is about all of them: it may be misspelt. Of a
+    permission what is not known is left out.
+    """
     joined = pc.fill_null(pc.binary_join(lists, ","), "").dictionary_encode()
-    words = [_spelling(word) for word in joined.dictionary.to_pylist()]  # a few combinations, not a row each
-    about_nothing = pa.array(words, pa.string()).take(joined.indices)
-    return pc.if_else(pc.and_(pa.array(stop), pc.equal(about_nothing, "")), EVERY_PURPOSE, about_nothing)
+    named = [{name for name in word.split(",") if name} for word in joined.dictionary.to_pylist()]  # few combinations
+    strange = pa.array([not names <= known | {EVERY_PURPOSE} for names in named], pa.bool_()).take(joined.indices)
+    spelt = pa.array([_spelling(names, known) for names in named], pa.string()).take(joined.indices)
+    everything = pc.and_(pa.array(stop), pc.or_(strange, pc.equal(spelt, "")))
+    return pc.if_else(everything, EVERY_PURPOSE, spelt), pc.sum(strange).as_py() or 0
 
 
-def _spelling(joined: str) -> str:
-    names = sorted({name for name in joined.split(",") if name})
-    return EVERY_PURPOSE if EVERY_PURPOSE in names else ",".join(names)
+def _spelling(names: set[str], known: frozenset[str]) -> str:
+    return EVERY_PURPOSE if EVERY_PURPOSE in names else ",".join(sorted(names & known))
 
 
 def _as(column: pa.Array, type_: pa.DataType) -> pa.Array:

@@ -5,7 +5,7 @@ import math
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from functools import cache
 from typing import Any
@@ -43,6 +43,41 @@ CODE = {reason: code for code, reason in enumerate(REASONS)}
 MAX_DEPTH = 32
 
 _JSON_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"')
+
+
+Rule = tuple[re.Pattern[bytes], bytes]
+
+
+@cache
+def rewriting(fields: tuple[Field, ...]) -> dict[str, list[Rule]]:
+    """For each field that senders quote or not as they please, what to replace by what, under the complaint that
+    pyarrow.json makes of it.
+
+    A pattern cannot match within a string: there a quote is written with a backslash before it, and the quote that
+    closes a key has none. It matches where an unknown object uses the same key, which changes nothing that is kept.
+    A bare 007 is no JSON and is left alone, so that no line becomes JSON by this.
+    """
+    values = {
+        INTEGER: [(rb'"(-?)0{0,17}(\d{1,18})"', rb"\1\2\3")],
+        STRING: [
+            (rb"(-?(?:0|[1-9]\d{0,17})|true)(?=[ \t\r]*[,}])", rb'\1"\2"'),
+            (rb"false(?=[ \t\r]*[,}])", rb"\1null"),
+        ],
+    }
+    rules: dict[str, list[Rule]] = {}
+    for field in fields:
+        if field.lenient:
+            key = rb'("%s"[ \t\r]*:[ \t\r]*)' % field.path.rpartition(".")[2].encode()
+            complaint = f"Column(/{field.path.replace('.', '/')}) changed from "
+            rules[complaint] = [(re.compile(key + value), replacement) for value, replacement in values[field.type]]
+    return rules
+
+
+def rewritten(data: bytes, rules: Iterable[Rule]) -> bytes:
+    """Lines with some fields written as their type is; all else stays as it is, byte for byte."""
+    for pattern, replacement in rules:
+        data = pattern.sub(replacement, data)
+    return data
 
 
 class _BadLine(Exception):

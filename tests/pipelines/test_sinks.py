@@ -1,0 +1,121 @@
+"""RegionalStore: each row in its region and day, foreign rows refused, what is gone taken away."""
+
+import datetime as dt
+
+import apache_beam as beam
+import pyarrow as pa
+import pytest
+from apache_beam.testing.util import assert_that, equal_to
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.deployment import load_deployment, prepare
+from pipelines.manifest import Entry
+from pipelines.sinks import RegionalStore, by_date, logical_name
+from pipelines.stores import open_dataset
+from schemas.fields import EVENT_TYPES
+from tests.stranger import deploy
+from transforms.for_purpose import RECEIVED, REGION, ROWS
+
+EU, US = 3, 4
+DAY_MS = 86_400_000
+NOON = 18_687 * DAY_MS + DAY_MS // 2  # 2021-03-01T12:00
+
+
+def rows(*received, regions=None, event_types=None):
+    count = len(received)
+    return pa.record_batch(
+        {
+            "event_type": pa.array(event_types or [0] * count, pa.int8()),
+            "number": pa.array(range(count), pa.int64()),
+            REGION: pa.array(regions or [EU] * count, pa.int8()),
+            RECEIVED: pa.array(received, pa.int64()),
+        }
+    )
+
+
+@pytest.fixture
+def deployment(tmp_path):
+    made = load_deployment(deploy(tmp_path, ("eu", "us")))
+    for place in made.regions.values():
+        prepare(place, lambda _: None)
+    return made
+
+
+@pytest.fixture
+def store(deployment):
+    """Stores batches of one dataset in one lot, and checks what the step tells of it."""
+
+    def run(batch, expected, dataset="service", lot=(EU, 0, 0)):
+        transform = RegionalStore({EU: deployment.place("eu"), US: deployment.place("us")}, "abc")
+        with beam.Pipeline(runner="FnApiRunner") as pipeline:
+            lots = pipeline | beam.Create([((dataset, lot), batch)]).with_output_types(ROWS)
+            assert_that(lots | transform, equal_to(expected))
+
+    return run
+
+
+def tally(region, count, reason="stored", event_type=EVENT_TYPES[0]):
+    return (region, "store", event_type, "service", reason), count
+
+
+@given(st.lists(st.integers(0, 5 * DAY_MS), max_size=30).map(sorted))
+def test_rows_are_cut_at_the_ends_of_days(received):
+    parts = list(by_date(rows(*received)))
+    assert sum((part["number"].to_pylist() for _, part in parts), []) == list(range(len(received)))
+    for date, part in parts:
+        days = {dt.datetime.fromtimestamp(ms / 1000, dt.UTC).date().isoformat() for ms in part[RECEIVED].to_pylist()}
+        assert days == {date}
+    assert len({date for date, _ in parts}) == len(parts)
+
+
+def test_rows_lie_under_the_day_of_their_receipt(deployment, store):
+    store(
+        rows(NOON, NOON + 1, NOON + DAY_MS, event_types=[0, 2, 2]),
+        [
+            tally("eu", 1),
+            tally("eu", 1, event_type=EVENT_TYPES[2]),
+            tally("eu", 1, event_type=EVENT_TYPES[2]),
+        ],
+    )
+    table = open_dataset(deployment, "eu", "service").to_table()
+    assert table.column_names == ["event_type", "number", "received_date"]
+    assert table["received_date"].to_pylist() == ["2021-03-01", "2021-03-01", "2021-03-02"]
+    assert table["event_type"].cast(pa.string()).to_pylist() == [EVENT_TYPES[code] for code in (0, 2, 2)]
+
+
+@pytest.mark.clause("6-dc")
+def test_a_row_of_another_region_is_refused(deployment, store):
+    store(rows(NOON, NOON, NOON, regions=[EU, US, EU]), [tally("eu", 1, "foreign", ""), tally("eu", 2)])
+    assert open_dataset(deployment, "eu", "service").to_table()["number"].to_pylist() == [0, 2]
+    assert not deployment.place("us").store.exists()
+
+
+def test_a_row_without_a_region_is_refused(deployment, store):
+    store(rows(NOON, NOON, regions=[None, EU]), [tally("eu", 1, "foreign", ""), tally("eu", 1)])
+    assert open_dataset(deployment, "eu", "service").to_table()["number"].to_pylist() == [1]
+
+
+def test_a_second_run_replaces_and_takes_away_what_is_gone(deployment, store):
+    store(rows(NOON, NOON + DAY_MS), [tally("eu", 1), tally("eu", 1)])
+    store(rows(NOON, NOON), [tally("eu", 2)])
+    assert open_dataset(deployment, "eu", "service").to_table()["received_date"].to_pylist() == ["2021-03-01"] * 2
+    store(rows(), [])
+    assert [entry.rows for entry in deployment.place("eu").manifest.entries("service")] == [0, 0]
+
+
+def test_other_lots_are_left_alone(deployment, store):
+    store(rows(NOON), [tally("eu", 1)])
+    store(rows(NOON, NOON), [tally("eu", 2)], lot=(EU, 1, 0))
+    store(rows(NOON, NOON, NOON), [tally("eu", 3)], lot=(EU, 0, 7))
+    assert open_dataset(deployment, "eu", "service").count_rows() == 6
+    names = {entry.logical for entry in deployment.place("eu").manifest.entries("service")}
+    assert names == {logical_name("abc", 0, 0), logical_name("abc", 0, 1), logical_name("abc", 7, 0)}
+
+
+@pytest.mark.clause("5.2-erase")
+def test_erased_rows_are_told_apart(deployment, store):
+    eu = deployment.place("eu")
+    eu.manifest.put(Entry("service", "2021-03-01", logical_name("abc", 0, 0), 0, erased=True))
+    store(rows(NOON, NOON + DAY_MS), [tally("eu", 1, "erased"), tally("eu", 1)])
+    assert open_dataset(deployment, "eu", "service").to_table()["received_date"].to_pylist() == ["2021-03-02"]

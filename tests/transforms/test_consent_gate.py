@@ -1,0 +1,568 @@
+"""The gate in time: what waits for what, on a stream whose two inputs have watermarks of their own, and in a run."""
+
+import random
+from collections import Counter
+from dataclasses import dataclass
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.testing import test_stream
+from apache_beam.testing.util import assert_that
+from apache_beam.transforms.window import TimestampedValue
+from apache_beam.utils.timestamp import Timestamp
+
+from schemas.consent import SEALED_LEDGER, Kind, SubjectType
+from schemas.fields import EVENT_TYPES, SOURCES
+from schemas.layout import layout
+from schemas.policy import load_pack
+from tests.oracle import decide
+from transforms.consent_gate import ConsentGate
+from transforms.exchange import LEDGER, PIECE, TALLIES, TELEMETRY, to_ipc
+from transforms.seal import Partition
+
+PACK = load_pack()
+PLAN = layout(PACK)
+EU = PACK.where.code("eu")
+TERMS = PACK.terms("eu")
+BIT = {name: 1 << place for place, name in enumerate(TERMS.purposes)}
+SHARDS, WINDOW, DAY = 64, 10, 86_400_000  # of milliseconds
+STREAM, BOUNDED = Partition(SHARDS, WINDOW), Partition(SHARDS, None)
+CRASH = EVENT_TYPES.index("crash")
+
+
+# --- records, entries and pieces ---
+
+
+@dataclass(frozen=True)
+class Record:
+    """A sealed record; numbers stand for sealed values. It is of the kind `crash`, unless told otherwise."""
+
+    id: int
+    received_time: int
+    event_time: int | None = None
+    device: int | None = 1
+    account: int | None = None
+    event_type: int = CRASH
+    app: str | None = None
+    fault: bool = False
+    source: int = 0
+    key: int = EU * SHARDS
+
+    @property
+    def time(self):
+        return self.received_time if self.event_time is None else self.event_time
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A sealed ledger entry about the device or account of that number."""
+
+    id: int
+    kind: str
+    received_time: int
+    time: int | None = None
+    subject: tuple = ("device", 1)
+    purposes: frozenset = frozenset({"*"})
+    app: str | None = None
+    policy_version: str | None = "2021-01-15"
+    guardian: bool = False
+    key: int = EU * SHARDS
+
+    def row(self):
+        time = self.received_time if self.time is None else self.time
+        names = ("subject", "kind", "purposes", "app", "policy_version", "guardian", "received_time")
+        return {"entry_id": self.id, "time": time} | {name: getattr(self, name) for name in names}
+
+
+def sealed(number):
+    return None if number is None else number.to_bytes(16, "little")
+
+
+def telemetry(records):
+    head = {
+        "region": [EU] * len(records),
+        "event_type": [r.event_type for r in records],
+        "source": [r.source for r in records],
+        "subject_fault": [r.fault for r in records],
+        "event_time": [r.time for r in records],
+        "received_time": [r.received_time for r in records],
+        "event_id": [sealed(r.id) for r in records],
+        "device": [sealed(r.device) for r in records],
+        "account": [sealed(r.account) for r in records],
+        PLAN.application: [r.app for r in records],
+    }
+    columns = [
+        pa.array(head[field.name], field.type) if field.name in head else pa.nulls(len(records), field.type)
+        for field in PLAN.schema
+    ]
+    return pa.RecordBatch.from_arrays(columns, names=PLAN.schema.names)
+
+
+def entries(found):
+    columns = {
+        "entry_id": [sealed(e.id) for e in found],
+        "subject": [sealed(e.subject[1]) for e in found],
+        "subject_type": [SubjectType[e.subject[0]] for e in found],
+        "kind": [Kind[e.kind] for e in found],
+        "purposes": [",".join(sorted(e.purposes)) for e in found],
+    }
+    columns |= {name: [e.row()[name] for e in found] for name in SEALED_LEDGER.names if name not in columns}
+    arrays = [pa.array(columns[field.name], field.type) for field in SEALED_LEDGER]
+    return pa.RecordBatch.from_arrays(arrays, schema=SEALED_LEDGER)
+
+
+def piece(things, partition=STREAM):
+    """One piece, stamped with its earliest receipt as the border does."""
+    earliest = min(thing.received_time for thing in things)
+    if isinstance(things[0], Entry):
+        content = LEDGER, 0, to_ipc(entries(things))
+    else:
+        (window,) = set(partition.windows(np.array([r.received_time for r in things])).tolist())
+        content = TELEMETRY, window, to_ipc(telemetry(things))
+    return TimestampedValue((things[0].key, content), Timestamp(micros=earliest * 1000))
+
+
+# --- running the gate ---
+
+
+def judged(outputs):
+    """(lot, record number, received_time, mask) of every row that was let through."""
+    return [
+        (lot, int.from_bytes(row["event_id"], "little"), row["received_time"], row["open"])
+        for lot, batch in outputs
+        for row in batch.select(["event_id", "received_time", "open"]).to_pylist()
+    ]
+
+
+def stream(*steps):
+    """Runs a stream and returns (judged rows, tallies). A step is a list of records or of entries that arrive, or
+    `("telemetry" | "ledger", time)`, to which that input's watermark goes on."""
+    script = test_stream.TestStream(output_tags={"telemetry", "ledger"})
+    for step in steps:
+        if isinstance(step, tuple):
+            script.advance_watermark_to(Timestamp(micros=step[1] * 1000), tag=step[0])
+        else:
+            script.add_elements([piece(step)], tag="ledger" if isinstance(step[0], Entry) else "telemetry")
+    for tag in ("telemetry", "ledger"):
+        script.advance_watermark_to_infinity(tag=tag)
+    options = PipelineOptions(["--runner=BundleBasedDirectRunner", "--streaming"])
+    with beam.Pipeline(options=options) as pipeline:
+        inputs = pipeline | script
+        typed = [inputs[tag] | tag >> beam.Map(_same).with_output_types(PIECE) for tag in ("telemetry", "ledger")]
+        return _kept(typed | beam.Flatten() | ConsentGate(PACK, STREAM, with_ledger=True))
+
+
+def run(pieces, with_ledger=True):
+    """Runs a bounded job and returns (judged rows, tallies)."""
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        typed = pipeline | beam.Create(pieces).with_output_types(PIECE)
+        return _kept(typed | ConsentGate(PACK, BOUNDED, with_ledger))
+
+
+def _same(element):
+    return element
+
+
+_KEPT = {}  # what the matchers saw, by label: they are pickled, and so can carry nothing back themselves
+
+
+def _keep_rows(actual):
+    _KEPT["rows"] += judged(actual)
+
+
+def _keep_tallies(actual):
+    _KEPT["tallies"].update(summed(actual))
+
+
+def _kept(gate):
+    _KEPT["rows"], _KEPT["tallies"] = [], Counter()
+    assert_that(gate.judged, _keep_rows, label="judged")
+    assert_that(gate[TALLIES], _keep_tallies, label="tallies")
+    return _KEPT["rows"], _KEPT["tallies"]  # filled when the pipeline has run
+
+
+def summed(tallies):
+    counts = Counter()
+    for tally, count in tallies:
+        counts[tally] += count
+    return counts
+
+
+# --- the oracle ---
+
+
+def policy_of(terms, name):
+    bit = 1 << terms.purposes.index(name)
+
+    def subjects(device, account):
+        return {type_ for type_, mask in (("device", device), ("account", account)) if mask & bit}
+
+    return {
+        "closed": bool(terms.closed & bit),
+        "consent": bool(terms.consent & bit),
+        "needs": subjects(terms.needs_device, terms.needs_account),
+        "grants": subjects(terms.device_grants, terms.account_grants),
+        "minors_excluded": bool(terms.minors_excluded & bit),
+        "per_application": bool(terms.per_application & bit),
+        "minimum": terms.minimum_versions.get(name),
+    }
+
+
+def candidates(record):
+    """The purposes that a record's event type can serve, and the gates of their columns."""
+    event_type = EVENT_TYPES[record.event_type]
+    names = {name for name, purpose in PACK.purposes.items() if event_type in purpose.events}
+    exact = {path for name in names for path in PACK.purposes[name].events[event_type]} & {
+        "location.latitude",
+        "location.cell_id",
+    }
+    return names | ({"location_services"} if exact else set())
+
+
+def oracle(record, ledger, bounded, received=None):
+    plain = {
+        "device": record.device,
+        "account": record.account,
+        "fault": record.fault,
+        "app": record.app,
+        "event_time": record.time,
+        "received_time": record.received_time if received is None else received,
+    }
+    rows = [each.row() for each in ledger]
+    return {
+        name
+        for name in candidates(record)
+        if SOURCES[record.source] in PACK.purposes[name].sources
+        and decide(plain, name, rows, policy_of(TERMS, name), bounded)
+    }
+
+
+def names(mask):
+    return {name for name, bit in BIT.items() if mask & bit}
+
+
+def named(rows):
+    """(window, record number) -> the purposes opened, of those that a crash can serve."""
+    return {(lot[2], number): names(mask) & candidates(Record(0, 0)) for lot, number, _, mask in rows}
+
+
+GRANT = Entry(1, "grant", 0)
+WITHDRAWN = {"support", "statistics", "operations", "user_experience"}  # what `withdraw *` closes for a crash
+OPEN = {"statistics", "operations", "user_experience"}  # what a crash of a device without account opens under a grant
+
+
+# --- time ---
+
+
+@pytest.mark.clause("5.3")
+def test_telemetry_that_overtakes_its_ledger_waits():
+    rows, _ = stream(
+        [Record(1, 5)],
+        ("telemetry", 100),
+        [Entry(1, "grant", 1)],  # comes long after, was received before
+        [Entry(2, "withdraw", 4, purposes=frozenset({"operations"}))],
+        ("ledger", 100),
+    )
+    assert named(rows) == {(0, 1): OPEN - {"operations"}}
+
+
+@pytest.mark.clause("5.3")
+def test_a_ledger_that_stalls_holds_telemetry_back():
+    """The same entry is known, however late it comes, until its input's watermark has passed the window."""
+    rows, _ = stream(
+        [GRANT],
+        [Record(1, 5)],
+        [Record(2, 15)],
+        ("telemetry", 1_000),
+        ("ledger", 9),  # not yet at the end of the window
+        [Entry(2, "withdraw", 5)],
+        ("ledger", 10),  # the first window is decided; of the second nothing is
+        [Entry(3, "grant", 12)],
+        ("ledger", 20),
+    )
+    assert named(rows) == {(0, 1): set(), (1, 2): OPEN}
+
+
+@pytest.mark.clause("5.3")
+def test_an_entry_on_the_edge_of_a_window_belongs_to_the_next():
+    rows, _ = stream(
+        [GRANT],
+        [Record(1, 9), Record(2, 9, event_time=3)],
+        [Record(3, 10)],
+        [Record(4, 11)],
+        ("telemetry", 100),
+        [Entry(2, "withdraw", 10)],
+        ("ledger", 100),
+    )
+    assert named(rows) == {(0, 1): OPEN, (0, 2): OPEN, (1, 3): set(), (1, 4): set()}
+
+
+@pytest.mark.clause("5.3")
+def test_a_piece_behind_the_last_firing_is_received_then():
+    """It knows the stop that came between its own receipt and now, and goes out with the next window."""
+    late = Record(1, 5)
+    rows, tallies = stream(
+        [GRANT],
+        [Record(2, 6)],
+        ("telemetry", 10),
+        ("ledger", 10),  # window 0 fires
+        [Entry(2, "withdraw", 9)],
+        [late],
+        ("telemetry", 40),
+        ("ledger", 40),
+    )
+    assert named(rows) == {(0, 2): OPEN, (1, 1): set()}
+    assert {received for _, number, received, _ in rows if number == 1} == {WINDOW}
+    assert tallies["eu", "gate", "", "", "judged"] == 2
+
+
+@pytest.mark.clause("1.1-a")
+def test_a_record_that_comes_again_is_kept_once():
+    early, middle, late = 40 * DAY, 40 * DAY + 25, 40 * DAY + 70
+    ids = range(1, 11)
+
+    def received(at):
+        """Ten records of ten days: two of them a ring of days apart."""
+        return [Record(number, at, event_time=(30 + number) * DAY) for number in ids]
+
+    rows, tallies = stream(
+        [Entry(1, "grant", 0)],
+        received(early) + received(early + 3),  # twice within a piece, the earlier first
+        received(early + 1),  # again in the same window
+        received(middle),  # in a later window
+        [Record(1, middle, event_time=31 * DAY, device=2)],  # another's, under the same id
+        ("telemetry", early + 60),
+        ("ledger", early + 60),
+        received(late),  # after both have fired
+    )
+    found = sorted((number, at) for _, number, at, _ in rows)
+    assert found == sorted([*((number, early) for number in ids), (1, middle)])
+    assert tallies["eu", "gate", "", "", "duplicates"] == 40
+    assert tallies["eu", "gate", "", "", "judged"] == 11
+
+
+@pytest.mark.clause("4.4-c")
+def test_what_is_remembered_of_a_day_ends_with_the_age_limit():
+    """An id may come again once no record of its day can be admitted: nothing remembers it any longer."""
+    limit = PACK.limits.oldest_days
+    far = (40 + limit + 3) * DAY
+    rows, tallies = stream(
+        [Record(1, 40 * DAY)],
+        ("telemetry", 40 * DAY + 10),
+        ("ledger", 40 * DAY + 10),
+        # A record that falls into the same slot of the ring clears it; the first's second coming finds nothing.
+        [Record(2, far, event_time=far - far % (8 * DAY) + 40 % 8 * DAY - 8 * DAY)],
+        ("telemetry", far + 10),
+        ("ledger", far + 10),
+        [Record(1, far + 20, event_time=40 * DAY)],
+    )
+    assert sorted(number for _, number, _, _ in rows) == [1, 1, 2]
+    assert tallies["eu", "gate", "", "", "duplicates"] == 0
+
+
+@pytest.mark.clause("5.3")
+def test_windows_that_share_a_bag_are_judged_apart():
+    windows = (0, 4, 8, 9, 13)
+    stops = [Entry(10 + w, "withdraw", w * WINDOW + 5, purposes=frozenset({"operations"})) for w in (4,)]
+    records = [[Record(100 + w, w * WINDOW + 5)] for w in windows]
+    rows, _ = stream([GRANT], *records, stops, ("telemetry", 95), ("ledger", 45), ("ledger", 95), [Record(1, 131)])
+    expected = {(w, 100 + w): OPEN if w < 4 else OPEN - {"operations"} for w in windows}
+    assert named(rows) == expected | {(13, 1): OPEN - {"operations"}}
+    assert len(rows) == len(windows) + 1
+
+
+def test_one_firing_a_window_judges_all_its_pieces():
+    rows, tallies = stream([GRANT], *([Record(n, n)] for n in range(8)), ("telemetry", 50), ("ledger", 50))
+    assert len({lot for lot, *_ in rows}) == 1 and len(rows) == 8
+    assert tallies["eu", "gate", "crash", "operations", "opened"] == 8
+
+
+# --- tallies ---
+
+
+def test_every_candidate_is_opened_or_refused_once():
+    partner = SOURCES.index("partner")
+    records = [Record(1, 5), Record(2, 5, device=2), Record(3, 5, source=partner), Record(4, 5, device=None)]
+    ledger = [GRANT, Entry(2, "withdraw", 1, subject=("device", 2), purposes=frozenset({"operations"}))]
+    _, tallies = run([piece(records, BOUNDED).value, piece(ledger, BOUNDED).value])
+    by_purpose = Counter()
+    for (_, step, event, purpose, outcome), count in tallies.items():
+        assert step == "gate"
+        if purpose:
+            assert event == "crash" and count > 0
+            by_purpose[purpose] += count
+    assert by_purpose == dict.fromkeys(candidates(records[0]), len(records))
+    found = {key[3:]: count for key, count in tallies.items() if key[3] == "operations"}
+    assert found == {
+        ("operations", "opened"): 1,
+        ("operations", "withdrawn"): 1,
+        ("operations", "source_not_admitted"): 1,
+        ("operations", "no_subject"): 1,
+    }
+    assert tallies["eu", "gate", "", "", "judged"] == 4 and tallies["eu", "gate", "", "", "duplicates"] == 0
+
+
+@pytest.mark.clause("5.3")
+def test_without_a_ledger_only_contract_and_legal_obligation_open():
+    event_types = range(len(EVENT_TYPES))
+    records = [Record(n, 5, event_type=n, account=3, app="map") for n in event_types]
+    rows, _ = run([piece(records, BOUNDED).value], with_ledger=False)
+    assert len(rows) == len(records)
+    opened = {name for _, number, _, mask in rows for name in names(mask) & candidates(records[number])}
+    assert opened == {name for name in PACK.purposes if PACK.basis(name, "eu") in ("contract", "legal_obligation")}
+
+
+@pytest.mark.clause("5.3")
+def test_in_a_bounded_run_a_stop_that_came_after_counts():
+    ledger = [GRANT, Entry(2, "withdraw", 1_000)]
+    rows, _ = run([piece([Record(1, 5)], BOUNDED).value, piece(ledger, BOUNDED).value])
+    assert named(rows) == {(0, 1): set()}
+
+
+def test_a_run_without_telemetry_releases_nothing():
+    assert run([piece([GRANT], BOUNDED).value]) == ([], {})
+
+
+# --- random histories ---
+
+PEOPLE = 40  # each under a key of his own, so that one stream holds them all
+END = 9 * WINDOW
+
+
+class Person:
+    """A device and an account: some records and entries, on clocks so small that they tie and meet the edges."""
+
+    KINDS = [kind.name for kind in Kind] + ["grant"] * 8 + ["adult", "minor", "lift_objection"]
+
+    def __init__(self, seed, number):
+        draw = random.Random(f"{seed} {number}")
+        pick, key = draw.choice, EU * SHARDS + number
+        clock = [w * WINDOW + offset for w in range(END // WINDOW) for offset in (0, 1, 5, 9)]
+        purposes = ["*", *PACK.purposes]
+        apps = [None, "map", "mail"]
+        self.records = [
+            Record(
+                id=number * 1_000 + place,
+                received_time=pick(clock),
+                event_time=pick(clock),
+                device=pick([1, 1, 1, 2, None]),
+                account=pick([None, 3]),
+                event_type=draw.randrange(len(EVENT_TYPES)),
+                app=pick(apps),
+                fault=draw.random() < 0.1,
+                source=pick([0, 0, 0, 1, 2]),
+                key=key,
+            )
+            for place in range(12)
+        ]
+        self.entries = [
+            Entry(
+                id=number * 1_000 + place,
+                kind=pick(self.KINDS),
+                received_time=pick(clock),
+                time=pick(clock),
+                subject=pick([("device", 1), ("device", 1), ("device", 2), ("account", 3)]),
+                purposes=frozenset(draw.sample(purposes, draw.choice([1, 6, 12]))),
+                app=pick(apps),
+                policy_version=pick([None, "2020-01-01", "2021-01-15"]),
+                guardian=draw.random() < 0.2,
+                key=key,
+            )
+            for place in range(draw.randrange(10))
+        ]
+        # All of `*` beside a name is `*`, as the border writes it.
+        star = frozenset({"*"})
+        self.entries = [
+            Entry(**{**vars(e), "purposes": star}) if "*" in e.purposes else e for e in self.entries
+        ]
+
+
+def batches(things, draw, window=None):
+    """The things in pieces of one to three, those of a piece of one key and window."""
+    groups = {}
+    for thing in draw.sample(things, len(things)):
+        groups.setdefault((thing.key, window and thing.received_time // window), []).append(thing)
+    found = []
+    for group in groups.values():
+        while group:
+            size = draw.randrange(1, 4)
+            found.append(group[:size])
+            group = group[size:]
+    return draw.sample(found, len(found))
+
+
+def expected(people, bounded):
+    return {
+        (person.records[place].id): oracle(record, person.entries, bounded)
+        for person in people
+        for place, record in enumerate(person.records)
+    }
+
+
+def found_of(rows, people):
+    records = {record.id: record for person in people for record in person.records}
+    found = {number: names(mask) & candidates(records[number]) for _, number, _, mask in rows}
+    assert len(found) == len(rows) == len(records)
+    return found
+
+
+@pytest.mark.clause("5.1")
+def test_a_bounded_run_decides_as_the_oracle_with_all_stops_known():
+    people = [Person(1, number) for number in range(PEOPLE)]
+    draw = random.Random(1)
+    things = [batches([thing for p in people for thing in part(p)], draw) for part in (_records, _entries)]
+    results = []
+    for order in (1, -1):
+        parts = [piece(batch, BOUNDED).value for kind in things for batch in kind]
+        results.append(run(parts[::order]))
+    assert found_of(results[0][0], people) == expected(people, bounded=True)
+    assert results[0][0] == sorted_like(results[0][0], results[1][0]) and results[0][1] == results[1][1]
+
+
+def sorted_like(rows, others):
+    """Elements come in any order; rows within an element do not."""
+    lots = list(dict.fromkeys(lot for lot, *_ in rows))
+    return sorted(others, key=lambda row: lots.index(row[0]))
+
+
+def _records(person):
+    return person.records
+
+
+def _entries(person):
+    return person.entries
+
+
+def arrival(people, seed):
+    """Steps of a stream: pieces of any size, in any order that their watermarks allow, and each input as far ahead of
+    the other as it likes."""
+    draw = random.Random(seed)
+    steps = {"telemetry": [], "ledger": []}
+    for tag, part, window in (("telemetry", _records, WINDOW), ("ledger", _entries, None)):
+        waiting = batches([thing for p in people for thing in part(p)], draw, window)
+        for mark in range(0, END + WINDOW, draw.choice([7, 10, 23])):
+            # What is stamped before the mark must come before it; some of the rest comes early.
+            due = [b for b in waiting if min(t.received_time for t in b) < mark or draw.random() < 0.2]
+            waiting = [b for b in waiting if b not in due]
+            steps[tag] += [*due, (tag, mark)]
+        steps[tag] += waiting
+    turns = [tag for tag, own in steps.items() for _ in own]
+    return [steps[tag].pop(0) for tag in draw.sample(turns, len(turns))]
+
+
+@pytest.mark.clause("5.1")
+def test_a_stream_decides_as_the_oracle_with_the_stops_received_whatever_the_order():
+    people = [Person(1, number) for number in range(PEOPLE)]
+    lots = []
+    for seed in (1, 2):
+        rows, tallies = stream(*arrival(people, seed))
+        assert found_of(rows, people) == expected(people, bounded=False)
+        assert all(lot[2] == received // WINDOW for lot, _, received, _ in rows)
+        assert tallies["eu", "gate", "", "", "judged"] == len(rows)
+        lots.append({})
+        for lot, *row in rows:
+            lots[-1].setdefault(lot, []).append(row)
+    assert lots[0] == lots[1]  # rows and their order within a lot do not tell how they came

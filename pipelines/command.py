@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Callable
 
-from pipelines.errors import ConfigurationError, InputError
+from pipelines.errors import ConfigurationError, InputError, StoreError
 
 OK, CONFIGURATION, UNRECONCILED, UNREADABLE = 0, 2, 3, 4
 
@@ -27,6 +27,11 @@ def guarded(command: str, work: Callable[[], int]) -> int:
     except (ConfigurationError, PackError, KeyUnavailable) as error:
         print(f"douane {command}: {error}", file=sys.stderr)
         return CONFIGURATION
-    except InputError as error:
-        print(f"douane {command}: {error}", file=sys.stderr)
-        return UNREADABLE
+    except (InputError, StoreError) as error:
+        print(f"douane {command}: {_plain(error)}", file=sys.stderr)
+        return UNREADABLE if isinstance(error, InputError) else CONFIGURATION
+
+
+def _plain(error: OSError) -> str:
+    """The message without the name of the step, which Beam adds where it fails on a worker."""
+    return str(error).partition(" [while running")[0]

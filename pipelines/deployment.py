@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipelines.errors import ConfigurationError
 from pipelines.manifest import Manifest
-from schemas.policy import read_yaml
+from schemas.policy import explain, in_one_line, read_yaml
 from transforms.keyring import (
     Keyring,
     create_keystore,
@@ -54,6 +54,7 @@ class RegionalPlace:
     store: Path
     keys: str
     manifest_folder: Path
+    others: tuple[Path, ...]  # of statistics, quarantine and inbox
 
     @property
     def manifest(self) -> Manifest:
@@ -89,8 +90,10 @@ def load_deployment(path: str | Path) -> Deployment:
         raise ConfigurationError(
             f"deployment {path}: {error.strerror}; name a readable file with --deployment"
         ) from None
-    except (ValidationError, ValueError, yaml.YAMLError) as error:
-        raise ConfigurationError(f"deployment {path}: {error}") from None
+    except ValidationError as error:
+        raise ConfigurationError(f"deployment {path}: {explain(error, 'regions')}") from None
+    except (ValueError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"deployment {path}: {in_one_line(error)}") from None
     if not places:
         raise ConfigurationError(f"deployment {path}: regions is empty")
     _check_apart(path, places.values())
@@ -106,24 +109,29 @@ def _place(name: str, region: _RegionFile, base: Path) -> RegionalPlace:
     keys = (base / local_folder(region.keys)).resolve()
     manifest = base / region.manifest if region.manifest else keys / "manifest"
     store = base / region.store.removeprefix("file://")
-    return RegionalPlace(name, store.resolve(), f"local:{keys}", manifest.resolve())
+    others = tuple((base / other).resolve() for other in (region.statistics, region.quarantine, region.inbox) if other)
+    return RegionalPlace(name, store.resolve(), f"local:{keys}", manifest.resolve(), others)
 
 
 def _check_apart(path: Path, places: Iterable[RegionalPlace]) -> None:
-    """No two regions may share a store, keys or a manifest, nor may one lie within another (clause 6)."""
+    """No folder of a region may be or hold one of another region (clause 6), nor a store the keys that protect it."""
     taken: list[tuple[str, Path]] = []
     for place in places:
-        own = (place.store, local_folder(place.keys))
-        for folder in own:
+        keys = local_folder(place.keys)
+        for folder in (place.store, keys, place.manifest_folder, *place.others):
             for region, other in taken:
-                if folder == other or folder in other.parents or other in folder.parents:
+                if region != place.region and _overlap(folder, other):
                     both = f"regions {region} and {place.region} share {other}"
                     raise ConfigurationError(f"deployment {path}: {both}; give each its own folder")
-        if own[0] == own[1] or own[0] in own[1].parents:
-            raise ConfigurationError(
-                f"deployment {path}: region {place.region} keeps its keys in its store; keep them apart"
-            )
-        taken += [(place.region, folder) for folder in own]
+            taken.append((place.region, folder))
+        for what, folder in (("keys", keys), ("manifest", place.manifest_folder)):
+            if _overlap(place.store, folder):
+                own = f"region {place.region} keeps its {what} in its store, or its store in them"
+                raise ConfigurationError(f"deployment {path}: {own}; keep them apart")
+
+
+def _overlap(folder: Path, other: Path) -> bool:
+    return folder == other or folder in other.parents or other in folder.parents
 
 
 def prepare(place: RegionalPlace, say) -> None:

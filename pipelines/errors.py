@@ -3,7 +3,8 @@
     Exception
     ├── ConfigurationError      exit status 2
     └── OSError
-        └── InputError          exit status 4
+        ├── InputError          exit status 4
+        └── StoreError          exit status 2
 
 Their messages name a file or a setting and say what to do. They never carry a value that a record brought.
 """
@@ -15,3 +16,7 @@ class ConfigurationError(Exception):
 
 class InputError(OSError):
     """An input is missing or cannot be read to its end."""
+
+
+class StoreError(OSError):
+    """A store or a manifest cannot be written."""

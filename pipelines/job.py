@@ -23,7 +23,7 @@ from pipelines.errors import ConfigurationError
 from pipelines.options import WINDOW_MS, IngestOptions
 from pipelines.progress import read_span
 from pipelines.sinks import RegionalStore
-from schemas.policy import Pack, load_pack
+from schemas.policy import Pack, in_one_line, load_pack
 from transforms.border import Border
 from transforms.consent_gate import ConsentGate
 from transforms.exchange import TALLIES
@@ -127,8 +127,11 @@ class _Crossing(beam.PTransform):
 
 def run(job: Job, flags: Sequence[str]) -> bool:
     """Builds the job and runs it to its end. False if the runner has only taken it on."""
-    logging.getLogger("apache_beam").setLevel(logging.ERROR)
-    pipeline = beam.Pipeline(options=PipelineOptions(list(flags)))
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # a failure is told once, by the command
+    try:
+        pipeline = beam.Pipeline(options=PipelineOptions(list(flags)))
+    except ValueError as error:
+        raise ConfigurationError(f"Beam refuses these options: {in_one_line(error)}") from None
     build(pipeline, job)
     state = pipeline.run().wait_until_finish()
     return state in (None, PipelineState.DONE)

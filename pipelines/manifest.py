@@ -4,17 +4,21 @@ One small entry a logical file, put in place whole. Readers trust the entries an
 write a file wins is whole, and what other attempts left is an orphan. An erased entry is a tombstone that no writer
 may replace: with it the only copy of the file's wrapped key is gone, and so is every copy of the file, backups too.
 
-    <manifest>/<dataset>/<received_date>/<logical name>.json
+    <manifest>/<dataset>/<received_date>/<logical name>.json, or .erased for a tombstone
 """
 
 import json
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pipelines.errors import InputError, StoreError
+
 FORMAT = 1
+_LIVE, _ERASED = ".json", ".erased"
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Entry:
 
 
 class Manifest:
-    """The entries below one folder."""
+    """The entries below one folder. A tombstone is a file of its own, so no writer of entries can replace it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -43,38 +47,66 @@ class Manifest:
         return sorted(path.name for path in self._folder.glob("*") if path.is_dir())
 
     def entries(self, dataset: str) -> Iterator[Entry]:
-        """Every entry of a dataset, tombstones too, in the order of their names."""
-        for path in sorted((self._folder / dataset).glob("*/*.json")):
-            yield _read(path)
+        """Every entry of a dataset, tombstones too, in the order of their names. A damaged one raises `InputError`."""
+        return self._matching(dataset, "*")
 
     def of(self, dataset: str, logical: str) -> Iterator[Entry]:
         """The entries of one logical name, one a date of receipt."""
-        for path in sorted((self._folder / dataset).glob(f"*/{logical}.json")):
+        return self._matching(dataset, logical)
+
+    def _matching(self, dataset: str, logical: str) -> Iterator[Entry]:
+        live = {path.with_suffix(""): path for path in (self._folder / dataset).glob(f"*/{logical}{_LIVE}")}
+        erased = {path.with_suffix(""): path for path in (self._folder / dataset).glob(f"*/{logical}{_ERASED}")}
+        for _, path in sorted((live | erased).items()):
             yield _read(path)
 
     def erased(self, dataset: str, received_date: str, logical: str) -> bool:
         """Whether a tombstone stands at that name."""
-        path = self._folder / dataset / received_date / f"{logical}.json"
-        return path.exists() and _read(path).erased
+        return self._path(dataset, received_date, logical, _ERASED).exists()
 
     def put(self, entry: Entry) -> bool:
-        """Puts an entry in place of an older one of its name. False, and nothing done, where a tombstone stands."""
-        if self.erased(entry.dataset, entry.received_date, entry.logical):
-            return False
-        path = self._folder / entry.dataset / entry.received_date / f"{entry.logical}.json"
-        put_whole(path, json.dumps({"format": FORMAT, **asdict(entry)}).encode())
+        """Puts an entry in place of an older one of its name. False, and nothing stays, where a tombstone stands."""
+        name = entry.dataset, entry.received_date, entry.logical
+        live = self._path(*name, _LIVE)
+        put_whole(
+            self._path(*name, _ERASED) if entry.erased else live,
+            json.dumps({"format": FORMAT, **asdict(entry)}).encode(),
+        )
+        if self.erased(*name):  # looked at after the writing: whichever came first, the entry's key does not stay
+            live.unlink(missing_ok=True)
+            return entry.erased
         return True
+
+    def _path(self, dataset: str, received_date: str, logical: str, suffix: str) -> Path:
+        return self._folder / dataset / received_date / f"{logical}{suffix}"
 
 
 def _read(path: Path) -> Entry:
-    content = json.loads(path.read_bytes())
-    if content.pop("format") != FORMAT:
-        raise ValueError(f"{path}: written by another version of douane")
-    return Entry(**content)
+    try:
+        content = json.loads(path.read_bytes())
+        if content.pop("format") == FORMAT:
+            return Entry(**content)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass
+    raise InputError(f"manifest entry {path} is damaged, or written by another version of douane")
 
 
 def put_whole(path: Path, content: bytes | memoryview) -> None:
     """Puts a file in place at once and for good: a reader sees the old one or the new one, never a part."""
+    with writing(path):
+        _put_whole(path, content)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns what goes wrong while a file is written into one message that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"{path.parent} cannot be written ({error.strerror or error})") from None
+
+
+def _put_whole(path: Path, content: bytes | memoryview) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     attempt = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:

@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import sys
 from dataclasses import dataclass
 
 from pipelines.command import parser
@@ -10,6 +11,32 @@ from schemas.policy import DEFAULT_PACK
 
 DEFAULT_RUNNER = "FnApiRunner"
 WINDOW_MS = 10 * 60_000
+
+
+# Options of Beam's Flink runner that its job server describes and the Python SDK does not know.
+JOB_SERVER_OPTIONS = (
+    *("allow_non_restored_state", "auto_balance_write_files_sharding_enabled", "auto_watermark_interval"),
+    *("checkpoint_timeout_millis", "checkpointing_interval", "checkpointing_mode", "disable_metrics"),
+    *("enable_stable_input_drain", "execution_mode_for_batch", "execution_retry_delay", "faster_copy"),
+    *("externalized_checkpoints_enabled", "fail_on_checkpointing_errors", "finish_bundle_before_checkpointing"),
+    *("flink_conf_dir", "jobs_server_timeout", "latency_tracking_interval", "max_bundle_size", "max_bundle_time_mills"),
+    *("max_parallelism", "min_pause_between_checkpoints", "num_concurrent_checkpoints", "number_of_execution_retries"),
+    *(
+        "object_reuse",
+        "operator_chaining",
+        "parallelism",
+        "re_iterable_group_by_key_result",
+        "report_checkpoint_duration",
+    ),
+    *("retain_externalized_checkpoints_on_cancellation", "savepoint_path", "shutdown_sources_after_idle_ms"),
+    *(
+        "state_backend",
+        "state_backend_storage_path",
+        "tolerable_checkpoint_failure_number",
+        "unaligned_checkpoint_enabled",
+    ),
+)
+_JOB_SERVER_RUNNERS = ("FlinkRunner", "PortableRunner")
 
 
 @dataclass(frozen=True)
@@ -67,18 +94,35 @@ def _checked(flags: list[str], ours: list[str]) -> tuple[str, ...]:
     known = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for options in _subclasses(PipelineOptions):
         options._add_argparse_args(known)  # what Beam's own get_all_options does
-    names = [flag for action in known._actions for flag in action.option_strings]
     try:
+        runner = known.parse_known_args(flags)[0].runner
+        if runner in _JOB_SERVER_RUNNERS:
+            told = {flag for action in known._actions for flag in action.option_strings}
+            for option in {f"--{option}" for option in JOB_SERVER_OPTIONS} - told:
+                known.add_argument(option, nargs="?")
         _, unknown = known.parse_known_args(flags)
     except argparse.ArgumentError as error:
         raise ConfigurationError(str(error)) from None
     if unknown:
         name = unknown[0].partition("=")[0]
+        names = [flag for action in known._actions for flag in action.option_strings]
         near = difflib.get_close_matches(name, [*ours, *names], n=1)
         raise ConfigurationError(f"no option {name}" + (f"; did you mean {near[0]}?" if near else ""))
-    if not any(flag.partition("=")[0] == "--runner" for flag in flags):
-        flags = [*flags, f"--runner={DEFAULT_RUNNER}"]
-    return tuple(flags)
+    return (*flags, *_runner(runner))
+
+
+def _runner(named: str | None) -> tuple[str, ...]:
+    """The runner, where it is not what the flags say."""
+    if named is None:
+        return (f"--runner={DEFAULT_RUNNER}",)
+    if named == "DirectRunner":
+        # It would first try to download another engine, and hang where nothing answers.
+        print(f"douane: DirectRunner runs as {DEFAULT_RUNNER}, its engine in this process", file=sys.stderr)
+        return (f"--runner={DEFAULT_RUNNER}",)
+    if named == "BundleBasedDirectRunner":
+        # It does not hold the watermark for timers: what counts the records would end before they are judged.
+        raise ConfigurationError(f"--runner={named} loses counts behind timers; use {DEFAULT_RUNNER}")
+    return ()
 
 
 def _subclasses(root: type) -> list[type]:

@@ -53,7 +53,7 @@ class Progress:
         if self._packed:
             return f"{Progress._read / 1e6:,.1f} MB unpacked and sealed in {seconds:.1f} s"
         step = "sealed" if Progress._read < self._total else "sealed; judged and stored"
-        return f"{Progress._read / max(1, self._total):4.0%} {step} in {seconds:.1f} s"
+        return f"{min(1, Progress._read / max(1, self._total)):4.0%} {step} in {seconds:.1f} s"
 
 
 def read_span(span: tuple[str, int, int]) -> Iterator[bytes]:

@@ -24,7 +24,7 @@ import pyarrow.parquet.encryption as pe
 
 from pipelines.deployment import Deployment, RegionalPlace, load_deployment
 from pipelines.errors import ConfigurationError
-from pipelines.manifest import Entry
+from pipelines.manifest import Entry, writing
 from schemas.datasets import RECEIVED_DATE
 from transforms.exchange import to_ipc
 
@@ -54,8 +54,9 @@ def stage(place: RegionalPlace, dataset: str, received_date: str, logical: str, 
     key, wrapped = place.keyring().new_data_key(dataset, bound_to)
     content = _parquet(rows, key, bound_to)
     path = _path(place, dataset, received_date, file)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
     digest = hashlib.blake2b(to_ipc(rows), digest_size=16, key=_digest_key(place, dataset)).hexdigest()
     return Staged(
         place, Entry(dataset, received_date, logical, rows.num_rows, file, wrapped, digest, content.size), path

@@ -299,9 +299,9 @@ def load_pack(name: str = DEFAULT_PACK) -> Pack:
     try:
         return Pack.model_validate(_merged(files))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise PackError(f"policy pack {name!r}: {error}") from None
+        raise PackError(f"policy pack {name!r}: {in_one_line(error)}") from None
     except ValidationError as error:
-        raise PackError(f"policy pack {name!r}: {_explain(error)}") from None
+        raise PackError(f"policy pack {name!r}: {explain(error)}") from None
 
 
 def _merged(files: list[Path]) -> dict[str, Any]:
@@ -316,6 +316,12 @@ def _merged(files: list[Path]) -> dict[str, Any]:
     return merged
 
 
-def _explain(error: ValidationError) -> str:
+def in_one_line(error: Exception) -> str:
+    """An error's message without its line breaks."""
+    return " ".join(str(error).split())
+
+
+def explain(error: ValidationError, whole: str = "pack") -> str:
+    """What a model finds wrong with a file: each fault with its place (`whole` where it is everywhere), in one line."""
     faults = ((".".join(map(str, fault["loc"])), fault["msg"]) for fault in error.errors())
-    return "; ".join(f"{place or 'pack'}: {message.removeprefix('Value error, ')}" for place, message in faults)
+    return "; ".join(f"{place or whole}: {message.removeprefix('Value error, ')}" for place, message in faults)

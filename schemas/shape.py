@@ -55,19 +55,9 @@ def line_type(fields: tuple[Field, ...]) -> type[msgspec.Struct]:
 
 def leaf_columns(batch: pa.RecordBatch, fields: Iterable[Field]) -> dict[str, pa.Array]:
     """Each field's column by its dotted path; a null object makes its fields null."""
-    columns: dict[str, pa.Array] = {}
-    objects: dict[str, list[pa.Array]] = {}
-    for field in fields:
-        *parents, leaf = field.path.split(".")
-        if not parents:
-            columns[field.path] = batch.column(leaf)
-            continue
-        (parent,) = parents  # lines nest one level deep
-        if parent not in objects:
-            objects[parent] = dict(zip(_names(batch, parent), batch.column(parent).flatten(), strict=True))
-        columns[field.path] = objects[parent][leaf]
-    return columns
-
-
-def _names(batch: pa.RecordBatch, parent: str) -> list[str]:
-    return [child.name for child in batch.schema.field(parent).type]
+    leaves = dict(zip(batch.schema.names, batch.columns, strict=True))
+    for parent in batch.schema:
+        if pa.types.is_struct(parent.type):
+            children = batch.column(parent.name).flatten()
+            leaves |= {f"{parent.name}.{of.name}": child for of, child in zip(parent.type, children, strict=True)}
+    return {field.path: leaves[field.path] for field in fields}

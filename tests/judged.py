@@ -11,8 +11,8 @@ NOW = 1_767_225_600_000
 
 
 def judged_batch(pack: Pack, rows: int, seed: int, nulls: float = 0.3, opened: int | None = None) -> pa.RecordBatch:
-    """`rows` records of one region, received over four days around a New Year. `opened` is the mask of all of them, else
-    each has its own."""
+    """`rows` records of one region, received over four days around a New Year. `opened` is the mask of all of them;
+    without it each has its own."""
     draw = np.random.default_rng(seed)
     plan = layout(pack)
     received = NOW + draw.integers(-2 * 86_400_000, 2 * 86_400_000, rows)
@@ -32,9 +32,7 @@ def judged_batch(pack: Pack, rows: int, seed: int, nulls: float = 0.3, opened: i
         else:
             absent = draw.random(rows) < (0 if field.name == "event_id" else nulls)
             columns.append(_values(field, rows, draw, absent))
-    return pa.RecordBatch.from_arrays(
-        [*columns, pa.array(masks.astype(np.uint64))], names=[*plan.schema.names, "open"]
-    )
+    return pa.RecordBatch.from_arrays([*columns, pa.array(masks.astype(np.uint64))], names=[*plan.schema.names, "open"])
 
 
 def _values(field: pa.Field, rows: int, draw: np.random.Generator, absent: np.ndarray) -> pa.Array:

@@ -58,7 +58,11 @@ def full_event(event_type: str, number: int = 0, **more) -> dict:
     """An event in which every field that may stand in it has a value that is told apart from all others'."""
     values = {}
     for place, field in enumerate(EVENT_FIELDS):
-        if field.path in event() or field.path.startswith("residency.") or payload_of(field.path) not in (None, event_type):
+        if (
+            field.path in event()
+            or field.path.startswith("residency.")
+            or payload_of(field.path) not in (None, event_type)
+        ):
             continue
         numbered = {"int64": 10 + place, "float64": 10.5 + place}.get(field.type, f"word-{place}")
         value = EXAMPLES.get(field.kind) or (field.values[0] if field.values else numbered)
@@ -91,5 +95,3 @@ def keystores(folder: Path, regions: dict[int, str]) -> dict[int, str]:
     for code, name in regions.items():
         create_keystore(uris[code], name)
     return uris
-
-

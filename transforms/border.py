@@ -54,7 +54,7 @@ class _Border(beam.DoFn):
     def process(self, element: Any) -> Iterator:
         counts: Counter = Counter()
         yield from self._blocks(element, counts)
-        for tally in counts.items():
+        for tally in (+counts).items():
             yield beam.pvalue.TaggedOutput(TALLIES, tally)
 
     def _blocks(self, element: Any, counts: Counter) -> Iterator:

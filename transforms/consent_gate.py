@@ -15,6 +15,7 @@ from functools import cached_property
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from apache_beam.coders import BytesCoder, TupleCoder, VarIntCoder
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec, TimerSpec, on_timer
@@ -163,9 +164,13 @@ class _ConsentGate(beam.DoFn):
             yield from self._release(key, window, batch, self._entries(ledger), _NOTHING_SEEN)
             return
         unfired.write(max(window + 1, unfired.read() or 0))
-        batch = _received_by(batch, window * self._partition.window_ms)
+        start, end = window * self._partition.window_ms, (window + 1) * self._partition.window_ms
+        batch = _received_by(batch, start)
         days = _Days((seen0, seen1, seen2, seen3, seen4, seen5, seen6, seen7), self._pack.limits.oldest_days)
-        yield from self._release(key, window, batch, self._entries(ledger), days)
+        entries = self._entries(ledger)
+        # What was received later than any of these records must not even correct an entry that they know.
+        known = entries.filter(pc.less(entries["received_time"], end))
+        yield from self._release(key, window, batch, known, days)
 
     def _entries(self, ledger) -> pa.Table:
         """The entries of this key; a stream writes what came in since the last firing together with what was there."""

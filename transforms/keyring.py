@@ -92,14 +92,17 @@ class Keyring:
     def __reduce__(self) -> NoReturn:
         raise TypeError("key material does not pickle: open the keyring where it is used")
 
-    def secret(self, name: str, wrapped_by: str, size: int = 32) -> bytes:
-        """The secret of that name, made at random the first time that anybody asks.
+    def secret(self, name: str, wrapped_by: str, size: int = 32, *, make: bool = True) -> bytes:
+        """The secret of that name, made at random the first time that anybody asks, unless `make` is false: who reads
+        must not make a key that opens nothing.
 
         Two workers that ask at once get the same one: the file is created once, and the loser reads the winner's.
         """
         if name not in self._open:
             path = self._folder / f"{name}.wrapped"
             if not path.exists():
+                if not make:
+                    raise KeyUnavailable(f"no key {name!r} in {self._folder}")
                 create_once(path, self._service.wrap(wrapped_by, secrets.token_bytes(size), name.encode()))
             self._open[name] = self._service.unwrap(wrapped_by, path.read_bytes(), name.encode())
         return self._open[name]
@@ -152,7 +155,12 @@ def open_keyring(uri: str) -> Keyring:
 def region_of_keystore(uri: str) -> str | None:
     """The region that a keystore was made for, or None where there is no keystore."""
     description = local_folder(uri) / _DESCRIPTION
-    return json.loads(description.read_text())["region"] if description.exists() else None
+    if not description.exists():
+        return None
+    try:
+        return json.loads(description.read_text())["region"]
+    except (ValueError, KeyError, TypeError):
+        raise KeyUnavailable(f"{description} is damaged: bring the keystore back from a backup") from None
 
 
 def create_keystore(uri: str, region: str) -> None:

@@ -235,7 +235,8 @@ class _Reader:
             return None, _OTHER
         (batch,) = table.combine_chunks().to_batches()
         columns = leaf_columns(batch, self.fields)
-        if not all(_is_sound(columns[field.path], field) for field in self.fields):
+        checked = self.fields if _NUL in data else [field for field in self.fields if field.type == NUMBER]
+        if not all(_is_sound(columns[field.path], field) for field in checked):
             return None, _OTHER
         if unexpected == "infer":
             self._count_unknown(batch)
@@ -244,7 +245,7 @@ class _Reader:
     def _count_unknown(self, batch: pa.RecordBatch) -> None:
         counts = {"": [len(c) - c.null_count for c in batch.columns[len(self.schema) :]]}  # pyarrow puts them last
         for name, known in self.tree.items():
-            if isinstance(known, dict):
+            if isinstance(known, dict) and batch.schema.field(name).type.num_fields > len(known):
                 found = zip(batch.schema.field(name).type, batch.column(name).flatten(), strict=True)
                 counts[name] = [len(c) - c.null_count for child, c in found if child.name not in known]
         self.few_names = sum(map(len, counts.values())) <= _UNKNOWN_NAMES
@@ -252,7 +253,8 @@ class _Reader:
 
 
 def _is_sound(column: pa.Array, field: Field) -> bool:
-    """Whether a column is free of what pyarrow.json lets pass: infinities, NaN, U+0000."""
+    """Whether a column is free of what pyarrow.json lets pass: infinities, NaN, U+0000 (of which the escape is the only
+    way into a string)."""
     if field.type == NUMBER:
         return pc.all(pc.is_finite(column), min_count=0).as_py()
     if field.type in (STRING, STRINGS):

@@ -78,7 +78,7 @@ def _tokens(sealed: pa.Array, kind: str, epochs: _Epochs, token_of: Callable[[st
 def reveal(sealed: pa.BinaryArray, path: str, purpose: str, keyring: Keyring) -> pa.Array:
     """Brings a reversible column back to its canonical bytes. Raises `KeyUnavailable` for who may not read it."""
     kind = EVENT_FIELD[path].kind
-    key = reversible_key(keyring, purpose, kind)
+    key = reversible_key(keyring, purpose, kind, make=False)
     if KINDS[kind].width is None:
         return ColumnSiv(key).decrypt(sealed)
     return ColumnCmac(key).untag(sealed.cast(pa.binary(16)), KINDS[kind].width)

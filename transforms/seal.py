@@ -65,10 +65,10 @@ def sealer(keyring: Keyring, purpose: str, kind: str) -> Callable[[pa.Array], pa
     return ColumnSiv(reversible_key(keyring, purpose, kind)).encrypt
 
 
-def reversible_key(keyring: Keyring, purpose: str, kind: str) -> bytes:
+def reversible_key(keyring: Keyring, purpose: str, kind: str, *, make: bool = True) -> bytes:
     """The key of (region, purpose, kind). The purpose's dataset key wraps it: its reader has it, nobody else does."""
     size = 32 if KINDS[kind].width is not None else 64
-    return keyring.secret(f"reversible/{purpose}/{kind}", f"dataset-{purpose}", size)
+    return keyring.secret(f"reversible/{purpose}/{kind}", f"dataset-{purpose}", size, make=make)
 
 
 def _by_region(values: pa.Array, regions: np.ndarray, cipher: Callable, type_: pa.DataType) -> pa.Array:

@@ -58,7 +58,7 @@ class LedgerSealer:
             "kind": pa.array(ledger.kind),
             "purposes": purposes,
             "app": self._label(columns["app"]),
-            "policy_version": self._label(columns["policy_version"]),
+            "policy_version": _editions(columns["policy_version"]),
             "guardian": pc.fill_null(pc.not_equal(columns["guardian"], ""), False),
             "time": pa.array(ledger.time),
             "received_time": pa.array(ledger.received_time),
@@ -156,6 +156,13 @@ def _purposes(lists: pa.ListArray, stop: np.ndarray, known: frozenset[str]) -> t
 
 def _spelling(names: set[str], known: frozenset[str]) -> str:
     return EVERY_PURPOSE if EVERY_PURPOSE in names else ",".join(sorted(names & known))
+
+
+def _editions(versions: pa.StringArray) -> pa.StringArray:
+    """Policy versions that are dates, or null: versions are compared as text, where anything else could pass as new."""
+    return pc.if_else(
+        pc.match_substring_regex(versions, r"^\d{4}-\d{2}-\d{2}$"), versions, pa.scalar(None, pa.string())
+    )
 
 
 def _as(column: pa.Array, type_: pa.DataType) -> pa.Array:

@@ -56,7 +56,7 @@ def _repeat(source: Path, target: Path, id_: bytes) -> None:
 @pytest.fixture(scope="session")
 def first_run(sample, tmp_path_factory) -> Run:
     """The sample in a fresh deployment. Shared: a test that goes on from here copies its site."""
-    run = ingest(Site.new(tmp_path_factory.mktemp("first") / "site"), [sample.events], [sample.consents])
+    run = ingest(Site.new(tmp_path_factory.mktemp("first") / "site"), [sample.events], [sample.consents], profiled=True)
     assert run.status == 0
     return run
 
@@ -65,7 +65,7 @@ def first_run(sample, tmp_path_factory) -> Run:
 def other_run(first_run, larger, tmp_path_factory) -> Run:
     """The larger input in a copy of the first deployment, beside what the first run left."""
     site = first_run.site.copy(tmp_path_factory.mktemp("other") / "site")
-    run = ingest(site, [larger.events], [larger.consents])
+    run = ingest(site, [larger.events], [larger.consents], profiled=True)
     assert run.status == 0
     return run
 

@@ -90,14 +90,15 @@ class Run:
     pickled: Counter = field(repr=False)  # Arrow objects that were pickled, by type
 
 
-def ingest(site: Site, events, consents, *flags: str) -> Run:
-    """Runs the job in this process, watched: calls of our functions are counted, and pickled batches."""
+def ingest(site: Site, events, consents, *flags: str, profiled: bool = False) -> Run:
+    """Runs the job in this process, watched: pickled batches are counted, and the calls of our functions if asked."""
     arguments = [f"--events={path}" for path in events] + [f"--consents={path}" for path in consents]
+    arguments += [f"--deployment={site.file}", *flags]
     profile = cProfile.Profile()
     # What a sync guards against, a loss of power, no test here could tell; it costs milliseconds a file.
     with mock.patch("os.fsync", new=lambda descriptor: None), pickling_counted() as pickled:
-        status = profile.runcall(main, [*arguments, f"--deployment={site.file}", *flags])
-    return Run(site, status, calls_of(profile), pickled)
+        status = profile.runcall(main, arguments) if profiled else main(arguments)
+    return Run(site, status, calls_of(profile) if profiled else Counter(), pickled)
 
 
 def calls_of(profile: cProfile.Profile, where: tuple[str, ...] = OURS) -> Counter:

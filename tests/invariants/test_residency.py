@@ -55,12 +55,10 @@ def dictionaries(site: Site, region: str, column: str = LABEL) -> set[str]:
                 continue
             bound_to = f"{region}/{dataset}/{entry.file}"
             key = place.keyring().data_key(dataset, entry.wrapped_key, bound_to)
-            file = pq.ParquetFile(
-                place.store / dataset / f"received_date={entry.received_date}" / entry.file,
-                decryption_properties=pe.create_decryption_properties(key, aad_prefix=bound_to.encode()),
-                read_dictionary=[column],
-            )
-            if column in file.schema_arrow.names:
+            path = place.store / dataset / f"received_date={entry.received_date}" / entry.file
+            keys = pe.create_decryption_properties(key, aad_prefix=bound_to.encode())
+            if column in pq.read_schema(path, decryption_properties=keys).names:
+                file = pq.ParquetFile(path, decryption_properties=keys, read_dictionary=[column])
                 chunks = file.read(columns=[column])[column].chunks
                 found.update(word for chunk in chunks for word in chunk.dictionary.to_pylist())
     return found

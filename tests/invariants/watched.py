@@ -28,12 +28,13 @@ def _watch(folder: Path) -> list[str]:
     def kept(pipeline, *arguments, **options):
         (folder / "pipeline").write_bytes(pipeline.to_runner_api().SerializeToString())
         result = run(pipeline, *arguments, **options)
-        metrics = {**result.metrics().query(), "all": result.monitoring_infos()}
+        metrics = {**result.metrics().query(), "all": list(result.monitoring_infos())}
         (folder / "metrics").write_text(str(metrics))
         return result
 
     beam.Pipeline.run = kept
-    logging.basicConfig(filename=folder / "log", level=logging.DEBUG)
+    logging.basicConfig(filename=folder / "log", level=logging.DEBUG, force=True)
+    logging.getLogger("apache_beam").setLevel = lambda level: None  # the job quietens Beam: here all of it is heard
     sys.addaudithook(hook)
     return written
 

@@ -5,12 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import ingest
-from tests.stranger import REGIONS, Prepared, command, deploy, entry, event, ndjson
-
-HANDSETS = {  # Android ID, IMEI, IMSI (the second has 14 digits), MAC, FCM token
-    "1f3a5c7e9b0d2468": ("490154203237518", "001010123456789", "00:00:5e:00:53:01", "dGVzdA:APA91bExampleOnly_0"),
-    "2f3a5c7e9b0d2469": ("352099001761481", "26201012345678", "00:00:5e:00:53:ff", "ZmlyZQ:APA91bAnotherOne-11"),
-}
+from tests.stranger import HANDSETS, REGIONS, Prepared, command, deploy, entry, event, ndjson
 
 
 def _events() -> list[dict]:

@@ -59,10 +59,16 @@ def test_every_run_of_equal_key_and_window_is_a_piece(seed, rows):
 def test_a_piece_takes_no_word_of_its_neighbours_along():
     batch = batch_of(["beijing", None, "berlin", "berne", "beijing"])
     found = list(pieces(batch, np.array([0, 0, 7, 7, 7]), np.array([0, 0, 0, 0, 1])))
-    assert [part["label"].dictionary.to_pylist() for *_, part in found] == [["beijing"], ["berlin", "berne"], ["beijing"]]
+    assert [part["label"].dictionary.to_pylist() for *_, part in found] == [
+        ["beijing"],
+        ["berlin", "berne"],
+        ["beijing"],
+    ]
     for *_, part in found:
         payload = to_ipc(part)
-        assert [word for word in ("beijing", "berlin", "berne") if word.encode() in payload] == part["label"].dictionary.to_pylist()
+        assert [word for word in ("beijing", "berlin", "berne") if word.encode() in payload] == part[
+            "label"
+        ].dictionary.to_pylist()
 
 
 def test_few_words_have_narrow_numbers_and_many_have_wide_ones():

@@ -46,7 +46,9 @@ def test_a_word_is_kept_if_its_characters_are_those_of_names_and_versions(values
     assert malformed == sum(value is not None and not is_label(value) for value in values)
 
 
-@pytest.mark.parametrize("word", ["", " a", "a@b", "a\n", "a\0b", 'a"', "a'b", "<a>", "-a", "a" * 129, "a\u202eb", "{a}"])
+@pytest.mark.parametrize(
+    "word", ["", " a", "a@b", "a\n", "a\0b", 'a"', "a'b", "<a>", "-a", "a" * 129, "a\u202eb", "{a}"]
+)
 def test_a_malformed_word_becomes_null_and_its_neighbours_stay(word):
     codes, words, malformed = Labels(Scrub()).clean(pa.array(["x", word, None, "y", word]))
     assert decoded(codes, words) == ["x", None, None, "y", None]

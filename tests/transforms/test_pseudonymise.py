@@ -140,7 +140,9 @@ def test_two_purposes_two_regions_and_two_epochs_share_no_token(uris):
             for column in DATASETS[name].columns:
                 if column.form in PSEUDONYMS:
                     kind = column.field.kind or "text"
-                    for value, received in zip(*(rows.column(c).to_pylist() for c in (column.name, RECEIVED)), strict=True):
+                    for value, received in zip(
+                        *(rows.column(c).to_pylist() for c in (column.name, RECEIVED)), strict=True
+                    ):
                         date = datetime.fromtimestamp(received / 1000, UTC)
                         domain = purpose, lot[0], kind, date.year, months and date.month
                         assert owner.setdefault(value, domain) == domain

@@ -303,7 +303,10 @@ def test_runs_cover_everything_once(codes):
 @given(st.lists(st.sampled_from([None, 0, 1, 2]), min_size=1, max_size=30))
 def test_scattered_parts_stand_where_they_belong(owners):
     parts = [
-        (np.flatnonzero([o == owner for o in owners]), pa.array([f"{owner}-{i}" for i, o in enumerate(owners) if o == owner], pa.string()))
+        (
+            np.flatnonzero([o == owner for o in owners]),
+            pa.array([f"{owner}-{i}" for i, o in enumerate(owners) if o == owner], pa.string()),
+        )
         for owner in range(3)
     ]
     found = scattered(parts, len(owners)).to_pylist()

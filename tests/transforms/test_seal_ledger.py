@@ -56,7 +56,9 @@ def tag_of(seals, kind, value, region):
 
 
 def test_an_entry_is_sealed_into_the_schema(sealed, seals):
-    valid, unreadable = sealed(entry("grant", purposes=["push", "legal", "push"], app="com.example.map", guardian="g-1"))
+    valid, unreadable = sealed(
+        entry("grant", purposes=["push", "legal", "push"], app="com.example.map", guardian="g-1")
+    )
     (row,) = valid.batch.to_pylist()
     assert valid.batch.schema == SEALED_LEDGER
     assert row == {
@@ -102,7 +104,10 @@ def test_a_devices_entry_goes_to_its_shard_and_an_accounts_to_all(sealed, seals)
 
 def test_a_subject_has_unrelated_tags_in_two_regions(sealed):
     valid, _ = sealed(entry("withdraw"), entry("withdraw", subject=OF_ACCOUNT))
-    tags = {(key[0], row["subject_type"]): row["subject"] for key, row in zip(keys(valid), valid.batch.to_pylist(), strict=True)}
+    tags = {
+        (key[0], row["subject_type"]): row["subject"]
+        for key, row in zip(keys(valid), valid.batch.to_pylist(), strict=True)
+    }
     assert len(set(tags.values())) == len(tags) == 4
 
 
@@ -113,15 +118,18 @@ def test_the_spelling_of_a_subject_does_not_matter(sealed):
 
 
 @pytest.mark.clause("5.3")
-@pytest.mark.parametrize("purposes, stops, permits", [
-    (["*"], EVERY_PURPOSE, EVERY_PURPOSE),
-    (["push", "*"], EVERY_PURPOSE, EVERY_PURPOSE),
-    (["push", "legal", "push", ""], "legal,push", "legal,push"),
-    ([], EVERY_PURPOSE, ""),
-    ([""], EVERY_PURPOSE, ""),
-    ([None], EVERY_PURPOSE, ""),
-    (None, EVERY_PURPOSE, ""),
-])
+@pytest.mark.parametrize(
+    "purposes, stops, permits",
+    [
+        (["*"], EVERY_PURPOSE, EVERY_PURPOSE),
+        (["push", "*"], EVERY_PURPOSE, EVERY_PURPOSE),
+        (["push", "legal", "push", ""], "legal,push", "legal,push"),
+        ([], EVERY_PURPOSE, ""),
+        ([""], EVERY_PURPOSE, ""),
+        ([None], EVERY_PURPOSE, ""),
+        (None, EVERY_PURPOSE, ""),
+    ],
+)
 def test_a_stop_that_names_no_purpose_stops_all_and_a_permission_permits_none(sealed, purposes, stops, permits):
     lines = [entry("withdraw", purposes=purposes), entry("grant", purposes=purposes)]
     valid, _ = sealed(*lines)
@@ -130,14 +138,18 @@ def test_a_stop_that_names_no_purpose_stops_all_and_a_permission_permits_none(se
 
 
 @pytest.mark.clause("7")
-@pytest.mark.parametrize("guardian, given", [(True, True), ("ref-81", True), (False, False), (None, False), ("", False)])
+@pytest.mark.parametrize(
+    "guardian, given", [(True, True), ("ref-81", True), (False, False), (None, False), ("", False)]
+)
 def test_a_guardian_is_named_or_there_is_none(sealed, guardian, given):
     valid, _ = sealed(entry("grant", guardian=guardian))
     assert valid.batch["guardian"].to_pylist() == [given]
 
 
 @pytest.mark.clause("7")
-@pytest.mark.xfail(strict=True, reason='a quoted "false" counts as the name of a guardian, so a minor\'s own grant opens')
+@pytest.mark.xfail(
+    strict=True, reason='a quoted "false" counts as the name of a guardian, so a minor\'s own grant opens'
+)
 @pytest.mark.parametrize("guardian", ["false", "0", 0])
 def test_a_denied_guardian_is_none(sealed, guardian):
     valid, _ = sealed(entry("grant", guardian=guardian))
@@ -151,7 +163,9 @@ def test_a_malformed_application_widens_a_stop_and_voids_a_permission(sealed):
 
 
 def test_an_entry_about_nobody_is_counted_and_acts_nowhere(sealed):
-    valid, unreadable = sealed(entry("withdraw", subject={"type": "device", "value": "0000000000000000"}), entry("grant"))
+    valid, unreadable = sealed(
+        entry("withdraw", subject={"type": "device", "value": "0000000000000000"}), entry("grant")
+    )
     assert valid.nobody == 1 and unreadable.nobody == 0
     assert valid.batch["kind"].to_pylist() == [Kind.grant]
 
@@ -170,7 +184,9 @@ def test_a_rejected_line_restricts_the_subject_that_it_names_everywhere(sealed, 
         assert row["received_time"] == 0  # known to every record
 
 
-@pytest.mark.parametrize("line", [b"nonsense\n", b'{"subject": 7}\n', ndjson(entry("withdrew", subject={"type": "device", "value": "xyz"}))])
+@pytest.mark.parametrize(
+    "line", [b"nonsense\n", b'{"subject": 7}\n', ndjson(entry("withdrew", subject={"type": "device", "value": "xyz"}))]
+)
 def test_a_rejected_line_that_names_nobody_is_counted(sealed, line):
     valid, unreadable = sealed(line)
     assert (valid.nobody, unreadable.nobody) == (0, 1)
@@ -200,7 +216,9 @@ def test_a_correction_under_the_same_id_ends_a_restriction(sealed, seals):
 
 
 @pytest.mark.clause("5.3")
-@pytest.mark.xfail(strict=True, reason="entries without a usable id all get the id of zeros, and are taken for one another")
+@pytest.mark.xfail(
+    strict=True, reason="entries without a usable id all get the id of zeros, and are taken for one another"
+)
 def test_an_entry_with_a_malformed_id_corrects_nobody_elses(sealed, seals):
     """A restriction whose line has no id is never lifted by another person's entry."""
     bad = entry("withdrew")
@@ -210,7 +228,9 @@ def test_an_entry_with_a_malformed_id_corrects_nobody_elses(sealed, seals):
 
 
 @pytest.mark.clause("5.3")
-@pytest.mark.xfail(strict=True, reason="entries without a usable id all get the id of zeros, and are taken for one another")
+@pytest.mark.xfail(
+    strict=True, reason="entries without a usable id all get the id of zeros, and are taken for one another"
+)
 def test_a_stop_with_a_malformed_id_voids_nobody_elses_grant(sealed, seals):
     mine = entry("grant", entry_id="my id")
     stranger = entry("withdraw", subject=OTHER, entry_id="not an id")
@@ -219,7 +239,11 @@ def test_a_stop_with_a_malformed_id_voids_nobody_elses_grant(sealed, seals):
 
 @pytest.mark.clause("1.1-a")
 def test_nothing_raw_is_in_what_is_sealed(sealed):
-    named = [entry(kind, subject=subject, reference="case-4711") for kind in ("grant", "erase") for subject in (entry()["subject"], OF_ACCOUNT)]
+    named = [
+        entry(kind, subject=subject, reference="case-4711")
+        for kind in ("grant", "erase")
+        for subject in (entry()["subject"], OF_ACCOUNT)
+    ]
     parts = sealed(*named, ndjson(entry("withdrew", number=77)))
     secrets = [ANDROID_ID, ACCOUNT, "case-4711", "entry-0", "entry-77", bytes.fromhex(ANDROID_ID)]
     for part in parts:
@@ -233,7 +257,12 @@ def test_nothing_raw_is_in_what_is_sealed(sealed):
 
 
 @few
-@given(st.lists(st.tuples(st.sampled_from(["grant", "withdraw", "erase"]), st.sampled_from(["good", "bad", "account", "line"])), max_size=12))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["grant", "withdraw", "erase"]), st.sampled_from(["good", "bad", "account", "line"])),
+        max_size=12,
+    )
+)
 def test_every_line_is_sealed_or_counted(sealer, lines):
     made = []
     for number, (kind, what) in enumerate(lines):
@@ -243,5 +272,9 @@ def test_every_line_is_sealed_or_counted(sealer, lines):
     valid, unreadable = sealer.seal(decoded, np.full(len(decoded.time), EU))
     assert valid.nobody == sum(what == "bad" for _, what in lines)
     assert unreadable.nobody == sum(what == "line" for _, what in lines)
-    places = sum((1 if what == "good" else SHARDS) * (1 if kind == "grant" else 2) for kind, what in lines if what in ("good", "account"))
+    places = sum(
+        (1 if what == "good" else SHARDS) * (1 if kind == "grant" else 2)
+        for kind, what in lines
+        if what in ("good", "account")
+    )
     assert valid.batch.num_rows == places

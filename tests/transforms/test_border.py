@@ -1,0 +1,188 @@
+"""From bytes to sealed pieces: what a runner may see, what is counted, and when an element says it was received."""
+
+from collections import Counter
+
+import apache_beam as beam
+import pytest
+from apache_beam.testing.util import assert_that
+
+from schemas.consent import SEALED_LEDGER
+from schemas.layout import layout
+from schemas.policy import load_pack
+from tests.lines import ANDROID_ID, EXAMPLES, NOW, entry, event, full_event, keystores, ndjson
+from transforms.border import Border
+from transforms.exchange import LEDGER, TALLIES, TELEMETRY, from_ipc
+from transforms.seal import Partition
+
+PACK = load_pack()
+CN, EU = PACK.where.code("cn"), PACK.where.code("eu")
+IN_CN, IN_IN, NOWHERE = ({"account_country": code} for code in ("CN", "IN", "XX"))
+SHARDS = 2
+
+
+def blocks(element):
+    """Stands in for reading: an element is the blocks of an input, and a None among them is where reading fails."""
+    for block in element:
+        if block is None:
+            raise OSError("the disk is gone")
+        yield block
+
+
+_KEPT = {}  # what the matchers saw: they are pickled, and so can carry nothing back themselves
+
+
+def _keep_pieces(actual):
+    _KEPT["pieces"] = sorted(actual)
+
+
+def _keep_tallies(actual):
+    for tally, count in actual:
+        _KEPT["tallies"][tally] += count
+
+
+def _stamped(element, received=beam.DoFn.TimestampParam):
+    return received.micros // 1000, element
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory):
+    return keystores(tmp_path_factory.mktemp("keys"), {CN: "cn", EU: "eu"})
+
+
+@pytest.fixture
+def cross(keys):
+    """Lets inputs (lists of blocks) cross; returns ((milliseconds, piece) in order, tallies that are not zero)."""
+
+    def crossed(*inputs, ledger=False, window_ms=None):
+        _KEPT["tallies"] = Counter()
+        with beam.Pipeline(runner="FnApiRunner") as pipeline:
+            border = Border(ledger, blocks, PACK, keys, Partition(SHARDS, window_ms))
+            out = pipeline | beam.Create([list(each) for each in inputs]) | border
+            assert_that(out.pieces | beam.Map(_stamped), _keep_pieces, label="pieces")
+            assert_that(out[TALLIES], _keep_tallies, label="tallies")
+        return _KEPT["pieces"], +_KEPT["tallies"]
+
+    return crossed
+
+
+def rows_of(pieces):
+    return [row for _, (_, (_, _, payload)) in pieces for row in from_ipc(payload).to_pylist()]
+
+
+def test_every_line_of_telemetry_is_accounted_for(cross):
+    lines = [
+        ndjson(event(1), event(2, residency=IN_CN)),
+        b"\n  \n",
+        b"no json\n",
+        ndjson(event(3, event_type="unheard of"), event(4, residency=NOWHERE), event(5, residency=IN_IN)),
+        ndjson(event(6, event_id="no uuid"), event(7, surprise=1)),
+    ]
+    pieces, tallies = cross([b"".join(lines)])
+    total = {key[4]: count for key, count in tallies.items() if key[:3] == ("", "telemetry", "") and not key[3]}
+    decoded = {key[0]: count for key, count in tallies.items() if key[4] == "decoded"}
+    faults = {key[4]: count for key, count in tallies.items() if key[1] == "quarantine"}
+    assert decoded == {"eu": 2, "cn": 1}
+    assert faults == {"not_json": 1, "unknown_event_type": 1, "bad_event_id": 1}
+    assert (total["lines"], total["blank"], total["unlocatable"], total["foreign"]) == (10, 2, 1, 1)
+    assert total["lines"] == total["blank"] + 1 + 1 + sum(faults.values()) + sum(decoded.values())
+    assert tallies["", "unknown_fields", "", "telemetry", ""] == 1
+    assert len(rows_of(pieces)) == 3
+
+
+def test_every_line_of_the_ledger_is_accounted_for(cross):
+    lines = [
+        ndjson(entry("grant", number=1), entry("withdraw", number=2), entry("grant", number=3, residency=NOWHERE)),
+        ndjson(entry("grant", number=4, time=NOW + 300_001), entry("withdrew", number=5)),
+        ndjson(entry("object", number=6, subject={"type": "device", "value": "?"})),
+        b"no json\n\n",
+    ]
+    pieces, tallies = cross([b"".join(lines)], ledger=True)
+    total = {key[4]: count for key, count in tallies.items() if key[1] == "ledger"}
+    assert (total["lines"], total["blank"], total["entries"], total["dated_ahead"]) == (8, 1, 4, 1)
+    assert total["nobody"] == 2  # a subject that is none, and a line without one
+    assert total["unlocated_permission"] == 1
+    faults = {key[4]: count for key, count in tallies.items() if key[1] == "quarantine"}
+    assert faults == {"unknown_value": 1, "not_json": 1}
+    assert total["lines"] == total["blank"] + total["entries"] + total["dated_ahead"] + sum(faults.values())
+    assert len(rows_of(pieces)) == 1 + 2 + 2  # the grant in eu; the stop and what was rejected in both regions
+
+
+@pytest.mark.clause("1.1-a")
+def test_the_first_thing_that_a_runner_sees_is_sealed(cross):
+    lines = [full_event("activation", 1), full_event("push_interaction", 2), full_event("crash", 3)]
+    pieces, _ = cross([ndjson(*lines)])
+    others, _ = cross([ndjson(entry(reference="case-4711"))], ledger=True)
+    content = repr([pieces, others])
+    assert rows_of(pieces) and rows_of(others)
+    raw = [*EXAMPLES.values(), *(line["event_id"] for line in lines), "203.0.113.77", "case-4711", "entry-0"]
+    assert not [value for value in raw if value in content]
+    assert bytes.fromhex(ANDROID_ID) not in b"".join(payload for _, (_, (_, _, payload)) in pieces + others)
+
+
+def test_a_piece_is_of_one_key_and_window_and_stamped_with_its_earliest_receipt(cross):
+    lines = [
+        event(n, received=NOW + (n * 37) % 1_000 * 10, residency=IN_CN if n % 3 else {"account_country": "NL"})
+        for n in range(60)
+    ]
+    pieces, _ = cross([ndjson(*lines)], window_ms=2_500)
+    places = [(key, window) for _, (key, (_, window, _)) in pieces]
+    assert len(set(places)) == len(places) > 4
+    for stamp, (key, (kind, window, payload)) in pieces:
+        batch = from_ipc(payload)
+        received = batch["received_time"].to_pylist()
+        assert kind == TELEMETRY and stamp == min(received)
+        assert {time // 2_500 for time in received} == {window}
+        assert set(batch["region"].to_pylist()) == {key // SHARDS}
+        assert batch.schema.names == layout(PACK).schema.names
+    assert len(rows_of(pieces)) == 60
+
+
+def test_a_piece_of_the_ledger_is_stamped_with_its_earliest_receipt(cross):
+    lines = [entry("withdraw", received=NOW + n * 100, number=n) for n in (5, 3, 9)]
+    pieces, _ = cross([ndjson(*lines)], ledger=True, window_ms=100)
+    assert [stamp for stamp, _ in pieces] == [NOW + 300] * 2
+    for _, (key, (kind, window, payload)) in pieces:
+        assert (kind, window) == (LEDGER, 0) and key // SHARDS in (CN, EU)
+        assert from_ipc(payload).schema.names == SEALED_LEDGER.names
+
+
+def test_blocks_and_inputs_are_crossed_one_by_one(cross):
+    parts = [ndjson(event(n)) for n in range(4)]
+    ids = [
+        {row["event_id"] for row in rows_of(cross(*inputs)[0])}
+        for inputs in ([[b"".join(parts)]], [parts], [[p] for p in parts])
+    ]
+    assert ids[0] == ids[1] == ids[2] and len(ids[0]) == 4
+
+
+def test_an_input_that_breaks_off_keeps_what_was_read_and_is_told(cross, caplog):
+    pieces, tallies = cross([ndjson(event(1)), None, ndjson(event(2))], [ndjson(event(3))])
+    assert len(rows_of(pieces)) == 2
+    assert tallies["", "telemetry", "", "", "input_unreadable"] == 1
+    assert tallies["", "telemetry", "", "", "lines"] == 2
+    assert "the disk is gone" in caplog.text and ANDROID_ID not in caplog.text
+
+
+@pytest.mark.parametrize("ledger", [False, True])
+def test_an_empty_input_gives_nothing(cross, ledger):
+    assert cross([b""], ledger=ledger) == ([], {})
+
+
+@pytest.mark.clause("6-cn")
+def test_a_record_of_a_region_that_is_not_served_goes_nowhere(cross):
+    pieces, tallies = cross([ndjson(event(1, residency=IN_IN))])
+    assert pieces == [] and tallies["", "telemetry", "", "", "foreign"] == 1
+
+
+def test_signals_that_conflict_are_counted(cross):
+    pieces, tallies = cross([ndjson(event(1, residency={"account_country": "NL", "device_region": "CN"}))])
+    assert [row["region"] for row in rows_of(pieces)] == [CN]
+    assert tallies["", "telemetry", "", "", "signals_conflict"] == 1
+
+
+def test_no_count_is_named_after_what_a_record_brought(cross):
+    line = event(1, "crash", surprise_of_mine="x", crash__exception="ada@example.org", device__model="@@@")
+    _, tallies = cross([ndjson(line)])
+    words = {word for key in tallies for word in key}
+    assert not [word for word in words if "surprise" in word or "ada" in word or "@" in word]
+    assert tallies["", "malformed", "", "", "device.model"] == 1

@@ -9,7 +9,7 @@ parse   pyarrow.json reads all events, in the job's blocks of 16 MB and with the
         takes up to half as long again. The consent ledger is not read at all.
 write   pyarrow.parquet writes the same rows that the job has stored, one file a dataset with all its regions in it,
         unencrypted and with the writer's own settings. The rows are read back from the job's stores beforehand, and
-        that is not timed. Dictionaries and the order of rows are as the stores give them, which helps the floor.
+        that is not timed. Labels come back as plain text; rows keep the order of the stores, which helps the floor.
 
 So a record that the job stores five times is written five times here too, and what no purpose may have is not written.
 """

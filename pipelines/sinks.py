@@ -13,6 +13,7 @@ from pipelines.stores import Staged, commit, stage
 from schemas.fields import EVENT_TYPES
 from transforms.exchange import TALLY, Tally
 from transforms.for_purpose import RECEIVED, REGION, ROWS
+from transforms.generalise import compact
 from transforms.seal import runs
 
 _DAY_MS = 86_400_000
@@ -69,9 +70,12 @@ def without_rows(place: RegionalPlace, dataset: str, logical: str, written: set[
 
 
 def _finished(rows: pa.RecordBatch) -> pa.RecordBatch:
-    """The rows in the dataset's own schema."""
+    """The rows in the dataset's own schema, with dictionaries of their own words: those of rows that were refused, or
+    that go into another file, must not reach this one."""
+    columns = [compact(c) if pa.types.is_dictionary(c.type) else c for c in rows.columns]
     words = pa.DictionaryArray.from_arrays(rows.column("event_type").cast(pa.int32()), pa.array(EVENT_TYPES))
-    return rows.set_column(0, "event_type", words).drop_columns([REGION, RECEIVED])
+    finished = pa.RecordBatch.from_arrays([words, *columns[1:]], names=rows.schema.names)
+    return finished.drop_columns([REGION, RECEIVED])
 
 
 def _by_event_type(rows: pa.RecordBatch) -> Iterator[tuple[str, int]]:

@@ -5,9 +5,12 @@ import pyarrow.compute as pc
 
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 _IPV4 = rf"^(?P<g0>{_OCTET})\.(?P<g1>{_OCTET})\.(?P<g2>{_OCTET})\.{_OCTET}$"
-_HEX = r"[0-9a-fA-F]"
-_IPV6_SHAPE = rf"^(?:{_HEX}{{0,4}}:){{2,7}}{_HEX}{{0,4}}$"
-_IPV6 = rf"^(?P<g0>{_HEX}{{1,4}}):(?P<g1>{_HEX}{{0,4}}):(?P<g2>{_HEX}{{0,4}})"
+_GROUP = r"[0-9a-fA-F]{1,4}"
+_GROUPS = rf"{_GROUP}(?::{_GROUP}){{0,6}}"
+_WHOLE_IPV6 = rf"^(?:{_GROUP}:){{7}}{_GROUP}$"
+_ELIDED_IPV6 = rf"^{_GROUPS}::(?:{_GROUPS})?$"
+_FIRST_GROUPS = r"^(?P<g0>[^:]+):(?P<g1>[^:]*):(?P<g2>[^:]*)"
+_NOTHING = pa.scalar(None, pa.string())
 
 
 def networks(addresses: pa.StringArray, ipv4_prefix: int, ipv6_prefix: int) -> pa.StringArray:
@@ -26,12 +29,20 @@ def _ipv4(addresses: pa.StringArray, kept: int) -> pa.StringArray:
 
 
 def _ipv6(addresses: pa.StringArray, kept: int) -> pa.StringArray:
-    shaped = pc.if_else(pc.match_substring_regex(addresses, _IPV6_SHAPE), addresses, pa.scalar(None, pa.string()))
-    first, second, third = pc.extract_regex(shaped, _IPV6).flatten()
-    elided = pc.equal(second, "")  # `a::b`: what follows the two colons stands at the far end
-    groups = [first, second, pc.if_else(elided, "", third)]
-    plain = [_plain(group) for group in groups[:kept]]
-    return pc.binary_join_element_wise(pc.binary_join_element_wise(*plain, ":"), f"::/{kept * 16}", "")
+    first, second, third = pc.extract_regex(_shaped(addresses), _FIRST_GROUPS).flatten()
+    # `a::b` leaves out groups behind the first: of what follows, only the sixth group from the end is the third.
+    far = pc.and_(pc.equal(second, ""), pc.less(pc.count_substring(addresses, ":"), 7))
+    groups = [_plain(group) for group in (first, second, pc.if_else(far, "", third))]
+    groups[0] = pc.if_else(pc.equal(groups[0], "0"), _NOTHING, groups[0])
+    return pc.binary_join_element_wise(pc.binary_join_element_wise(*groups[:kept], ":"), f"::/{kept * 16}", "")
+
+
+def _shaped(addresses: pa.StringArray) -> pa.StringArray:
+    """IPv6 addresses of a right form, others null: eight groups, or up to seven and two colons for the rest."""
+    colons = pc.count_substring(addresses, ":")
+    groups = pc.if_else(pc.ends_with(addresses, "::"), pc.subtract(colons, 1), colons)
+    elided = pc.and_(pc.match_substring_regex(addresses, _ELIDED_IPV6), pc.less_equal(groups, 7))
+    return pc.if_else(pc.or_(elided, pc.match_substring_regex(addresses, _WHOLE_IPV6)), addresses, _NOTHING)
 
 
 def _plain(group: pa.StringArray) -> pa.StringArray:
@@ -40,4 +51,4 @@ def _plain(group: pa.StringArray) -> pa.StringArray:
 
 
 def _like(column: pa.StringArray, word: str) -> pa.StringArray:
-    return pc.if_else(column.is_valid(), word, pa.scalar(None, pa.string()))
+    return pc.if_else(column.is_valid(), word, _NOTHING)

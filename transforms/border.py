@@ -166,5 +166,6 @@ class Border(beam.PTransform):
     def expand(self, inputs):
         border = _LedgerBorder if self.ledger else _TelemetryBorder
         sealing = beam.ParDo(border(self.read, self.pack, self.keys, self.partition))
-        typed = sealing.with_outputs(TALLIES, main="pieces").with_output_types(PIECE, **{TALLIES: TALLY})
-        return inputs | "Seal" >> typed
+        # The hints first: those given to tagged outputs are lost without a word.
+        typed = sealing.with_output_types(PIECE, **{TALLIES: TALLY})
+        return inputs | "Seal" >> typed.with_outputs(TALLIES, main="pieces")

@@ -271,5 +271,5 @@ class ConsentGate(beam.PTransform):
 
     def expand(self, pieces):
         judging = beam.ParDo(_ConsentGate(self.pack, self.partition, self.with_ledger))
-        typed = judging.with_outputs(TALLIES, main="judged").with_output_types(JUDGED, **{TALLIES: TALLY})
-        return pieces | "Judge" >> typed
+        typed = judging.with_output_types(JUDGED, **{TALLIES: TALLY})
+        return pieces | "Judge" >> typed.with_outputs(TALLIES, main="judged")

@@ -16,8 +16,8 @@ def cut_time(times: pa.Int64Array, unit: str) -> pa.TimestampArray:
 
 def bucket(values: pa.Array, step: float) -> pa.Array:
     """Numbers cut down to a multiple of `step`; the type stays."""
-    cut = pc.multiply(pc.floor(pc.divide(values.cast(pa.float64()), step)), step)
-    return pc.round(cut, ndigits=9).cast(values.type)
+    steps = pc.round(pc.divide(values.cast(pa.float64()), step), ndigits=9)  # 0.29 / 0.01 is a little less than 29
+    return pc.round(pc.multiply(pc.floor(steps), step), ndigits=9).cast(values.type)
 
 
 def major(words: pa.StringArray) -> pa.StringArray:

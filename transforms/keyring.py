@@ -66,7 +66,7 @@ class LocalKeyService:
     def unwrap(self, key: str, wrapped: bytes, context: bytes) -> bytes:
         try:
             return self._cipher(key).decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], context)
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # a nonce that was cut short is a ValueError
             raise KeyUnavailable(f"wrapping key {key!r} in {self._folder} is not the one that was used") from None
 
     def destroy(self, key: str) -> None:

@@ -149,15 +149,14 @@ class _Reader:
         self.verdict = np.full(len(layout.start), _GOOD, np.int8)
         self.unknown: Counter[str] = Counter()
         self.few_names = True
+        self.expected = self.schema  # with the unknown fields that were met: where one device has one, more will
 
     def piece(self, begin: int, end: int) -> Iterator[Columns]:
         """The columns of the good lines of [begin, end), in order."""
-        obstacle = _UNKNOWN_FIELD
-        if not (self.unknown and self.few_names):  # where one device has a field that we do not know, more will
-            columns, obstacle = self._whole(begin, end, "error")
-            if columns is not None:
-                yield columns
-                return
+        columns, obstacle = self._whole(begin, end, "error")
+        if columns is not None:
+            yield columns
+            return
         for first, last in self.layout.pieces(begin, end, _SIFTED_LINES, _SIFTED_BYTES):
             columns = self._whole(first, last, "infer")[0] if obstacle == _UNKNOWN_FIELD else None
             if columns is None:
@@ -222,9 +221,11 @@ class _Reader:
     def _read(self, data: bytes, rows: int, unexpected: str) -> tuple[Columns | None, str]:
         """The columns of so many lines, each an object, or None and the obstacle. What pyarrow says of a failure may
         hold values: it goes no further than this function."""
-        if not rows or (unexpected == "infer" and not (self.few_names and _may_infer(data))):
+        if not rows or (unexpected == "infer" and (not self.few_names or _may_hide(data) or _nests_deep(data))):
             return None, _OTHER
-        options = pa.json.ParseOptions(explicit_schema=self.schema, unexpected_field_behavior=unexpected)
+        counting = unexpected != "ignore" and not _may_hide(data)
+        expected = self.expected if counting else self.schema
+        options = pa.json.ParseOptions(explicit_schema=expected, unexpected_field_behavior=unexpected)
         whole = pa.json.ReadOptions(use_threads=False, block_size=len(data) + 1)
         try:
             table = pa.json.read_json(pa.BufferReader(data), whole, options)
@@ -238,18 +239,41 @@ class _Reader:
         checked = self.fields if _NUL in data else [field for field in self.fields if field.type == NUMBER]
         if not all(_is_sound(columns[field.path], field) for field in checked):
             return None, _OTHER
-        if unexpected == "infer":
+        if counting:
             self._count_unknown(batch)
         return columns, ""
 
     def _count_unknown(self, batch: pa.RecordBatch) -> None:
-        counts = {"": [len(c) - c.null_count for c in batch.columns[len(self.schema) :]]}  # pyarrow puts them last
+        if batch.schema.equals(self.schema):
+            return
+        columns = zip(batch.schema, batch.columns, strict=True)
+        counts = {"": [len(c) - c.null_count for f, c in columns if f.name not in self.tree]}
         for name, known in self.tree.items():
             if isinstance(known, dict) and batch.schema.field(name).type.num_fields > len(known):
                 found = zip(batch.schema.field(name).type, batch.column(name).flatten(), strict=True)
                 counts[name] = [len(c) - c.null_count for child, c in found if child.name not in known]
         self.few_names = sum(map(len, counts.values())) <= _UNKNOWN_NAMES
+        self.expected = _settled(batch.schema) if self.few_names else self.schema
         self.unknown.update({parent: sum(each) for parent, each in counts.items()})
+
+
+def _settled(schema: pa.Schema) -> pa.Schema:
+    """What was inferred, to be expected from here on. Of what was only null no type is known, and text that looks like
+    a time in one line need not in the next."""
+    return pa.schema(
+        [pa.field(each.name, _settled_type(each.type)) for each in schema if not pa.types.is_null(each.type)]
+    )
+
+
+def _settled_type(type_: pa.DataType) -> pa.DataType:
+    if pa.types.is_struct(type_):
+        return pa.struct([pa.field(c.name, _settled_type(c.type)) for c in type_ if not pa.types.is_null(c.type)])
+    return pa.string() if pa.types.is_temporal(type_) else type_
+
+
+def _may_hide(data: bytes) -> bool:
+    """Whether NaN or U+0000 may stand in it, which pass unseen in unknown fields."""
+    return _NUL in data or ((b"NaN" in data or b"Inf" in data) and _NAN.search(data) is not None)
 
 
 def _is_sound(column: pa.Array, field: Field) -> bool:
@@ -272,15 +296,13 @@ def _is_utf8(data: bytes) -> bool:
     return True
 
 
-def _may_infer(data: bytes) -> bool:
-    """Whether unknown fields may be read to count them. NaN and U+0000 would pass unseen in them, and pyarrow.json
-    overflows the stack on fields that nest tens of thousands deep; a line with few brackets cannot nest deep."""
-    if _NUL in data or ((b"NaN" in data or b"Inf" in data) and _NAN.search(data)):
-        return False
+def _nests_deep(data: bytes) -> bool:
+    """Whether a line has so many brackets that an unknown field in it might nest tens of thousands deep, on which
+    pyarrow.json overflows the stack where it infers types."""
     content = np.frombuffer(data, np.uint8)
     starts = np.append(0, np.flatnonzero(content == ord("\n"))[:-1])
     opened = np.add.reduceat((content == ord("{")) | (content == ord("[")), starts, dtype=np.int32)
-    return bool(opened.max() <= MAX_DEPTH)
+    return bool(opened.max() > MAX_DEPTH)
 
 
 def _concatenated(parts: list[Columns]) -> Columns:

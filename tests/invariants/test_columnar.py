@@ -18,16 +18,12 @@ from tests.invariants.runs import REGIONS, Site, calls_of, pickling_counted
 from transforms.border import Border
 from transforms.exchange import TALLIES
 
-UNTYPED = "the hints of a step with two outputs are given after `with_outputs`, which loses them: all is pickled"
 
-
-@pytest.mark.xfail(strict=True, reason=UNTYPED)
 def test_no_batch_is_pickled(first_run, other_run, judged):
     for run in (first_run, other_run, judged.run):
         assert not run.pickled
 
 
-@pytest.mark.xfail(strict=True, reason=UNTYPED)
 def test_every_collection_of_ours_has_a_coder_of_its_own(pipeline):
     proto = pipeline.to_runner_api().components
     pickled = {
@@ -35,7 +31,9 @@ def test_every_collection_of_ours_has_a_coder_of_its_own(pipeline):
         for collection in proto.pcollections.values()
         if b"FastPrimitives" in b"".join(_payloads(proto.coders, collection.coder_id))
     }
-    assert not {name for name in pickled if not name.endswith("RegionalAudit/Write.None")}
+    # Nothing comes out of the last step, and Beam gives its own combining of sums no hint.
+    beside = ("RegionalAudit/Write.None", "ParDo(CombineValuesDoFn).None")
+    assert not {name for name in pickled if not name.endswith(beside)}
 
 
 def _payloads(coders, id_: str) -> Iterator[bytes]:

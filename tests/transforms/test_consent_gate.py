@@ -139,7 +139,7 @@ def judged(outputs):
 
 
 def stream(*steps):
-    """Runs a stream and returns (judged rows, tallies). A step is a piece that arrives (a list of records or of entries),
+    """Runs a stream and returns (judged rows, tallies). A step is a piece that arrives (a list of records or entries),
     a list of pieces, or `("telemetry" | "ledger", time)`, to which that input's watermark goes on."""
     script = test_stream.TestStream(output_tags={"telemetry", "ledger"})
     for step in steps:
@@ -304,6 +304,34 @@ def test_an_entry_on_the_edge_of_a_window_belongs_to_the_next():
 
 
 @pytest.mark.clause("5.3")
+def test_what_was_received_after_a_record_is_not_known_to_it():
+    """Even if it is at hand: what a stream decides does not depend on how far the ledger runs ahead."""
+    ledger = [
+        GRANT,
+        Entry(2, "withdraw", 6, purposes=frozenset({"operations"})),
+        Entry(3, "withdraw", 25, time=2, purposes=frozenset({"statistics"})),
+        Entry(4, "grant", 0, subject=("device", 2), purposes=frozenset({"operations"})),
+        Entry(5, "grant", 6, time=4, subject=("device", 2), purposes=frozenset({"user_experience"})),
+    ]
+    both = [[Record(number, at, device=number % 2 or 2)] for number, at in ((1, 5), (2, 5), (3, 7), (4, 7))]
+    rows, _ = stream(ledger, both, ("telemetry", 100), ("ledger", 100))
+    assert named(rows) == {
+        (0, 1): OPEN,
+        (0, 2): OPEN - {"user_experience"},
+        (0, 3): OPEN - {"operations"},
+        (0, 4): OPEN,
+    }
+
+
+@pytest.mark.clause("5.3")
+def test_what_contradicts_an_entry_counts_from_its_own_window_on():
+    """The more restrictive of two contents of one id is in force, but not for windows that end before it came."""
+    contradiction = Entry(GRANT.id, "withdraw", 15)
+    rows, _ = stream([GRANT], [contradiction], [Record(1, 5)], [Record(2, 15)], ("telemetry", 100), ("ledger", 100))
+    assert named(rows) == {(0, 1): OPEN, (1, 2): set()}
+
+
+@pytest.mark.clause("5.3")
 def test_a_piece_behind_the_last_firing_is_received_then():
     """It knows the stop that came between its own receipt and now, and goes out with the next window."""
     late = Record(1, 5)
@@ -392,7 +420,7 @@ def test_every_candidate_is_opened_or_refused_once():
     ledger = [GRANT, Entry(2, "withdraw", 1, subject=("device", 2), purposes=frozenset({"operations"}))]
     _, tallies = run([piece(records, BOUNDED).value, piece(ledger, BOUNDED).value])
     by_purpose = Counter()
-    for (_, step, event, purpose, outcome), count in tallies.items():
+    for (_, step, event, purpose, _), count in tallies.items():
         assert step == "gate"
         if purpose:
             assert event == "crash" and count > 0
@@ -538,8 +566,8 @@ def _entries(person):
 
 
 def arrival(people, seed):
-    """Steps of a stream: pieces and bundles of any size, in any order that their watermarks allow, and each input as far
-    ahead of the other as it likes."""
+    """Steps of a stream: pieces and bundles of any size, in any order that their watermarks allow, and each input
+    as far ahead of the other as it likes."""
     draw = random.Random(seed)
     steps = {"telemetry": [], "ledger": []}
     for tag, part, window in (("telemetry", _records, WINDOW), ("ledger", _entries, None)):

@@ -32,7 +32,7 @@ def seals(tmp_path_factory):
 @pytest.fixture(scope="module")
 def sealer(seals):
     """One for all tests: what it remembers of labels may change no result."""
-    return LedgerSealer(seals, Partition(SHARDS, None), (CN, EU), Labels(Scrubber()))
+    return LedgerSealer(seals, Partition(SHARDS, None), (CN, EU), Labels(Scrubber()), frozenset({"push", "legal"}))
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +135,23 @@ def test_a_stop_that_names_no_purpose_stops_all_and_a_permission_permits_none(se
     valid, _ = sealed(*lines)
     found = {row["kind"]: row["purposes"] for row in valid.batch.to_pylist()}
     assert found == {Kind.withdraw: stops, Kind.grant: permits}
+
+
+@pytest.mark.clause("5.3")
+def test_a_purpose_that_nobody_knows_widens_a_stop_and_is_left_out_of_a_permission(sealed):
+    """It may be misspelt: a stop must not be lost by that. What was written goes no further."""
+    valid, _ = sealed(*(entry(kind, purposes=["push", "pusch"]) for kind in ("withdraw", "grant")))
+    found = {row["kind"]: row["purposes"] for row in valid.batch.to_pylist()}
+    assert found == {Kind.withdraw: EVERY_PURPOSE, Kind.grant: "push"}
+    assert valid.unknown_purposes == 2
+    assert sealed(entry("grant", purposes=["push", "*"]))[0].unknown_purposes == 0
+
+
+@pytest.mark.clause("9")
+@pytest.mark.parametrize("version", ["newest", "2021", "9999-99-99 ", "2021-01-15T00:00", "２０２１-01-15", "", None])
+def test_a_policy_version_that_is_no_date_is_none(sealed, version):
+    valid, _ = sealed(entry("grant", policy_version=version))
+    assert valid.batch["policy_version"].to_pylist() == [None]
 
 
 @pytest.mark.clause("7")

@@ -59,13 +59,15 @@ class LedgerSealer:
             "purposes": purposes,
             "app": self._label(columns["app"]),
             "policy_version": _editions(columns["policy_version"]),
-            "guardian": pc.fill_null(pc.not_equal(columns["guardian"], ""), False),
+            "guardian": _named(columns["guardian"]),
             "time": pa.array(ledger.time),
             "received_time": pa.array(ledger.received_time),
         }
         ids, _ = canonical("entry_id", columns["entry_id"])
         unlocated = int(np.count_nonzero(known & ~stop & (regions < 0)))
-        return self._sealed(plain, subject, is_account, ids, place, region, int((~known).sum()), unlocated, unknown)
+        return self._sealed(
+            "nameless_entry", plain, subject, is_account, ids, place, region, int((~known).sum()), unlocated, unknown
+        )
 
     def _unreadable(self, ledger: DecodedLedger) -> SealedLedger:
         lines = ledger.unreadable
@@ -86,7 +88,7 @@ class LedgerSealer:
         }
         ids, _ = canonical("entry_id", lines["entry_id"])
         nobody = int((~known).sum()) + ledger.lost
-        return self._sealed(plain, subject, is_account, ids, place, region, nobody, 0, 0)
+        return self._sealed("nameless_line", plain, subject, is_account, ids, place, region, nobody, 0, 0)
 
     def _places(self, stop: np.ndarray, permission: np.ndarray, regions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(entry, region) pairs, sorted by region."""
@@ -96,10 +98,12 @@ class LedgerSealer:
         order = np.argsort(region, kind="stable")
         return entry[order], region[order]
 
-    def _sealed(self, plain, subject, is_account, ids, place, region, *counts) -> SealedLedger:
+    def _sealed(self, nameless: str, plain, subject, is_account, ids, place, region, *counts) -> SealedLedger:
         account = is_account[place]
         tags = self._subject_tags(subject.take(pa.array(place)), account, region)
         entry = self._seals.tag("entry_id", ids.take(pa.array(place)), region)
+        # Without a usable id an entry is its subject's own: no other person's may pass for its correction.
+        entry = pc.if_else(entry.is_valid(), entry, self._seals.tag(nameless, tags, region))
         pair, shard = self._spread(tags, account)
         key = region[pair] * self._shards + shard
         order = np.argsort(key, kind="stable")
@@ -108,7 +112,7 @@ class LedgerSealer:
         columns = {name: column.take(rows) for name, column in plain.items()}
         columns["subject"] = tags.take(pa.array(pair))
         columns["subject_type"] = pa.array(account[pair].astype(np.int8) * SubjectType.account)
-        columns["entry_id"] = pc.fill_null(entry.take(pa.array(pair)), b"\0" * 16)
+        columns["entry_id"] = entry.take(pa.array(pair))
         arrays = [_as(columns[field.name], field.type) for field in SEALED_LEDGER]
         return SealedLedger(pa.RecordBatch.from_arrays(arrays, schema=SEALED_LEDGER), key[order], *counts)
 
@@ -163,6 +167,12 @@ def _editions(versions: pa.StringArray) -> pa.StringArray:
     return pc.if_else(
         pc.match_substring_regex(versions, r"^\d{4}-\d{2}-\d{2}$"), versions, pa.scalar(None, pa.string())
     )
+
+
+def _named(guardians: pa.StringArray) -> pa.BooleanArray:
+    """Where somebody is named as guardian; a word that says no names nobody."""
+    denied = pc.is_in(pc.utf8_lower(guardians), value_set=pa.array(["", "false", "0", "no", "none", "null"]))
+    return pc.and_(guardians.is_valid(), pc.invert(denied))
 
 
 def _as(column: pa.Array, type_: pa.DataType) -> pa.Array:

@@ -55,11 +55,13 @@ class IngestOptions:
 
 def parse(argv: list[str] | None) -> IngestOptions:
     """Reads the command line. Ends the process for `--help`; raises `ConfigurationError` for what is wrong."""
-    arguments = parser("ingest", __doc__)
+    arguments = parser("ingest", "The main job: telemetry and a consent ledger in, encrypted regional datasets out.")
     arguments.add_argument(
-        "--events", action="append", required=True, metavar="FILE|DIR|GLOB", help="telemetry, NDJSON"
+        "--events", action="extend", nargs="+", required=True, metavar="FILE|DIR|GLOB", help="telemetry, NDJSON"
     )
-    arguments.add_argument("--consents", action="append", metavar="FILE|DIR|GLOB", help="the consent ledger, NDJSON")
+    arguments.add_argument(
+        "--consents", action="extend", nargs="+", metavar="FILE|DIR|GLOB", help="the consent ledger, NDJSON"
+    )
     arguments.add_argument(
         "--no-ledger",
         action="store_true",

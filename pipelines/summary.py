@@ -5,6 +5,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from pipelines.audit import Totals
+from schemas.consent import CLAUSE_OF_REASON
 from schemas.datasets import AUDIT
 
 if TYPE_CHECKING:
@@ -98,23 +99,28 @@ def _identifiers(totals: Totals) -> list[str]:
             lines.append(f"  {path:22} {n:>10,} {sealed[path]:>10,} {behind:>12,} {malformed[path]:>10,}")
     lines.append("  replaced: by a pseudonym or sealed; left behind: no purpose may have it for that event")
     if scrubbed:
-        lines.append(f"  free text, replaced: {_listed(scrubbed)}")
+        first, *more = _wrapped(_listed(scrubbed))
+        lines += [f"  replaced in free text: {first}", *(f"{'':25}{line}" for line in more)]
     return lines
 
 
 def _purposes(job: "Job", totals: Totals) -> list[str]:
     lines = [f"  {'':20} {'clause':16} {'opened':>10} {'refused':>10}  for the reason"]
+    reasons: Counter = Counter()
     for name, purpose in job.pack.purposes.items():
         outcomes: Counter = Counter()
         for (_, step, _, of, why), n in totals.counts.items():
             if (step, of) == ("gate", name):
                 outcomes[why] += n
         opened = outcomes.pop("opened", 0)
-        refused = sum(outcomes.values())
-        first, *more = _wrapped(_listed(outcomes)) or [""]
-        lines.append(f"  {name:20} {purpose.clause:16} {opened:>10,} {refused:>10,}  {first}".rstrip())
+        reasons += outcomes
+        first, *more = _wrapped(_listed(outcomes), width=50) or [""]
+        counts = f"{opened:>10,} {sum(outcomes.values()):>10,}"
+        lines.append(f"  {name:20} {purpose.clause:16} {counts}  {first}".rstrip())
         lines += [f"{'':62}{line}" for line in more]
-    return lines
+    clauses = ", ".join(f"{reason} {CLAUSE_OF_REASON[reason]}" for reason, _ in reasons.most_common())
+    first, *more = _wrapped(clauses) or [""]
+    return [*lines, f"  closed under clause: {first}", *(f"{'':23}{line}" for line in more)]
 
 
 def _regions(job: "Job", totals: Totals) -> list[str]:
@@ -151,10 +157,10 @@ def _listed(counts: Counter) -> str:
     return ", ".join(f"{name} {n:,}" for name, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])) if n)
 
 
-def _wrapped(text: str) -> list[str]:
+def _wrapped(text: str, width: int = _WIDTH) -> list[str]:
     lines, line = [], ""
     for part in text.split(", ") if text else []:
-        if len(line) + len(part) > _WIDTH:
+        if len(line) + len(part) > width:
             lines.append(line.rstrip())
             line = ""
         line += f"{part}, "

@@ -112,3 +112,20 @@ class Terms:
         """The mask of purposes for which a grant under this policy version, or under none, is new enough."""
         least = self.minimum_versions.items()
         return self.every & ~self.mask(name for name, date in least if version is None or version < date)
+
+
+# The clause under which a purpose stays closed, by the reason that the rule of consent gives.
+CLAUSE_OF_REASON = {
+    "no_basis": "1.2-consented",
+    "no_subject": "1.1-a",
+    "source_not_admitted": "1.1.3",
+    "restricted": "5.2-restrict",
+    "erased": "5.2-erase",
+    "closed": "5.4",
+    "minor": "7",
+    "withdrawn": "5.3",
+    "objected": "5.2-object",
+    "old_policy_version": "9",
+    "app_not_granted": "1.1.2-loc",
+    "no_grant": "1.2-consented",
+}

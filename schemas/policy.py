@@ -286,7 +286,8 @@ _StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _m
 
 def read_yaml(path: Path) -> Any:
     """One YAML document, duplicate keys refused. Raises `yaml.YAMLError` or `OSError`."""
-    return yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 (a safe loader)
+    with path.open(encoding="utf-8") as file:  # as a file, so that an error names it
+        return yaml.load(file, Loader=_StrictLoader)
 
 
 def load_pack(name: str = DEFAULT_PACK) -> Pack:

@@ -194,7 +194,6 @@ def test_a_wrong_pack_says_where_and_what_in_one_message(edited, tmp_path, file,
     assert refusal.value.__cause__ is None and refusal.value.__suppress_context__
 
 
-@pytest.mark.xfail(strict=True, reason="what YAML itself cannot read is told by line, but of which file is not said")
 def test_what_is_no_yaml_is_told_by_file_and_line(edited):
     with pytest.raises(PackError, match=r"(?s)purposes\.yaml.*line"):
         edited(RULES, "purposes:\n", "purposes: [\n")

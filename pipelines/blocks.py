@@ -14,14 +14,14 @@ import zstandard
 from pipelines.errors import InputError
 from schemas.shape import MAX_LINE_BYTES
 
-BLOCK_BYTES = 16 << 20
+BLOCK_BYTES = 32 << 20
 SUFFIXES = tuple(name + packed for name in (".ndjson", ".jsonl", ".json") for packed in ("", ".gz", ".zst"))
 
 # Decompressors are fed this little at a time: zstd grows a thousand-byte bomb to 32 MB at most, gzip to 1 MB.
 _COMPRESSED_BYTES = 1 << 10
 _SEARCH_BYTES = 1 << 16
 _MIB = 1 << 20
-_SAMPLE_BYTES = 4 << 10
+_SAMPLE_BYTES, _SAMPLE_EVERY = 4 << 10, 16 << 20
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ def input_id(paths: Iterable[str]) -> str:
 def _digest(path: str) -> bytes:
     size = _size(path)
     digest = blake2b(size.to_bytes(8), digest_size=16, person=b"douane file")
-    samples = [(at, _SAMPLE_BYTES) for at in range(0, size, BLOCK_BYTES)]
+    samples = [(at, _SAMPLE_BYTES) for at in range(0, size, _SAMPLE_EVERY)]
     try:
         with _open(path) as file:
             for at, length in ((0, _MIB), (max(0, size - _MIB), _MIB), *samples):

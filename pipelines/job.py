@@ -8,7 +8,6 @@ ledger ─ Border ─┘         every step ─ tallies ─ RegionalAudit
 import logging
 import math
 import os
-import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -33,9 +32,9 @@ from transforms.seal import Partition
 
 # Few, large keys: a firing and its files cost milliseconds before the first row, whatever they hold. A region gets one
 # shard for each so many bytes of input, which follows from the input alone, so that a second run names the same files.
-_BYTES_A_SHARD = 640 << 20
+_BYTES_A_SHARD = 1 << 30
 _COMPRESSED = 8  # how much larger telemetry is than its compressed form
-SPAN = typing.Tuple[str, int, int]  # noqa: UP006 (path, start, end; -1 is the end of a compressed file)
+SPAN = tuple[str, int, int]  # (path, start, end; -1 is the end of a compressed file)
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 from pipelines.deployment import RegionalPlace
 from pipelines.stores import Staged, commit, stage
 from schemas.fields import EVENT_TYPES
-from transforms.exchange import TALLY, Tally
+from transforms.columns import runs
+from transforms.exchange import Tally
 from transforms.for_purpose import RECEIVED, REGION, ROWS
 from transforms.generalise import compact
-from transforms.seal import runs
 
 _DAY_MS = 86_400_000
 
@@ -92,5 +92,5 @@ class RegionalStore(beam.PTransform):
     input_id: str
 
     def expand(self, rows):
-        write = beam.ParDo(_Write(self.places, self.input_id)).with_input_types(ROWS).with_output_types(TALLY)
+        write = beam.ParDo(_Write(self.places, self.input_id)).with_input_types(ROWS).with_output_types(Tally)
         return rows | "Write" >> write

@@ -26,7 +26,7 @@ from pipelines.deployment import Deployment, RegionalPlace, load_deployment
 from pipelines.errors import ConfigurationError
 from pipelines.manifest import Entry, writing
 from schemas.datasets import RECEIVED_DATE
-from transforms.exchange import to_ipc
+from transforms.ipc import to_ipc
 
 _ROW_GROUP = 250_000
 _WRITE_BATCH = 16_384

@@ -23,9 +23,11 @@ from schemas.policy import Pack
 from schemas.recognisers import RECOGNISERS
 from schemas.regions import SIGNALS
 from transforms.decode import Limits, decode_events, decode_ledger
-from transforms.exchange import LEDGER, PIECE, TALLIES, TALLY, TELEMETRY, pieces, to_ipc
+from transforms.exchange import LEDGER, TALLIES, TELEMETRY, Piece, Tally, pieces
+from transforms.ipc import to_ipc
 from transforms.keyring import open_keyring
 from transforms.labels import Labels
+from transforms.lines import Habits
 from transforms.locate import locate
 from transforms.scrub import Scrubber
 from transforms.seal import EventSealer, Partition, Sealed, Seals
@@ -48,6 +50,7 @@ class _Border(beam.DoFn):
     def setup(self) -> None:
         self._seals = Seals({region: open_keyring(uri) for region, uri in self._keys.items()})
         self._labels = Labels(Scrubber(_FOR_LABELS))
+        self._habits = Habits()
         limits = self._pack.limits
         self._limits = Limits(future_ms=limits.future_minutes * 60_000, oldest_ms=limits.oldest_days * 86_400_000)
 
@@ -100,7 +103,7 @@ class _TelemetryBorder(_Border):
             counts["", self.step, "", "", "input_unreadable"] += 1
 
     def _cross(self, block: bytes, counts: Counter) -> Iterator[TimestampedValue]:
-        events = decode_events(block, self._limits)
+        events = decode_events(block, self._limits, self._habits)
         self._lines(events, counts)
         if not len(events.event_time):
             return
@@ -136,7 +139,7 @@ class _LedgerBorder(_Border):
         self._sealer = LedgerSealer(self._seals, self._partition, served, self._labels, known)
 
     def _cross(self, block: bytes, counts: Counter) -> Iterator[TimestampedValue]:
-        ledger = decode_ledger(block)
+        ledger = decode_ledger(block, self._habits)
         self._lines(ledger, counts)
         counts["", self.step, "", "", "entries"] += len(ledger.time)
         counts["", self.step, "", "", "dated_ahead"] += ledger.dated_ahead
@@ -167,5 +170,5 @@ class Border(beam.PTransform):
         border = _LedgerBorder if self.ledger else _TelemetryBorder
         sealing = beam.ParDo(border(self.read, self.pack, self.keys, self.partition))
         # The hints first: those given to tagged outputs are lost without a word.
-        typed = sealing.with_output_types(PIECE, **{TALLIES: TALLY})
+        typed = sealing.with_output_types(Piece, **{TALLIES: Tally})
         return inputs | "Seal" >> typed.with_outputs(TALLIES, main="pieces")

@@ -26,11 +26,13 @@ from schemas.consent import SEALED_LEDGER, Terms
 from schemas.fields import EVENT_TYPES, SOURCES
 from schemas.layout import layout
 from schemas.policy import Pack
+from transforms.columns import runs
 from transforms.consent import Records, Verdict, judge
 from transforms.deduplicate import deduplicate
-from transforms.exchange import JUDGED, LEDGER, TALLIES, TALLY, Piece, coalesce, from_ipc, to_ipc
+from transforms.exchange import LEDGER, TALLIES, Judged, Piece, Tally, coalesce
+from transforms.ipc import from_ipc, to_ipc
 from transforms.ledger import Ledger
-from transforms.seal import Partition, runs
+from transforms.seal import Partition
 
 _DAY_MS = 86_400_000
 _RING = 4  # windows that can be open at once without sharing a bag
@@ -271,5 +273,5 @@ class ConsentGate(beam.PTransform):
 
     def expand(self, pieces):
         judging = beam.ParDo(_ConsentGate(self.pack, self.partition, self.with_ledger))
-        typed = judging.with_output_types(JUDGED, **{TALLIES: TALLY})
+        typed = judging.with_output_types(Judged, **{TALLIES: Tally})
         return pieces | "Judge" >> typed.with_outputs(TALLIES, main="judged")

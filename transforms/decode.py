@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 
 from schemas.consent import FUTURE_LIMIT, PERMISSIONS, Kind
 from schemas.fields import EVENT_FIELDS, EVENT_TYPES, LEDGER_FIELDS, SCHEMA_VERSIONS, SUBJECT_TYPES, Field
-from transforms.lines import Columns, Faults, Parsed, line_at, merged, parse
+from transforms.block import line_at
+from transforms.lines import Columns, Faults, Habits, Parsed, merged, parse
 from transforms.times import parse_times
 from transforms.verdict import CODE, Reason
 
@@ -69,9 +70,9 @@ class DecodedLedger:
     unknown: dict[str, int]
 
 
-def decode_events(block: bytes, limits: Limits) -> Decoded:
+def decode_events(block: bytes, limits: Limits, habits: Habits | None = None) -> Decoded:
     """Reads and checks a block of telemetry. It raises for no input; a line's fate depends on that line alone."""
-    parsed = parse(block, EVENT_FIELDS)
+    parsed = parse(block, EVENT_FIELDS, habits)
     columns = parsed.columns
     checks = _Checks(len(parsed.line))
     checks.required(columns, EVENT_FIELDS)
@@ -102,9 +103,9 @@ _KIND_CODES = np.array([Kind[name] for name in _KINDS], np.int8)
 _PERMITS = np.array([Kind[name] in PERMISSIONS for name in _KINDS])
 
 
-def decode_ledger(block: bytes) -> DecodedLedger:
+def decode_ledger(block: bytes, habits: Habits | None = None) -> DecodedLedger:
     """Reads and checks a block of the consent ledger. It raises for no input; a line's fate depends on it alone."""
-    parsed = parse(block, LEDGER_FIELDS)
+    parsed = parse(block, LEDGER_FIELDS, habits)
     columns = parsed.columns
     checks = _Checks(len(parsed.line))
     checks.required(columns, LEDGER_FIELDS)

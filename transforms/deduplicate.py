@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.seal import tag_words
+from transforms.columns import tag_words
 
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd, so multiplying by it loses nothing
 

@@ -7,18 +7,17 @@ The coder for `pa.RecordBatch` is registered on import. Beam uses it only where 
 one it pickles, and a pickled slice carries its whole parent. So every collection of ours has its hint.
 """
 
-import typing
 from collections.abc import Iterator
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
-from transforms.generalise import compact
-from transforms.seal import runs
+from transforms.columns import runs
+from transforms.ipc import from_ipc, to_ipc
 
 TELEMETRY, LEDGER = 0, 1
-_NARROW, _NARROWEST = pa.dictionary(pa.int16(), pa.string()), 1 << 15
+_NARROWEST = 1 << 15  # words that 16 bits can number
 TALLIES = "tallies"  # the tag of a step's second output
 
 Piece = tuple[int, tuple[int, int, bytes]]
@@ -27,25 +26,6 @@ Judged = tuple[Lot, pa.RecordBatch]
 # What a step has to say for the audit: (region, step, event type, purpose, reason) and how many. A region or a word
 # that does not apply is the empty string.
 Tally = tuple[tuple[str, str, str, str, str], int]
-
-# The same, as type hints: Beam reads them to find the coder.
-PIECE = typing.Tuple[int, typing.Tuple[int, int, bytes]]  # noqa: UP006
-JUDGED = typing.Tuple[typing.Tuple[int, int, int], pa.RecordBatch]  # noqa: UP006
-TALLY = typing.Tuple[typing.Tuple[str, str, str, str, str], int]  # noqa: UP006
-
-
-def to_ipc(batch: pa.RecordBatch) -> bytes:
-    """One batch as an Arrow IPC stream. Of a slice only the slice is written."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    return sink.getvalue().to_pybytes()
-
-
-def from_ipc(payload: bytes) -> pa.RecordBatch:
-    """The batch that `to_ipc` wrote, without a copy."""
-    with pa.ipc.open_stream(payload) as reader:
-        return reader.read_next_batch()
 
 
 class RecordBatchCoder(beam.coders.Coder):
@@ -75,10 +55,18 @@ def pieces(batch: pa.RecordBatch, key: np.ndarray, window: np.ndarray) -> Iterat
 
 
 def _own(column: pa.Array) -> pa.Array:
+    """A column of its own. Of a dictionary the words that are used, numbered as narrowly as they allow."""
     if not pa.types.is_dictionary(column.type):
         return column
-    own = compact(column)
-    return own.cast(_NARROW) if len(own.dictionary) <= _NARROWEST else own
+    codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    used = np.zeros(len(column.dictionary) + 1, bool)
+    used[codes] = True
+    used[-1] = False  # where the nulls went
+    kept = np.flatnonzero(used)
+    dense = np.full(len(used), -1, np.int16 if len(kept) <= _NARROWEST else np.int32)
+    dense[kept] = np.arange(len(kept))
+    words = column.dictionary.take(pa.array(kept))
+    return pa.DictionaryArray.from_arrays(pa.array(dense[codes], mask=codes < 0), words)
 
 
 def coalesce(parts: list[pa.RecordBatch]) -> pa.RecordBatch:

@@ -10,7 +10,7 @@ from schemas.datasets import Dataset, DatasetColumn, datasets
 from schemas.fields import EVENT_TYPES
 from schemas.layout import Layout, layout
 from schemas.policy import Form, Pack
-from transforms.exchange import JUDGED, Judged
+from transforms.exchange import Judged
 from transforms.generalise import bucket, compact, cut_time, major
 
 # Beside a dataset's own columns a batch has these until it is stored.
@@ -106,7 +106,7 @@ class ForPurpose(beam.PTransform):
     pack: Pack
 
     def expand(self, judged):
-        rows = beam.ParDo(_ForPurpose(self.pack)).with_input_types(JUDGED).with_output_types(ROWS)
+        rows = beam.ParDo(_ForPurpose(self.pack)).with_input_types(Judged).with_output_types(ROWS)
         return judged | "Split" >> rows
 
 

@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.json
 
 from schemas.fields import NUMBER, STRING, STRINGS, Field
-from schemas.shape import MAX_LINE_BYTES, arrow_schema, leaf_columns, line_type
+from schemas.shape import arrow_schema, leaf_columns, line_type
+from transforms.block import SPACE, Layout, layout_of
 from transforms.verdict import CODE, MAX_DEPTH, REASONS, Reason, field_tree, judge, rewriting, rewritten
 
 # A piece that fails costs its own reading once more. Smaller ones are lost on pyarrow's fixed cost a call.
@@ -27,9 +28,7 @@ _PIECE_LINES, _PIECE_BYTES = 1_600, 1 << 20
 _SIFTED_LINES, _SIFTED_BYTES, _UNKNOWN_NAMES = 400, 1 << 18, 256
 
 _BOM = b"\xef\xbb\xbf"
-_NAN = re.compile(rb"[:,\[]\s*-?(?:NaN|Inf)")
-_NUL = rb"\u0000"
-_SPACE = b" \t\r"
+_NUL = re.compile(rb"\\u0000")
 _GOOD = -1
 _UNKNOWN_FIELD, _OTHER = "unexpected field", "other"  # what keeps pyarrow.json from reading: as it says, and the rest
 
@@ -72,15 +71,20 @@ class Parsed:
     unknown: dict[str, int]
 
 
-def parse(block: bytes, fields: tuple[Field, ...]) -> Parsed:
+@dataclass(repr=False)
+class Habits:
+    """What reading earlier blocks has taught: which unknown fields to expect, and whether blocks tend to read as a
+    whole. It changes how fast the next block is read, never what comes of it."""
+
+    expected: pa.Schema | None = None
+    whole: bool = False
+
+
+def parse(block: bytes, fields: tuple[Field, ...], habits: Habits | None = None) -> Parsed:
     """Reads a block of lines strictly. It raises for no input, and no value of a line is in what it says of faults."""
-    layout = _layout(block)
-    reader = _Reader(block, layout, fields)
-    parts = [
-        columns
-        for begin, end in layout.pieces(0, len(layout.start), _PIECE_LINES, _PIECE_BYTES)
-        for columns in reader.piece(begin, end)
-    ] or [leaf_columns(pa.RecordBatch.from_pylist([], reader.schema), fields)]
+    layout = layout_of(block)
+    reader = _Reader(block, layout, fields, habits or Habits())
+    parts = list(reader.parts()) or [leaf_columns(pa.RecordBatch.from_pylist([], reader.schema), fields)]
     rejected = np.flatnonzero(reader.verdict >= 0)
     return Parsed(
         columns=_concatenated(parts),
@@ -92,64 +96,29 @@ def parse(block: bytes, fields: tuple[Field, ...]) -> Parsed:
     )
 
 
-def line_at(block: bytes, numbers: np.ndarray) -> list[bytes]:
-    """The bytes of few lines, by their ascending numbers."""
-    ends = np.append(np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")), len(block))
-    starts = np.append(0, ends[:-1] + 1)
-    return [block[start:end] for start, end in zip(starts[numbers], ends[numbers], strict=True)]
-
-
-@dataclass(frozen=True, repr=False)
-class _Layout:
-    """Where the lines that are not blank stand in a block; `end` is past the last byte before CR and LF."""
-
-    start: np.ndarray
-    end: np.ndarray
-    number: np.ndarray
-    plain: np.ndarray  # starts with { and ends with }, and is not too long
-    too_long: np.ndarray
-    lines: int
-
-    def pieces(self, begin: int, end: int, lines: int, size: int) -> Iterator[tuple[int, int]]:
-        """[begin, end) in ranges of at most so many lines, and of about so many bytes."""
-        while begin < end:
-            full = int(np.searchsorted(self.end, self.start[begin] + size, "right"))
-            stop = min(end, begin + lines, max(full, begin + 1))
-            yield begin, stop
-            begin = stop
-
-
-def _layout(block: bytes) -> _Layout:
-    content = np.frombuffer(block, np.uint8)
-    end = np.flatnonzero(content == ord("\n"))
-    if block and not block.endswith(b"\n"):
-        end = np.append(end, len(block))
-    start = np.append(0, end[:-1] + 1)[: len(end)]
-    number = np.flatnonzero(end > start)
-    lines, start, end = len(end), start[number], end[number]
-    too_long = end - start > MAX_LINE_BYTES
-    end = end - (content[end - 1] == ord("\r"))
-    # If every line is plain no value spans two: JSON has no LF in a string, and none that could stand between } and {.
-    plain = (content[start] == ord("{")) & (content[end - 1] == ord("}")) & ~too_long
-    blank = [i for i in np.flatnonzero(~plain & ~too_long) if not block[start[i] : end[i]].strip(_SPACE)]
-    keep = np.ones(len(number), bool)
-    keep[blank] = False
-    if blank:
-        start, end, number, plain, too_long = (a[keep] for a in (start, end, number, plain, too_long))
-    return _Layout(start, end, number, plain, too_long, lines)
-
-
 class _Reader:
     """Reads the pieces of one block, and keeps the account of what it finds."""
 
-    def __init__(self, block: bytes, layout: _Layout, fields: tuple[Field, ...]) -> None:
-        self.block, self.layout, self.fields = block, layout, fields
+    def __init__(self, block: bytes, layout: Layout, fields: tuple[Field, ...], habits: Habits) -> None:
+        self.block, self.layout, self.fields, self.habits = block, layout, fields, habits
         self.schema, self.tree, self.rewriting = arrow_schema(fields), field_tree(fields), rewriting(fields)
         self.decoder = msgspec.json.Decoder(line_type(fields))
         self.verdict = np.full(len(layout.start), _GOOD, np.int8)
         self.unknown: Counter[str] = Counter()
         self.few_names = True
-        self.expected = self.schema  # with the unknown fields that were met: where one device has one, more will
+        self.nul = _NUL.search(block) is not None
+
+    def parts(self) -> Iterator[Columns]:
+        """The columns of the good lines, in order, in as few parts as it takes."""
+        everything = len(self.layout.start)
+        if self.habits.whole and everything:
+            columns, _ = self._whole(0, everything, "error")
+            if columns is not None:
+                yield columns
+                return
+        self.habits.whole = True  # unless a piece says otherwise
+        for begin, end in self.layout.pieces(0, everything, _PIECE_LINES, _PIECE_BYTES):
+            yield from self.piece(begin, end)
 
     def piece(self, begin: int, end: int) -> Iterator[Columns]:
         """The columns of the good lines of [begin, end), in order."""
@@ -157,6 +126,7 @@ class _Reader:
         if columns is not None:
             yield columns
             return
+        self.habits.whole &= obstacle == _UNKNOWN_FIELD  # which will be known from now on
         for first, last in self.layout.pieces(begin, end, _SIFTED_LINES, _SIFTED_BYTES):
             columns = self._whole(first, last, "infer")[0] if obstacle == _UNKNOWN_FIELD else None
             if columns is None:
@@ -190,7 +160,7 @@ class _Reader:
         if self.layout.too_long[i]:
             self.verdict[i] = CODE[Reason.TOO_LONG]
             return None
-        line = self.block[self.layout.start[i] : self.layout.end[i]].removeprefix(_BOM).strip(_SPACE)
+        line = self.block[self.layout.start[i] : self.layout.end[i]].removeprefix(_BOM).strip(SPACE)
         try:
             line.decode()  # msgspec does not look at the text that it skips
             self.decoder.decode(line)
@@ -221,10 +191,12 @@ class _Reader:
     def _read(self, data: bytes, rows: int, unexpected: str) -> tuple[Columns | None, str]:
         """The columns of so many lines, each an object, or None and the obstacle. What pyarrow says of a failure may
         hold values: it goes no further than this function."""
-        if not rows or (unexpected == "infer" and (not self.few_names or _may_hide(data) or _nests_deep(data))):
+        nul = self.nul and _NUL.search(data) is not None
+        if not rows or (unexpected == "infer" and (not self.few_names or nul or _nests_deep(data))):
             return None, _OTHER
-        counting = unexpected != "ignore" and not _may_hide(data)
-        expected = self.expected if counting else self.schema
+        counting = unexpected != "ignore" and not nul  # in an unknown field U+0000 would pass unseen
+        # Where one device has a field that we do not know, more will: those that were met are expected.
+        expected = (counting and self.habits.expected) or self.schema
         options = pa.json.ParseOptions(explicit_schema=expected, unexpected_field_behavior=unexpected)
         whole = pa.json.ReadOptions(use_threads=False, block_size=len(data) + 1)
         try:
@@ -236,25 +208,32 @@ class _Reader:
             return None, _OTHER
         (batch,) = table.combine_chunks().to_batches()
         columns = leaf_columns(batch, self.fields)
-        checked = self.fields if _NUL in data else [field for field in self.fields if field.type == NUMBER]
+        checked = self.fields if nul else [field for field in self.fields if field.type == NUMBER]
         if not all(_is_sound(columns[field.path], field) for field in checked):
             return None, _OTHER
-        if counting:
-            self._count_unknown(batch)
+        unknown = self._unknown(batch) if counting else {}
+        if not all(_is_finite(column) for found in unknown.values() for column in found):
+            return None, _OTHER
+        if unknown:
+            self._learn(batch.schema, unknown)
         return columns, ""
 
-    def _count_unknown(self, batch: pa.RecordBatch) -> None:
+    def _unknown(self, batch: pa.RecordBatch) -> dict[str, list[pa.Array]]:
+        """The columns of fields that no table knows, by the path of the known object that they stand in."""
         if batch.schema.equals(self.schema):
-            return
+            return {}
         columns = zip(batch.schema, batch.columns, strict=True)
-        counts = {"": [len(c) - c.null_count for f, c in columns if f.name not in self.tree]}
+        unknown = {"": [column for field, column in columns if field.name not in self.tree]}
         for name, known in self.tree.items():
             if isinstance(known, dict) and batch.schema.field(name).type.num_fields > len(known):
                 found = zip(batch.schema.field(name).type, batch.column(name).flatten(), strict=True)
-                counts[name] = [len(c) - c.null_count for child, c in found if child.name not in known]
-        self.few_names = sum(map(len, counts.values())) <= _UNKNOWN_NAMES
-        self.expected = _settled(batch.schema) if self.few_names else self.schema
-        self.unknown.update({parent: sum(each) for parent, each in counts.items()})
+                unknown[name] = [column for child, column in found if child.name not in known]
+        return unknown
+
+    def _learn(self, schema: pa.Schema, unknown: dict[str, list[pa.Array]]) -> None:
+        self.few_names = sum(map(len, unknown.values())) <= _UNKNOWN_NAMES
+        self.habits.expected = _settled(schema) if self.few_names else None
+        self.unknown.update({parent: sum(len(c) - c.null_count for c in found) for parent, found in unknown.items()})
 
 
 def _settled(schema: pa.Schema) -> pa.Schema:
@@ -271,16 +250,11 @@ def _settled_type(type_: pa.DataType) -> pa.DataType:
     return pa.string() if pa.types.is_temporal(type_) else type_
 
 
-def _may_hide(data: bytes) -> bool:
-    """Whether NaN or U+0000 may stand in it, which pass unseen in unknown fields."""
-    return _NUL in data or ((b"NaN" in data or b"Inf" in data) and _NAN.search(data) is not None)
-
-
 def _is_sound(column: pa.Array, field: Field) -> bool:
     """Whether a column is free of what pyarrow.json lets pass: infinities, NaN, U+0000 (of which the escape is the only
     way into a string)."""
     if field.type == NUMBER:
-        return pc.all(pc.is_finite(column), min_count=0).as_py()
+        return _is_finite(column)
     if field.type in (STRING, STRINGS):
         text = (column.values if field.type == STRINGS else column).buffers()[2]
         return text is None or bool(np.frombuffer(text, np.uint8).min(initial=1))
@@ -294,6 +268,15 @@ def _is_utf8(data: bytes) -> bool:
     except pa.ArrowInvalid:
         return False
     return True
+
+
+def _is_finite(column: pa.Array) -> bool:
+    """Whether no number in it, however deep, is NaN or an infinity."""
+    if pa.types.is_struct(column.type):
+        return all(map(_is_finite, column.flatten()))
+    if pa.types.is_list(column.type):
+        return _is_finite(column.flatten())
+    return not pa.types.is_floating(column.type) or pc.all(pc.is_finite(column), min_count=0).as_py()
 
 
 def _nests_deep(data: bytes) -> bool:

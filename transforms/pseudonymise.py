@@ -19,9 +19,10 @@ from schemas.fields import EVENT_FIELD, EVENT_FIELDS, Handling
 from schemas.policy import Form, Pack
 from transforms.canonical import KINDS
 from transforms.cmac import ColumnCmac, ColumnSiv
+from transforms.columns import scattered, tag_words
 from transforms.for_purpose import ORDER, RECEIVED, ROWS
 from transforms.keyring import Keyring, open_keyring
-from transforms.seal import TEXT_KIND, reversible_key, scattered, tag_words
+from transforms.seal import TEXT_KIND, reversible_key
 
 _DAY_MS = 86_400_000
 _EPOCH_FORMAT = {"month": "%Y-%m", "year": "%Y", "forever": "forever"}

@@ -6,7 +6,7 @@ at all: what the layout has no place for is left behind here.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +19,7 @@ from schemas.policy import Limits
 from transforms.address import networks
 from transforms.canonical import KINDS, canonical
 from transforms.cmac import ColumnCmac, ColumnSiv
+from transforms.columns import runs, scattered, tag_words
 from transforms.decode import Decoded
 from transforms.keyring import BORDER, Keyring
 from transforms.labels import Labels, as_codes
@@ -76,15 +77,6 @@ def _by_region(values: pa.Array, regions: np.ndarray, cipher: Callable, type_: p
     return pa.concat_arrays(parts) if parts else pa.array([], type_)
 
 
-def runs(codes: np.ndarray) -> Iterator[tuple[int, int, int]]:
-    """(code, start, stop) of each run of equal values."""
-    if not len(codes):
-        return
-    edges = np.flatnonzero(np.diff(codes)) + 1
-    starts, stops = np.append(0, edges), np.append(edges, len(codes))
-    yield from zip(codes[starts].tolist(), starts.tolist(), stops.tolist(), strict=True)
-
-
 @dataclass(repr=False)
 class Sealed:
     """A sealed batch in the layout's schema (labels with wide indices), its rows sorted by `key`.
@@ -121,6 +113,9 @@ class EventSealer:
     ) -> None:
         self._seals, self._layout, self._partition, self._limits = seals, layout, partition, limits
         self._scrub, self._labels = scrub, labels
+        held = (place for slot in layout.slots.values() for place in slot)
+        texts = ((source.path, events) for source, events in held if EVENT_FIELD[source.path].handling is Handling.TEXT)
+        self._texts = tuple(dict.fromkeys(texts))
 
     def seal(self, events: Decoded, regions: np.ndarray) -> Sealed:
         """Seals the rows whose region code is not negative; the others are left out."""
@@ -153,6 +148,7 @@ class EventSealer:
             pa.array(events.received_time[rows.index]),
             *tags,
         ]
+        sealed.scrubbed.update(rows.scrub(self._texts, self._scrub))
         slots = [self._slot(rows, name, held, sealed) for name, held in self._layout.slots.items()]
         names = [*HEAD.names, *self._layout.slots]
         sealed.batch = pa.RecordBatch.from_arrays(head + slots, names=names)
@@ -169,9 +165,12 @@ class EventSealer:
 
     def _prepare(self, rows: "_Rows", source: Source, events: frozenset[int], sealed: Sealed):
         """The values of one field for the rows of these event types, in the form that the border gives it."""
-        values, path = rows.values(source.path, events), source.path
-        described = EVENT_FIELD[path]
+        path, described = source.path, EVENT_FIELD[source.path]
         regions = rows.regions[rows.of(events)]
+        if described.handling is Handling.TEXT:
+            text = rows.text(path, events)
+            return self._seals.tag(TEXT_KIND, text, regions) if source.form == "seal" else text
+        values = rows.values(path, events)
         match described.handling:
             case Handling.IDENTIFIER:
                 values, malformed = canonical(described.kind, values)
@@ -180,9 +179,6 @@ class EventSealer:
                 if source.form == "sealed":
                     return self._seals.reversibly(source.purpose, described.kind, values, regions)
                 return self._seals.tag(described.kind, values, regions)
-            case Handling.TEXT:
-                text = rows.scrubbed(path, events, self._scrub, sealed.scrubbed)
-                return self._seals.tag(TEXT_KIND, text, regions) if source.form == "seal" else text
             case Handling.ADDRESS:
                 networked = networks(values, self._limits.ipv4_prefix, self._limits.ipv6_prefix)
                 sealed.malformed[path] += networked.null_count - values.null_count
@@ -218,12 +214,19 @@ class _Rows:
         """A raw column at those positions."""
         return self._columns[path].take(pa.array(self.index[self.of(events)]))
 
-    def scrubbed(self, path: str, events: frozenset[int], scrub: Scrub, counts: Counter) -> pa.Array:
-        """A free-text column at those positions, scrubbed once however many forms of it are asked for."""
-        if (path, events) not in self._texts:
-            text, hits = scrub(self.values(path, events))
-            counts.update(hits)
-            self._texts[path, events] = text
+    def scrub(self, wanted: Sequence[tuple[str, frozenset[int]]], scrub: Scrub) -> Mapping[str, int]:
+        """Scrubs these free-text columns at their positions, all in one call: each compiles its patterns anew."""
+        columns = [self.values(path, events) for path, events in wanted]
+        if not columns:
+            return {}
+        text, hits = scrub(pa.concat_arrays(columns))
+        ends = np.cumsum([len(column) for column in columns])
+        for each, end, column in zip(wanted, ends.tolist(), columns, strict=True):
+            self._texts[each] = text.slice(end - len(column), len(column))
+        return hits
+
+    def text(self, path: str, events: frozenset[int]) -> pa.Array:
+        """A free-text column that was scrubbed."""
         return self._texts[path, events]
 
 
@@ -247,24 +250,8 @@ def shard_of(tags: list[pa.FixedSizeBinaryArray], shards: int) -> np.ndarray:
     return (word % np.uint64(shards)).astype(np.int64)
 
 
-def tag_words(tags: pa.FixedSizeBinaryArray) -> np.ndarray:
-    """The first eight bytes of each tag as a number; what stands under a null is meaningless."""
-    raw = np.frombuffer(tags.buffers()[1], np.uint64) if len(tags) else np.empty(0, np.uint64)
-    return raw[2 * tags.offset : 2 * (tags.offset + len(tags)) : 2]
-
-
 def _source_codes(sources: pa.StringArray) -> pa.Array:
     return pc.index_in(sources, value_set=pa.array(SOURCES)).cast(pa.int8())
-
-
-def scattered(parts: list[tuple[np.ndarray, pa.Array]], rows: int) -> pa.Array:
-    """One column out of parts that stand at disjoint positions; null where no part stands."""
-    index = np.full(rows, -1, np.int64)
-    offset = 0
-    for places, _ in parts:
-        index[places] = np.arange(offset, offset + len(places))
-        offset += len(places)
-    return pa.concat_arrays([values for _, values in parts]).take(pa.array(index, mask=index < 0))
 
 
 def _label_slot(parts: list[tuple[np.ndarray, tuple[np.ndarray, pa.Array]]], rows: int) -> pa.DictionaryArray:

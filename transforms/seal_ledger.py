@@ -15,9 +15,10 @@ import pyarrow.compute as pc
 from schemas.consent import EVERY_PURPOSE, SEALED_LEDGER, STOPS, Kind, SubjectType
 from schemas.fields import SUBJECT_TYPES
 from transforms.canonical import canonical
+from transforms.columns import scattered, tag_words
 from transforms.decode import DecodedLedger
 from transforms.labels import Labels
-from transforms.seal import Partition, Seals, scattered, tag_words
+from transforms.seal import Partition, Seals
 
 _KIND_OF = {"device": "android_id", "account": "account_id"}
 _STOP_CODES = np.array(sorted(STOPS))

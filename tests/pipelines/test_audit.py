@@ -14,7 +14,7 @@ from pipelines.stores import open_dataset
 from schemas.datasets import AUDIT
 from schemas.policy import load_pack
 from tests.stranger import REGIONS, deploy
-from transforms.exchange import TALLY
+from transforms.exchange import Tally
 
 RECONCILED = {
     ("eu", "telemetry", "", "", "lines"): 10,
@@ -80,7 +80,7 @@ def deployment(tmp_path):
 def write(deployment, tallies, *flags):
     places, arrival = tuple(deployment.regions.values()), deployment.place("us")
     with beam.Pipeline(argv=["--runner=FnApiRunner", *flags]) as pipeline:
-        made = pipeline | beam.Create(tallies).with_output_types(TALLY)
+        made = pipeline | beam.Create(tallies).with_output_types(Tally)
         _ = made | RegionalAudit(places, arrival, "abc")
 
 

@@ -11,7 +11,8 @@ from schemas.layout import layout
 from schemas.policy import load_pack
 from tests.lines import ANDROID_ID, EXAMPLES, NOW, entry, event, full_event, keystores, ndjson
 from transforms.border import Border
-from transforms.exchange import LEDGER, TALLIES, TELEMETRY, from_ipc
+from transforms.exchange import LEDGER, TALLIES, TELEMETRY
+from transforms.ipc import from_ipc
 from transforms.seal import Partition
 
 PACK = load_pack()

@@ -20,7 +20,8 @@ from schemas.layout import layout
 from schemas.policy import load_pack
 from tests.oracle import decide
 from transforms.consent_gate import ConsentGate
-from transforms.exchange import LEDGER, PIECE, TALLIES, TELEMETRY, to_ipc
+from transforms.exchange import LEDGER, TALLIES, TELEMETRY, Piece
+from transforms.ipc import to_ipc
 from transforms.seal import Partition
 
 PACK = load_pack()
@@ -155,14 +156,14 @@ def stream(*steps):
     options = PipelineOptions(["--runner=BundleBasedDirectRunner", "--streaming"])
     with beam.Pipeline(options=options) as pipeline:
         inputs = pipeline | script
-        typed = [inputs[tag] | tag >> beam.Map(_same).with_output_types(PIECE) for tag in ("telemetry", "ledger")]
+        typed = [inputs[tag] | tag >> beam.Map(_same).with_output_types(Piece) for tag in ("telemetry", "ledger")]
         return _kept(typed | beam.Flatten() | ConsentGate(PACK, STREAM, with_ledger=True))
 
 
 def run(pieces, with_ledger=True):
     """Runs a bounded job and returns (judged rows, tallies)."""
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        typed = pipeline | beam.Create(pieces).with_output_types(PIECE)
+        typed = pipeline | beam.Create(pieces).with_output_types(Piece)
         return _kept(typed | ConsentGate(PACK, BOUNDED, with_ledger))
 
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import label_columns, seeds, unhurried
-from transforms.exchange import RecordBatchCoder, coalesce, from_ipc, pieces, to_ipc
+from transforms.exchange import RecordBatchCoder, coalesce, pieces
+from transforms.ipc import from_ipc, to_ipc
 
 LABELS = pa.dictionary(pa.int32(), pa.string())
 

@@ -15,7 +15,7 @@ from schemas.layout import layout
 from schemas.policy import Form, load_pack
 from tests.judged import judged_batch
 from tests.strategies import few, seeds
-from transforms.exchange import JUDGED
+from transforms.exchange import Judged
 from transforms.for_purpose import ORDER, RECEIVED, REGION, ForPurpose, for_purpose
 
 PACK = load_pack()
@@ -124,13 +124,13 @@ def test_every_dataset_has_an_element_a_lot_empty_or_not():
             assert rows.to_pylist() == for_purpose(lots[lot], DATASETS[name], PACK, PLAN).to_pylist()
 
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        judged = pipeline | beam.Create(list(lots.items())).with_output_types(JUDGED)
+        judged = pipeline | beam.Create(list(lots.items())).with_output_types(Judged)
         assert_that(judged | ForPurpose(PACK), as_split_alone)
 
 
 def test_nothing_judged_is_nothing_split():
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        assert_that(pipeline | beam.Create([]).with_output_types(JUDGED) | ForPurpose(PACK), is_empty())
+        assert_that(pipeline | beam.Create([]).with_output_types(Judged) | ForPurpose(PACK), is_empty())
 
 
 def test_purposes_share_no_column_but_by_name():

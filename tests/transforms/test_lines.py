@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from schemas.fields import EVENT_FIELDS, LEDGER_FIELDS
 from schemas.shape import MAX_LINE_BYTES
 from transforms import lines
-from transforms.lines import line_at, parse
+from transforms.block import line_at
+from transforms.lines import parse
 from transforms.verdict import REASONS, Reason
 
 GOOD = [
@@ -297,3 +298,13 @@ def test_line_at():
 def test_no_value_in_what_is_shown():
     parsed = parse(b'{"event_id":"canary"}\n{"event_id":"canary"', EVENT_FIELDS)
     assert "canary" not in repr(parsed) + repr(parsed.faults)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(mixes, max_size=5))
+def test_what_earlier_blocks_have_taught_changes_nothing(blocks):
+    habits = lines.Habits()
+    for mix in blocks:
+        block = b"\n".join(ALL[i][0] if i >= 0 else b"" for i in mix)
+        parsed, alone = parse(block, EVENT_FIELDS, habits), parse(block, EVENT_FIELDS)
+        assert (verdicts(parsed), rows(parsed), parsed.unknown) == (verdicts(alone), rows(alone), alone.unknown)

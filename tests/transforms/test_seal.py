@@ -15,13 +15,15 @@ from schemas.policy import load_pack
 from tests.lines import ANDROID_ID, EXAMPLES, NOW, event, full_event, keystores, ndjson
 from tests.strategies import few
 from transforms.canonical import canonical
+from transforms.columns import runs, scattered
 from transforms.decode import Limits, decode_events
-from transforms.exchange import pieces, to_ipc
+from transforms.exchange import pieces
+from transforms.ipc import to_ipc
 from transforms.keyring import BORDER, open_keyring
 from transforms.labels import Labels
 from transforms.pseudonymise import reveal
 from transforms.scrub import Scrubber
-from transforms.seal import EventSealer, Partition, Seals, runs, scattered, shard_of
+from transforms.seal import EventSealer, Partition, Seals, shard_of
 
 CN, EU = 0, 3
 PACK = load_pack()

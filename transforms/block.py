@@ -1,0 +1,57 @@
+"""Where the lines of a block stand."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from schemas.shape import MAX_LINE_BYTES
+
+SPACE = b" \t\r"
+
+
+def line_at(block: bytes, numbers: np.ndarray) -> list[bytes]:
+    """The bytes of few lines, by their ascending numbers."""
+    ends = np.append(np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")), len(block))
+    starts = np.append(0, ends[:-1] + 1)
+    return [block[start:end] for start, end in zip(starts[numbers], ends[numbers], strict=True)]
+
+
+@dataclass(frozen=True, repr=False)
+class Layout:
+    """Where the lines that are not blank stand in a block; `end` is past the last byte before CR and LF."""
+
+    start: np.ndarray
+    end: np.ndarray
+    number: np.ndarray
+    plain: np.ndarray  # starts with { and ends with }, and is not too long
+    too_long: np.ndarray
+    lines: int
+
+    def pieces(self, begin: int, end: int, lines: int, size: int) -> Iterator[tuple[int, int]]:
+        """[begin, end) in ranges of at most so many lines, and of about so many bytes."""
+        while begin < end:
+            full = int(np.searchsorted(self.end, self.start[begin] + size, "right"))
+            stop = min(end, begin + lines, max(full, begin + 1))
+            yield begin, stop
+            begin = stop
+
+
+def layout_of(block: bytes) -> Layout:
+    content = np.frombuffer(block, np.uint8)
+    end = np.flatnonzero(content == ord("\n"))
+    if block and not block.endswith(b"\n"):
+        end = np.append(end, len(block))
+    start = np.append(0, end[:-1] + 1)[: len(end)]
+    number = np.flatnonzero(end > start)
+    lines, start, end = len(end), start[number], end[number]
+    too_long = end - start > MAX_LINE_BYTES
+    end = end - (content[end - 1] == ord("\r"))
+    # If every line is plain no value spans two: JSON has no LF in a string, and none that could stand between } and {.
+    plain = (content[start] == ord("{")) & (content[end - 1] == ord("}")) & ~too_long
+    blank = [i for i in np.flatnonzero(~plain & ~too_long) if not block[start[i] : end[i]].strip(SPACE)]
+    keep = np.ones(len(number), bool)
+    keep[blank] = False
+    if blank:
+        start, end, number, plain, too_long = (a[keep] for a in (start, end, number, plain, too_long))
+    return Layout(start, end, number, plain, too_long, lines)

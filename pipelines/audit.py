@@ -14,7 +14,7 @@ import apache_beam as beam
 import pyarrow as pa
 
 from pipelines.deployment import RegionalPlace
-from pipelines.sinks import logical_name, without_rows
+from pipelines.sinks import logical_name
 from pipelines.stores import commit, open_entries, stage
 from schemas.datasets import AUDIT
 from transforms.exchange import Tally
@@ -27,8 +27,9 @@ _COLUMNS = ("step", "event_type", "purpose", "reason")
 
 
 class _Write(beam.DoFn):
-    def __init__(self, places: Sequence[RegionalPlace], input_id: str) -> None:
-        self._places, self._input_id = {place.region: place for place in places}, input_id
+    def __init__(self, places: Sequence[RegionalPlace], input_id: str, run: str) -> None:
+        self._places = {place.region: place for place in places}
+        self._input_id, self._run = input_id, run
 
     def process(self, element: tuple[str, Iterable[tuple[tuple[str, ...], int]]]) -> None:
         region, tallies = element
@@ -38,7 +39,7 @@ class _Write(beam.DoFn):
         counts = pa.array([count for _, count in ordered], pa.int64())
         rows = pa.RecordBatch.from_arrays([*columns, counts], names=[*_COLUMNS, "count"])
         today = datetime.now(UTC).date().isoformat()
-        commit([stage(place, AUDIT, today, logical, rows), *without_rows(place, AUDIT, logical, {today})])
+        commit([stage(place, AUDIT, today, logical, rows, self._run)])
 
 
 @dataclass
@@ -48,6 +49,7 @@ class RegionalAudit(beam.PTransform):
     places: tuple[RegionalPlace, ...]
     arrival: RegionalPlace
     input_id: str
+    run: str
 
     def expand(self, tallies):
         arrival = self.arrival.region
@@ -57,7 +59,7 @@ class RegionalAudit(beam.PTransform):
             | "ByRegion"
             >> beam.Map(_by_region, arrival).with_output_types(tuple[str, tuple[tuple[str, str, str, str], int]])
             | "Gather" >> beam.GroupByKey()
-            | "Write" >> beam.ParDo(_Write(self.places, self.input_id))
+            | "Write" >> beam.ParDo(_Write(self.places, self.input_id, self.run))
         )
 
 
@@ -108,6 +110,8 @@ class Totals:
                 found.append(f"{purpose} was opened {opened} times, but {stored[purpose]} rows were stored")
         if foreign := self.count("foreign", "store"):
             found.append(f"{foreign} rows were refused at a store of another region")
+        if unreadable := self.count("input_unreadable"):
+            found.append(f"{unreadable} inputs broke off: what came before is stored, the rest was not read")
         if nobody := self.count("nobody", "ledger"):
             found.append(f"{nobody} ledger lines name no subject that can be read: whom they protect is not known")
         return found
@@ -118,7 +122,7 @@ def read_totals(job: "Job") -> Totals:
     totals = Totals(stored_purposes=frozenset(name for name, p in job.pack.purposes.items() if p.stored))
     logical = logical_name(job.input_id, 0, 0)
     for place in job.places.values():
-        entries = [entry for entry in place.manifest.of(AUDIT, logical) if entry.file]
+        entries = [entry for entry in place.manifest.of(AUDIT, logical) if entry.file and entry.run == job.run]
         if entries:
             for row in open_entries(place, entries).to_table().to_pylist():
                 key = (place.region, row["step"], row["event_type"], row["purpose"], row["reason"])

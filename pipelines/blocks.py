@@ -40,6 +40,8 @@ def expand(patterns: Sequence[str]) -> list[str]:
     """
     files = sorted({os.path.normpath(path) for pattern in patterns for path in _matches(pattern)})
     for path in files:
+        if not os.path.isfile(path):
+            raise InputError(f"{path} is no regular file: write what it gives to a file first")
         if not os.access(path, os.R_OK):
             raise InputError(f"{path} cannot be read: check its permissions")
     return files

@@ -16,7 +16,7 @@ def _ingest(options: IngestOptions) -> int:
     from pipelines.audit import read_totals
     from pipelines.job import plan, run
     from pipelines.progress import Progress
-    from pipelines.stores import sweep
+    from pipelines.stores import retire, sweep
     from pipelines.summary import print_summary
 
     job = plan(options, say=lambda message: print(f"douane: {message}", file=sys.stderr))
@@ -25,6 +25,7 @@ def _ingest(options: IngestOptions) -> int:
             print("submitted: its counts will be in the audit datasets when it ends")
             return OK
         for place in job.places.values():
+            retire(place, job.input_id, job.run)
             sweep(place, job.input_id)
     totals = read_totals(job)
     print_summary(job, totals, as_json=options.json)

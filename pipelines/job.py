@@ -8,18 +8,19 @@ ledger ─ Border ─┘         every step ─ tallies ─ RegionalAudit
 import logging
 import math
 import os
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.runners.runner import PipelineState
 
 from pipelines.audit import RegionalAudit
 from pipelines.blocks import expand, input_id, spans
 from pipelines.deployment import Deployment, RegionalPlace, load_deployment, prepare
 from pipelines.errors import ConfigurationError
-from pipelines.options import WINDOW_MS, IngestOptions
+from pipelines.options import DEFAULT_RUNNER, WINDOW_MS, IngestOptions
 from pipelines.progress import read_span
 from pipelines.sinks import RegionalStore
 from schemas.policy import Pack, in_one_line, load_pack
@@ -48,6 +49,7 @@ class Job:
     consents: tuple[str, ...]
     with_ledger: bool
     input_id: str
+    run: str  # names this run; what earlier runs over the same input left is told by it
     partition: Partition
     deployment: str
 
@@ -65,7 +67,7 @@ def plan(options: IngestOptions, say: Callable[[str], None]) -> Job:
     consents = expand(options.consents) if options.consents else []
     for place in places.values():
         prepare(place, say)
-    streaming = PipelineOptions(list(options.beam)).get_all_options()["streaming"]
+    streaming = PipelineOptions(list(options.beam)).view_as(StandardOptions).streaming
     return Job(
         pack=pack,
         places=places,
@@ -74,6 +76,7 @@ def plan(options: IngestOptions, say: Callable[[str], None]) -> Job:
         consents=tuple(consents),
         with_ledger=options.with_ledger,
         input_id=input_id(events),
+        run=secrets.token_hex(8),
         partition=Partition(_shards(events), WINDOW_MS if streaming else None),
         deployment=options.deployment,
     )
@@ -105,9 +108,9 @@ def build(pipeline: beam.Pipeline, job: Job) -> None:
     judged = pieces | "ConsentGate" >> ConsentGate(job.pack, job.partition, job.with_ledger)
     rows = judged.judged | "ForPurpose" >> ForPurpose(job.pack)
     rows = rows | "Pseudonymise" >> Pseudonymise(job.pack, job.keys)
-    stored = rows | "RegionalStore" >> RegionalStore(job.places, job.input_id)
+    stored = rows | "RegionalStore" >> RegionalStore(job.places, job.input_id, job.run)
     tallies = (telemetry[TALLIES], ledger[TALLIES], judged[TALLIES], stored) | "Tallies" >> beam.Flatten()
-    tallies | "RegionalAudit" >> RegionalAudit(tuple(job.places.values()), job.arrival, job.input_id)  # noqa: B018
+    tallies | "RegionalAudit" >> RegionalAudit(tuple(job.places.values()), job.arrival, job.input_id, job.run)  # noqa: B018
 
 
 @dataclass
@@ -126,9 +129,11 @@ class _Crossing(beam.PTransform):
 
 def run(job: Job, flags: Sequence[str]) -> bool:
     """Builds the job and runs it to its end. False if the runner has only taken it on."""
-    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # a failure is told once, by the command
+    options = PipelineOptions(list(flags))
+    if options.view_as(StandardOptions).runner == DEFAULT_RUNNER:
+        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # a failure is told once, by the command
     try:
-        pipeline = beam.Pipeline(options=PipelineOptions(list(flags)))
+        pipeline = beam.Pipeline(options=options)
     except ValueError as error:
         raise ConfigurationError(f"Beam refuses these options: {in_one_line(error)}") from None
     build(pipeline, job)

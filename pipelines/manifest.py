@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pipelines.errors import InputError, StoreError
+from transforms.keyring import sync_folder
 
 FORMAT = 1
 _LIVE, _ERASED = ".json", ".erased"
@@ -29,6 +30,7 @@ class Entry:
     received_date: str
     logical: str
     rows: int
+    run: str = ""  # which run put it here: what an earlier run over the same input left is told by it
     file: str | None = None
     wrapped_key: str | None = None
     digest: str | None = None  # of the rows, so that attempts can be compared
@@ -51,7 +53,7 @@ class Manifest:
         return self._matching(dataset, "*")
 
     def of(self, dataset: str, logical: str) -> Iterator[Entry]:
-        """The entries of one logical name, one a date of receipt."""
+        """The entries of a logical name, one a date of receipt. `*` in the name stands for anything."""
         return self._matching(dataset, logical)
 
     def _matching(self, dataset: str, logical: str) -> Iterator[Entry]:
@@ -115,5 +117,6 @@ def _put_whole(path: Path, content: bytes | memoryview) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(attempt, path)
+        sync_folder(path.parent)
     finally:
         attempt.unlink(missing_ok=True)

@@ -34,8 +34,8 @@ def by_date(rows: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:
 class _Write(beam.DoFn):
     """Writes files as rows come, and names them all in the manifest when the bundle is complete."""
 
-    def __init__(self, places: Mapping[int, RegionalPlace], input_id: str) -> None:
-        self._places, self._input_id = dict(places), input_id
+    def __init__(self, places: Mapping[int, RegionalPlace], input_id: str, run: str) -> None:
+        self._places, self._input_id, self._run = dict(places), input_id, run
 
     def start_bundle(self) -> None:
         self._staged: list[Staged] = []
@@ -48,25 +48,15 @@ class _Write(beam.DoFn):
         if foreign := rows.num_rows - (pc.sum(own).as_py() or 0):
             yield (place.region, "store", "", dataset, "foreign"), foreign
             rows = rows.filter(own)
-        written = set()
         for date, part in by_date(rows):
-            written.add(date)
             erased = place.manifest.erased(dataset, date, logical)
             if not erased:
-                self._staged.append(stage(place, dataset, date, logical, _finished(part)))
+                self._staged.append(stage(place, dataset, date, logical, _finished(part), self._run))
             for event_type, count in _by_event_type(part):
                 yield (place.region, "store", event_type, dataset, "erased" if erased else "stored"), count
-        self._staged += without_rows(place, dataset, logical, written)
 
     def finish_bundle(self) -> None:
         commit(self._staged)
-
-
-def without_rows(place: RegionalPlace, dataset: str, logical: str, written: set[str]) -> Iterator[Staged]:
-    """Empty entries in place of what an earlier run over the same input stored under dates that this one has not."""
-    for entry in place.manifest.of(dataset, logical):
-        if entry.file and entry.received_date not in written:
-            yield stage(place, dataset, entry.received_date, logical, pa.record_batch([], pa.schema([])))
 
 
 def _finished(rows: pa.RecordBatch) -> pa.RecordBatch:
@@ -90,7 +80,8 @@ class RegionalStore(beam.PTransform):
 
     places: Mapping[int, RegionalPlace]
     input_id: str
+    run: str
 
     def expand(self, rows):
-        write = beam.ParDo(_Write(self.places, self.input_id)).with_input_types(ROWS).with_output_types(Tally)
+        write = beam.ParDo(_Write(self.places, self.input_id, self.run)).with_input_types(ROWS).with_output_types(Tally)
         return rows | "Write" >> write

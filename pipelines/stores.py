@@ -4,7 +4,7 @@
 
 Each file has a random key of its own (Parquet Modular Encryption, AES-256-GCM, footer included), wrapped by the
 dataset's key and kept in the manifest. The file's place is bound to it as additional data, so a file that was moved to
-another region, dataset or name does not open.
+another region, dataset, date or name does not open.
 """
 
 import hashlib
@@ -25,12 +25,15 @@ import pyarrow.parquet.encryption as pe
 from pipelines.deployment import Deployment, RegionalPlace, load_deployment
 from pipelines.errors import ConfigurationError
 from pipelines.manifest import Entry, writing
-from schemas.datasets import RECEIVED_DATE
+from schemas.datasets import RECEIVED_DATE, datasets
+from schemas.policy import load_pack
 from transforms.ipc import to_ipc
+from transforms.keyring import sync_folder
 
 _ROW_GROUP = 250_000
 _WRITE_BATCH = 16_384
 _DISK_THREADS = 16
+_PARTITION = pa.field(RECEIVED_DATE, pa.string())
 
 
 @dataclass(frozen=True)
@@ -42,15 +45,17 @@ class Staged:
     path: Path | None
 
 
-def stage(place: RegionalPlace, dataset: str, received_date: str, logical: str, rows: pa.RecordBatch) -> Staged:
+def stage(
+    place: RegionalPlace, dataset: str, received_date: str, logical: str, rows: pa.RecordBatch, run: str
+) -> Staged:
     """Writes the physical file of one logical file. Nobody sees it before `commit`.
 
     Safe to repeat: each attempt writes a file of its own, and the manifest names one of them.
     """
     if not rows.num_rows:
-        return Staged(place, Entry(dataset, received_date, logical, rows=0), None)
+        return Staged(place, Entry(dataset, received_date, logical, rows=0, run=run), None)
     file = f"{logical}.{secrets.token_hex(8)}.parquet"
-    bound_to = _bound_to(place, dataset, file)
+    bound_to = _bound_to(place, dataset, received_date, file)
     key, wrapped = place.keyring().new_data_key(dataset, bound_to)
     content = _parquet(rows, key, bound_to)
     path = _path(place, dataset, received_date, file)
@@ -59,7 +64,7 @@ def stage(place: RegionalPlace, dataset: str, received_date: str, logical: str, 
         path.write_bytes(content)
     digest = hashlib.blake2b(to_ipc(rows), digest_size=16, key=_digest_key(place, dataset)).hexdigest()
     return Staged(
-        place, Entry(dataset, received_date, logical, rows.num_rows, file, wrapped, digest, content.size), path
+        place, Entry(dataset, received_date, logical, rows.num_rows, run, file, wrapped, digest, content.size), path
     )
 
 
@@ -71,6 +76,7 @@ def commit(staged: Iterable[Staged]) -> None:
     staged = list(staged)
     with ThreadPoolExecutor(_DISK_THREADS) as threads:
         list(threads.map(_make_durable, (one.path for one in staged if one.path)))
+        list(threads.map(sync_folder, {one.path.parent for one in staged if one.path}))
         named = threads.map(lambda one: one.place.manifest.put(one.entry), staged)
         for one, kept in zip(staged, named, strict=True):
             if one.path and not kept:  # erased in the meantime: nothing of it may stay
@@ -94,8 +100,8 @@ def _path(place: RegionalPlace, dataset: str, received_date: str, file: str) -> 
     return place.store / dataset / f"{RECEIVED_DATE}={received_date}" / file
 
 
-def _bound_to(place: RegionalPlace, dataset: str, file: str) -> str:
-    return f"{place.region}/{dataset}/{file}"
+def _bound_to(place: RegionalPlace, dataset: str, received_date: str, file: str) -> str:
+    return f"{place.region}/{dataset}/{received_date}/{file}"
 
 
 def _parquet(rows: pa.RecordBatch, key: bytes, bound_to: str) -> pa.Buffer:
@@ -126,12 +132,16 @@ def _compression(type_: pa.DataType) -> str:
 def open_dataset(deployment: Deployment | str | Path, region: str, dataset: str) -> ds.Dataset:
     """What a region's manifest names of a dataset, as one `pyarrow.dataset.Dataset`.
 
-    Raises `ConfigurationError` for an unknown region or dataset and `KeyUnavailable` for who lacks the keys.
+    A dataset of the shipped pack that holds no row is empty. Raises `ConfigurationError` for an unknown region or
+    dataset and `KeyUnavailable` for who lacks the keys.
     """
     if not isinstance(deployment, Deployment):
         deployment = load_deployment(deployment)
     place = deployment.place(region)
+    place.keyring()  # who has no keys is told so, and not that there is nothing
     entries = [entry for entry in place.manifest.entries(dataset) if entry.file]
+    if not entries and dataset in (known := datasets(load_pack())):
+        return ds.dataset(known[dataset].schema.append(_PARTITION).empty_table())
     if not entries:
         held = ", ".join(place.manifest.datasets()) or "nothing"
         raise ConfigurationError(f"region {region} holds no rows of dataset {dataset!r}; it holds: {held}")
@@ -142,7 +152,7 @@ def open_entries(place: RegionalPlace, entries: list[Entry]) -> ds.Dataset:
     """Some entries of a dataset, at least one."""
     fragments = [_fragment(place, entry) for entry in entries]
     schema = reduce(_widened, (fragment.physical_schema for fragment in fragments))
-    schema = schema.append(pa.field(RECEIVED_DATE, pa.string()))
+    schema = schema.append(_PARTITION)
     return ds.FileSystemDataset(fragments, schema, fragments[0].format, pyarrow.fs.LocalFileSystem())
 
 
@@ -151,7 +161,7 @@ def _widened(schema: pa.Schema, other: pa.Schema) -> pa.Schema:
 
 
 def _fragment(place: RegionalPlace, entry: Entry) -> ds.Fragment:
-    bound_to = _bound_to(place, entry.dataset, entry.file)
+    bound_to = _bound_to(place, entry.dataset, entry.received_date, entry.file)
     key = place.keyring().data_key(entry.dataset, entry.wrapped_key, bound_to)
     options = ds.ParquetFragmentScanOptions(
         decryption_properties=pe.create_decryption_properties(key, aad_prefix=bound_to.encode())
@@ -160,6 +170,18 @@ def _fragment(place: RegionalPlace, entry: Entry) -> ds.Fragment:
         str(_path(place, entry.dataset, entry.received_date, entry.file)),
         pyarrow.fs.LocalFileSystem(),
         partition_expression=ds.field(RECEIVED_DATE) == entry.received_date,
+    )
+
+
+def retire(place: RegionalPlace, input_id: str, run: str) -> None:
+    """Empties what earlier runs over the same input stored and this run did not store again: under another pack,
+    another number of shards or other windows rows go elsewhere, and must not stay where they were as well."""
+    left = (entry for dataset in place.manifest.datasets() for entry in place.manifest.of(dataset, f"{input_id}-*"))
+    nothing = pa.record_batch([], pa.schema([]))
+    commit(
+        stage(place, entry.dataset, entry.received_date, entry.logical, nothing, run)
+        for entry in left
+        if entry.file and entry.run != run
     )
 
 

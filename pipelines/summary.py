@@ -139,8 +139,10 @@ def _regions(job: "Job", totals: Totals) -> list[str]:
 def _verdict(totals: Totals) -> list[str]:
     faults = totals.faults()
     if not faults:
-        return ["Every line is accounted for: lines = blank + quarantined + unlocatable + judged + duplicates."]
-    return ["THE COUNTS DO NOT RECONCILE:", *(f"  {fault}" for fault in faults)]
+        return [
+            "Every line is accounted for: lines = blank + quarantined + unlocatable + foreign + judged + duplicates."
+        ]
+    return ["THIS RUN DOES NOT ACCOUNT FOR EVERYTHING:", *(f"  {fault}" for fault in faults)]
 
 
 def _more(job: "Job", totals: Totals) -> list[str]:

@@ -119,6 +119,8 @@ CLAUSE_OF_REASON = {
     "no_basis": "1.2-consented",
     "no_subject": "1.1-a",
     "source_not_admitted": "1.1.3",
+    "not_for_purpose": "1.2-push",
+    "opted_out": "2-adcookie",
     "restricted": "5.2-restrict",
     "erased": "5.2-erase",
     "closed": "5.4",

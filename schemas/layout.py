@@ -5,17 +5,19 @@ of the same physical type that are never admitted together share a **slot**: one
 event types and the other for others. That keeps a row near 250 bytes where a column a field would take 600, and a
 value that no purpose may receive has no place to stand in at all (1.1-a).
 
-    head     region event_type source subject_fault event_time received_time event_id device account
+    head     region event_type source subject_fault zeroed event_time received_time event_id device account
     slots    token0.. sealed0.. text0.. label0.. int0.. float0..
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import pyarrow as pa
 
 from schemas.datasets import TOKEN, DatasetColumn, purpose_columns
-from schemas.fields import INTEGER, NUMBER
+from schemas.fields import EVENT_TYPES, INTEGER, NUMBER, payload_of
 from schemas.policy import Form, Pack
 
 LABEL = pa.dictionary(pa.int32(), pa.string())  # narrower on the wire where the words are few
@@ -25,6 +27,7 @@ HEAD = pa.schema(
         pa.field("event_type", pa.int8()),
         pa.field("source", pa.int8()),
         pa.field("subject_fault", pa.bool_()),
+        pa.field("zeroed", pa.bool_()),  # an advertising id was all zeros: the person opted out
         pa.field("event_time", pa.int64()),  # ms since the epoch, as are all times here
         pa.field("received_time", pa.int64()),
         pa.field("event_id", TOKEN),
@@ -69,6 +72,11 @@ class Layout:
         """The column that holds the application's package, if any purpose is judged by it."""
         return self.places.get(APPLICATION)
 
+    def carries(self, source: Source, event_type: pa.Int8Array) -> np.ndarray:
+        """The rows whose event type has the field in its slot; elsewhere the slot holds other fields."""
+        (events,) = (events for held, events in self.slots[self.places[source]] if held == source)
+        return np.isin(event_type.to_numpy(), list(events))
+
     def column_of(self, column: DatasetColumn, purpose: str) -> str:
         """The name of the exchange column that a dataset's column is made from."""
         return self.places[source_of(column, purpose)]
@@ -96,10 +104,20 @@ def layout(pack: Pack) -> Layout:
             source = source_of(column, name)
             _, events = wanted.get(source, ("", frozenset()))
             wanted[source] = (_slot_kind(column, source), events | column.events)
+    for source, events in _conditions(pack):
+        _, taken = wanted.get(source, ("", frozenset()))
+        wanted[source] = ("label", taken | events)
     if scoped := _events_judged_by_application(pack):
         _, events = wanted.get(APPLICATION, ("", frozenset()))
         wanted[APPLICATION] = ("label", events | scoped)
     return _allocate(wanted)
+
+
+def _conditions(pack: Pack) -> Iterator[tuple[Source, frozenset[int]]]:
+    """What the gate must see of a record to tell whether it may serve a purpose at all."""
+    for purpose in pack.purposes.values():
+        for path in purpose.unless:
+            yield Source(path, "plain"), frozenset({EVENT_TYPES.index(payload_of(path))})
 
 
 def _events_judged_by_application(pack: Pack) -> frozenset[int]:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from schemas.consent import Terms
-from schemas.fields import EVENT_FIELD, EVENT_TYPES, IDENTIFYING, SOURCES, Category, Handling, payload_of
+from schemas.fields import EVENT_FIELD, EVENT_TYPES, IDENTIFYING, INTEGER, SOURCES, Category, Handling, payload_of
 from schemas.fields import Field as EventField
 from schemas.regions import Residency
 
@@ -98,6 +98,8 @@ def _word(value: Any) -> str:
 
 
 Word = Annotated[str, BeforeValidator(_word)]
+# A region or purpose names a folder, a key and a word of the ledger.
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Subject = Literal["device", "account"]
 
 
@@ -113,6 +115,8 @@ class Purpose(_Model):
     per_application: bool = Field(False, description="Whether consent is given application by application")
     minimum_policy_version: Word | None = Field(None, description="Least edition a consent must be given under")
     sources: tuple[Literal[SOURCES], ...] = Field(("device", "web"), description="Who may feed it")
+    unless: dict[str, tuple[str, ...]] = Field({}, description="Words of a field that keep a record out")
+    zeroed_closes: bool = Field(False, description="Whether a zeroed advertising id, an opt-out, keeps a record out")
     event_time: Literal["second", "minute", "hour", "day"] = Field(description="What event_time is cut to")
     token_epoch: Literal["month", "year", "forever"] = Field("year", description="How long a pseudonym lives")
     retention_days: int = Field(gt=0, description="How long its rows are kept")
@@ -140,6 +144,7 @@ class Purpose(_Model):
                 raise ValueError(f"events.{event_type} lists {foreign}, which that event type does not carry")
         if not self.subject:
             _check_subjectless(self.columns)
+        _check_unless(self.unless, self.events)
         return self
 
 
@@ -147,10 +152,19 @@ def _check_column(path: str, column: Column) -> None:
     field = EVENT_FIELD.get(path)
     if field is None:
         raise ValueError(f"columns names {path!r}, which is no field of an event")
+    if column.step is not None and field.type == INTEGER and column.step % 1:
+        raise ValueError(f"{path} is a whole number: its bucket must be one too")
     allowed = _FORMS[field.handling]
     if column.form not in allowed:
         forms = ", ".join(sorted(allowed)) or "none: it never reaches a dataset as a column"
         raise ValueError(f"{path} cannot go as {column.form.value!r}; possible: {forms}")
+
+
+def _check_unless(unless: dict[str, tuple[str, ...]], events: dict) -> None:
+    for path, words in unless.items():
+        field = EVENT_FIELD.get(path)
+        if field is None or not set(words) <= set(field.values) or payload_of(path) not in events:
+            raise ValueError(f"unless names {path}: use a field with fixed words, of an event type that it receives")
 
 
 def _check_subjectless(columns: dict[str, Column]) -> None:
@@ -208,10 +222,10 @@ class Pack(_Model):
     version: Word
     effective: date
     limits: Limits
-    regions: dict[str, Region]
+    regions: dict[Name, Region]
     residency: ResidencySignals
     gates: tuple[Gate, ...] = ()
-    purposes: dict[str, Purpose]
+    purposes: dict[Name, Purpose]
 
     @cached_property
     def where(self) -> Residency:
@@ -261,6 +275,8 @@ class Pack(_Model):
         for name, purpose in self.purposes.items():
             if unknown := sorted(set(purpose.basis) - set(self.regions) - {"default"}):
                 raise ValueError(f"purposes.{name}.basis names {unknown}, which are no regions of this pack")
+        if taken := sorted(name for name in self.purposes if name == "audit" or name.endswith("_sensitive")):
+            raise ValueError(f"purposes {taken} have names of other datasets: `audit` and what ends in `_sensitive`")
         for gate in self.gates:
             if gate.purpose not in self.purposes:
                 raise ValueError(f"gates names {gate.purpose!r}, which is no purpose of this pack")

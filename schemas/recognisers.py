@@ -177,6 +177,14 @@ _IPV4 = rf"(?:{_OCTET}\.){{3}}{_OCTET}"
 _LETTER = r"A-Za-z\x{80}-\x{10FFFF}"
 _LABEL = rf"[0-9]*[{_LETTER}][\w{_LETTER}-]*\."
 
+# Sixteen hexadecimal digits, the first four of them not all zero, and a letter at the earliest at place k.
+_NOT_ZEROS = "|".join(rf"0{{{zeros}}}[1-9A-Fa-f][0-9A-Fa-f]{{{3 - zeros}}}" for zeros in range(4))
+_NOT_ZEROS_DECIMAL = "|".join(rf"0{{{zeros}}}[1-9][0-9]{{{3 - zeros}}}" for zeros in range(4))
+_HEX_ID = "|".join(
+    [rf"[0-9]{{{k}}}[A-Fa-f][0-9A-Fa-f]{{{15 - k}}}" for k in range(4)]
+    + [rf"(?:{_NOT_ZEROS_DECIMAL})[0-9]{{{k - 4}}}[A-Fa-f][0-9A-Fa-f]{{{15 - k}}}" for k in range(4, 16)]
+)
+
 _SHAPES = (
     Recogniser(
         name="jwt",
@@ -340,6 +348,18 @@ _SHAPES = (
         hint=r"(?:\+|%2B)[1-9][0-9 .()-]{7}",
     ),
     Recogniser(
+        name="bare_id",
+        tag="ID",
+        pattern=r"\b[0-9A-Fa-f]{16,}\b",
+        replacement="<ID>",
+        clause="1.1.2-dev",
+        example="bound to 1f3a5c7e9b0d2468",
+        counter_example="#00 pc 00000000000412ab  /system/lib64/libc.so",
+        hint=rf"\b(?:{_NOT_ZEROS})[0-9A-Fa-f]{{12}}\b",
+        # as long as an Android ID, with a letter, and no address: those begin with zeros, or with 0x
+        accept=_HEX_ID,
+    ),
+    Recogniser(
         name="user_path",
         tag="USER",
         # /data/user/0/<package> names an application, not a person: it stays
@@ -354,3 +374,30 @@ _SHAPES = (
 )
 
 RECOGNISERS: tuple[Recogniser, ...] = _PAIRS + _SHAPES
+
+# In a label there is no key beside a value, and no stack to keep: whatever is as long as an identifier goes. Four
+# numbers between dots are a version there, where in a text they would be an address.
+LABEL_RECOGNISERS: tuple[Recogniser, ...] = (
+    *(recogniser for recogniser in RECOGNISERS if recogniser.name != "ipv4"),
+    Recogniser(
+        name="long_hex",
+        tag="ID",
+        pattern=r"\b[0-9A-Fa-f]{12,}\b",
+        replacement="<ID>",
+        clause="1.1-a",
+        example="build 001010123456789",
+        counter_example="build 20210301",
+        hint=r"[0-9A-Fa-f]{12}",
+        accept=r"[0-9A-Fa-f]{12}|[0-9A-Fa-f]{16}|[0-9A-Fa-f]{32,}|[0-9]{14,15}",
+    ),
+    Recogniser(
+        name="push_token",
+        tag="TOKEN",
+        pattern=r"[\w-]{4,}:[\w-]{20,}",
+        replacement="<TOKEN>",
+        clause="1.1-a",
+        example="dGVzdA:APA91bExampleOnly_0123456789",
+        counter_example="android:library",
+        hint=r":[\w-]{20}",
+    ),
+)

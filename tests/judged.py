@@ -22,6 +22,7 @@ def judged_batch(pack: Pack, rows: int, seed: int, nulls: float = 0.3, opened: i
         "event_type": draw.integers(0, len(EVENT_TYPES), rows),
         "source": draw.integers(0, len(SOURCES), rows),
         "subject_fault": draw.random(rows) < nulls,
+        "zeroed": draw.random(rows) < nulls,
         "event_time": received - draw.integers(0, 86_400_000, rows),
         "received_time": received,
     }

@@ -20,7 +20,7 @@ from apache_beam.utils.timestamp import Timestamp
 from schemas.fields import PURPOSES
 from schemas.layout import layout
 from schemas.policy import Pack
-from schemas.recognisers import RECOGNISERS
+from schemas.recognisers import LABEL_RECOGNISERS
 from schemas.regions import SIGNALS
 from transforms.decode import Limits, decode_events, decode_ledger
 from transforms.exchange import LEDGER, TALLIES, TELEMETRY, Piece, Tally, pieces
@@ -35,9 +35,6 @@ from transforms.seal_ledger import LedgerSealer
 
 Read = Callable[[Any], Iterator[bytes]]
 
-# Four numbers between dots are a version in a label, and would be an address in a text.
-_FOR_LABELS = tuple(recogniser for recogniser in RECOGNISERS if recogniser.name != "ipv4")
-
 
 class _Border(beam.DoFn):
     """What both inputs have in common: opening the keys, reading, and locating."""
@@ -49,20 +46,22 @@ class _Border(beam.DoFn):
 
     def setup(self) -> None:
         self._seals = Seals({region: open_keyring(uri) for region, uri in self._keys.items()})
-        self._labels = Labels(Scrubber(_FOR_LABELS))
+        self._labels = Labels(Scrubber(LABEL_RECOGNISERS))
         self._habits = Habits()
         limits = self._pack.limits
         self._limits = Limits(future_ms=limits.future_minutes * 60_000, oldest_ms=limits.oldest_days * 86_400_000)
 
     def process(self, element: Any) -> Iterator:
         counts: Counter = Counter()
-        yield from self._blocks(element, counts)
+        for block in self._blocks(element, counts):
+            yield from self._cross(block, counts)
         for tally in (+counts).items():
             yield beam.pvalue.TaggedOutput(TALLIES, tally)
 
-    def _blocks(self, element: Any, counts: Counter) -> Iterator:
-        for block in self._read(element):
-            yield from self._cross(block, counts)
+    def _blocks(self, element: Any, counts: Counter) -> Iterator[bytes]:
+        """The blocks of an input. One that breaks off ends the run: of a ledger it is not known what it would have
+        stopped."""
+        return iter(self._read(element))
 
     def _cross(self, block: bytes, counts: Counter) -> Iterator:
         raise NotImplementedError
@@ -93,14 +92,20 @@ class _TelemetryBorder(_Border):
         scrub = Scrubber(max_bytes=self._pack.limits.text_bytes).scrub
         self._sealer = EventSealer(self._seals, plan, self._partition, self._pack.limits, scrub, self._labels)
 
-    def _blocks(self, element: Any, counts: Counter) -> Iterator:
-        """What was read before telemetry breaks off stays good; the count and the exit status tell that it did. A
-        ledger that breaks off ends the run instead: what it would have stopped is not known."""
-        try:
-            yield from super()._blocks(element, counts)
-        except OSError as error:
-            logging.error("%s", error)
-            counts["", self.step, "", "", "input_unreadable"] += 1
+    def _blocks(self, element: Any, counts: Counter) -> Iterator[bytes]:
+        """What was read before telemetry breaks off stays good; the count and the exit status tell that it did. Only
+        reading is forgiven: what goes wrong with a block that was read fails the bundle."""
+        blocks = super()._blocks(element, counts)
+        while True:
+            try:
+                block = next(blocks, None)
+            except OSError as error:
+                logging.error("%s", error)
+                counts["", self.step, "", "", "input_unreadable"] += 1
+                return
+            if block is None:
+                return
+            yield block
 
     def _cross(self, block: bytes, counts: Counter) -> Iterator[TimestampedValue]:
         events = decode_events(block, self._limits, self._habits)

@@ -23,10 +23,11 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import Timestamp
 
 from schemas.consent import SEALED_LEDGER, Terms
-from schemas.fields import EVENT_TYPES, SOURCES
-from schemas.layout import layout
+from schemas.fields import EVENT_TYPES
+from schemas.layout import Layout, layout
 from schemas.policy import Pack
 from transforms.columns import runs
+from transforms.conditions import unmet
 from transforms.consent import Records, Verdict, judge
 from transforms.deduplicate import deduplicate
 from transforms.exchange import LEDGER, TALLIES, Judged, Piece, Tally, coalesce
@@ -51,7 +52,7 @@ class Gate:
 
     def judge(self, batch: pa.RecordBatch, entries: pa.Table) -> tuple[pa.RecordBatch, Verdict]:
         """The batch with a column `open` (mask of open purposes), and the verdict by reason."""
-        application = self._application
+        application = self._plan.application
         records = Records(
             device=batch.column("device"),
             account=batch.column("account"),
@@ -61,10 +62,11 @@ class Gate:
             app=batch.column(application) if application else pa.nulls(batch.num_rows, pa.string()),
         )
         verdict = judge(records, Ledger.build(entries, self._terms), self._terms, "all" if self.bounded else "received")
-        admitted = self._by_source[batch.column("source").to_numpy()]
-        refused = {**verdict.reasons, "source_not_admitted": verdict.open & ~admitted}
-        verdict = Verdict(verdict.open & admitted, refused)
-        return batch.append_column("open", pa.array(verdict.open)), verdict
+        opened, reasons = verdict.open, dict(verdict.reasons)
+        for reason, mask in unmet(batch, self.pack, self._plan).items():
+            reasons[reason] = opened & mask
+            opened = opened & ~mask
+        return batch.append_column("open", pa.array(opened)), Verdict(opened, reasons)
 
     def tallies(self, batch: pa.RecordBatch, verdict: Verdict) -> Iterator[tuple[tuple[str, str, str, str, str], int]]:
         """How often each purpose was opened, and refused for which reason, by event type, where it was a candidate."""
@@ -86,16 +88,8 @@ class Gate:
         return self.pack.terms(self.region, self.with_ledger)
 
     @cached_property
-    def _application(self) -> str | None:
-        return layout(self.pack).application
-
-    @cached_property
-    def _by_source(self) -> np.ndarray:
-        masks = [
-            sum(1 << bit for bit, purpose in enumerate(self.pack.purposes.values()) if source in purpose.sources)
-            for source in SOURCES
-        ]
-        return np.array(masks, np.uint64)
+    def _plan(self) -> Layout:
+        return layout(self.pack)
 
 
 class _ConsentGate(beam.DoFn):

@@ -95,13 +95,14 @@ class _ForPurpose(beam.DoFn):
     def process(self, element: Judged):
         lot, judged = element
         for name, dataset in self._datasets.items():
-            yield (name, lot), for_purpose(judged, dataset, self._pack, self._plan)
+            rows = for_purpose(judged, dataset, self._pack, self._plan)
+            if rows.num_rows:
+                yield (name, lot), rows
 
 
 @dataclass
 class ForPurpose(beam.PTransform):
-    """(lot, judged records) -> ((dataset, lot), rows): one element for each dataset of the pack, empty ones too, so
-    that a run in which a dataset has lost its last row replaces what an earlier run had left."""
+    """(lot, judged records) -> ((dataset, lot), rows), for each dataset of the pack that gets any."""
 
     pack: Pack
 

@@ -71,8 +71,14 @@ class LocalKeyService:
 
     def destroy(self, key: str) -> None:
         path = self._folder / f"{key}.key"
-        path.write_bytes(b"\0" * 32)
-        path.unlink()
+        doomed = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        os.rename(path, doomed)  # from here on nobody takes it for a key, whatever happens next
+        with open(doomed, "r+b") as file:  # overwritten in place; a journal or a snapshot may still have the old bytes
+            file.write(secrets.token_bytes(32))
+            file.flush()
+            os.fsync(file.fileno())
+        doomed.unlink()
+        sync_folder(path.parent)
 
     def _cipher(self, key: str) -> AESGCM:
         try:
@@ -129,10 +135,22 @@ def create_once(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.link(attempt, path)
+        sync_folder(path.parent)
     except FileExistsError:
         pass  # somebody was faster; theirs counts
+    except OSError as error:
+        raise KeyUnavailable(f"{path.parent} cannot be written ({error.strerror}): no key can be kept there") from None
     finally:
         attempt.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder durable: a file that is on the disk under no name is lost all the same."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def local_folder(uri: str) -> Path:

@@ -48,7 +48,9 @@ class _Epochs:
         return cls(code_of_day[day - first], labels)
 
 
-def pseudonymise(rows: pa.RecordBatch, dataset: Dataset, token_of: Callable[[str, str], ColumnCmac], epoch: str):
+def pseudonymise(
+    rows: pa.RecordBatch, dataset: Dataset, token_of: Callable[[str, str], ColumnCmac], epoch: str
+) -> pa.RecordBatch:
     """The rows with tokens for sealed blocks, sorted by (day of receipt, token of the event).
 
     `token_of(kind, epoch label)` gives the cipher. `epoch` is the pack's word for how long a pseudonym lives.

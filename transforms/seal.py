@@ -8,12 +8,13 @@ at all: what the layout has no place for is left behind here.
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.fields import EVENT_FIELD, EVENT_FIELDS, IDENTIFYING, SOURCES, Handling
+from schemas.fields import EVENT_FIELD, EVENT_FIELDS, IDENTIFYING, SOURCES, Category, Handling
 from schemas.layout import HEAD, Layout, Source
 from schemas.policy import Limits
 from transforms.address import networks
@@ -28,6 +29,7 @@ _DEVICE_IDENTIFIERS = tuple(
     f.path for f in EVENT_FIELDS if f.handling is Handling.IDENTIFIER and f.path.startswith("device.")
 )
 _IDENTIFYING = tuple(f.path for f in EVENT_FIELDS if f.category in IDENTIFYING)
+_ADVERTISING = tuple(f.path for f in EVENT_FIELDS if f.category is Category.ADVERTISING_IDENTIFIER)
 TEXT_KIND = "text"
 Scrub = Callable[[pa.StringArray], tuple[pa.StringArray, Mapping[str, int]]]
 
@@ -144,6 +146,7 @@ class EventSealer:
             pa.array(rows.event_type),
             _source_codes(columns["source"]).take(pa.array(rows.index)),
             pa.array(fault[rows.index]),
+            _zeroed(columns).take(pa.array(rows.index)),
             pa.array(events.event_time[rows.index]),
             pa.array(events.received_time[rows.index]),
             *tags,
@@ -228,6 +231,13 @@ class _Rows:
     def text(self, path: str, events: frozenset[int]) -> pa.Array:
         """A free-text column that was scrubbed."""
         return self._texts[path, events]
+
+
+def _zeroed(columns: Mapping[str, pa.Array]) -> pa.BooleanArray:
+    """Records with an advertising id of zeros only: that is how a device says that its user opted out (2-adcookie)."""
+    zeros = pa.array(["00000000-0000-0000-0000-000000000000", "0" * 32])
+    found = (pc.is_in(columns[path], value_set=zeros) for path in _ADVERTISING)
+    return reduce(pc.or_, found)
 
 
 def _nameless(columns: Mapping[str, pa.Array], device: pa.Array) -> np.ndarray:

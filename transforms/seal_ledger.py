@@ -18,9 +18,11 @@ from transforms.canonical import canonical
 from transforms.columns import scattered, tag_words
 from transforms.decode import DecodedLedger
 from transforms.labels import Labels
+from transforms.locate import UNLOCATABLE
 from transforms.seal import Partition, Seals
 
 _KIND_OF = {"device": "android_id", "account": "account_id"}
+_STRANGE = "?"  # in place of any name that is not known: no other word goes on, nor can it pass for several
 _STOP_CODES = np.array(sorted(STOPS))
 
 
@@ -31,7 +33,7 @@ class SealedLedger:
     batch: pa.RecordBatch
     key: np.ndarray
     nobody: int  # entries without a valid subject: a bounded run must not end well with one
-    unlocated: int  # permissions without a usable region, which act nowhere
+    unlocated: int  # permissions without a usable region, which act nowhere (those of another cell act there)
     unknown_purposes: int  # entries that name a purpose nobody knows
 
 
@@ -58,14 +60,14 @@ class LedgerSealer:
         plain = {
             "kind": pa.array(ledger.kind),
             "purposes": purposes,
-            "app": self._label(columns["app"]),
+            "app": self._application(columns["app"]),
             "policy_version": _editions(columns["policy_version"]),
             "guardian": _named(columns["guardian"]),
             "time": pa.array(ledger.time),
             "received_time": pa.array(ledger.received_time),
         }
-        ids, _ = canonical("entry_id", columns["entry_id"])
-        unlocated = int(np.count_nonzero(known & ~stop & (regions < 0)))
+        ids = _not_empty(columns["entry_id"])
+        unlocated = int(np.count_nonzero(known & ~stop & (regions == UNLOCATABLE)))
         return self._sealed(
             "nameless_entry", plain, subject, is_account, ids, place, region, int((~known).sum()), unlocated, unknown
         )
@@ -87,7 +89,7 @@ class LedgerSealer:
             "time": always,
             "received_time": always,
         }
-        ids, _ = canonical("entry_id", lines["entry_id"])
+        ids = _not_empty(lines["entry_id"])
         nobody = int((~known).sum()) + ledger.lost
         return self._sealed("nameless_line", plain, subject, is_account, ids, place, region, nobody, 0, 0)
 
@@ -131,9 +133,11 @@ class LedgerSealer:
         every = np.tile(np.arange(self._shards), len(accounts))
         return np.concatenate([devices, np.repeat(accounts, self._shards)]), np.concatenate([own, every])
 
-    def _label(self, values: pa.StringArray) -> pa.StringArray:
+    def _application(self, values: pa.StringArray) -> pa.StringArray:
+        """Applications as telemetry has them. Of one that had to be scrubbed nobody knows any more which it is."""
         codes, words, _ = self._labels.clean(values)
-        return words.take(pa.array(codes, mask=codes < 0))
+        cleaned = words.take(pa.array(codes, mask=codes < 0))
+        return pc.if_else(pc.equal(cleaned, values), cleaned, pa.scalar(None, pa.string()))
 
 
 def _subjects(types: pa.StringArray, values: pa.StringArray) -> tuple[pa.BinaryArray, np.ndarray]:
@@ -151,6 +155,9 @@ def _purposes(lists: pa.ListArray, stop: np.ndarray, known: frozenset[str]) -> t
     No other word goes on. A stop that names none, or an unknown one, is about all of them: it may be misspelt. Of a
     permission what is not known is left out.
     """
+    words = lists.values
+    expected = pc.is_in(words, value_set=pa.array(sorted(known | {EVERY_PURPOSE, ""})))
+    lists = pa.ListArray.from_arrays(lists.offsets, pc.if_else(expected, words, _STRANGE))
     joined = pc.fill_null(pc.binary_join(lists, ","), "").dictionary_encode()
     named = [{name for name in word.split(",") if name} for word in joined.dictionary.to_pylist()]  # few combinations
     strange = pa.array([not names <= known | {EVERY_PURPOSE} for names in named], pa.bool_()).take(joined.indices)
@@ -168,6 +175,11 @@ def _editions(versions: pa.StringArray) -> pa.StringArray:
     return pc.if_else(
         pc.match_substring_regex(versions, r"^\d{4}-\d{2}-\d{2}$"), versions, pa.scalar(None, pa.string())
     )
+
+
+def _not_empty(ids: pa.StringArray) -> pa.StringArray:
+    """Entry ids as they are, since they have no form of their own."""
+    return pc.if_else(pc.equal(ids, ""), pa.scalar(None, pa.string()), ids)
 
 
 def _named(guardians: pa.StringArray) -> pa.BooleanArray:

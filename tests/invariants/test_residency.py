@@ -53,7 +53,7 @@ def dictionaries(site: Site, region: str, column: str = LABEL) -> set[str]:
         for entry in place.manifest.entries(dataset):
             if not entry.file or dataset == AUDIT:
                 continue
-            bound_to = f"{region}/{dataset}/{entry.file}"
+            bound_to = f"{region}/{dataset}/{entry.received_date}/{entry.file}"
             key = place.keyring().data_key(dataset, entry.wrapped_key, bound_to)
             path = place.store / dataset / f"received_date={entry.received_date}" / entry.file
             keys = pe.create_decryption_properties(key, aad_prefix=bound_to.encode())
@@ -86,7 +86,7 @@ def refused(tmp_path) -> Site:
     places = {pack.where.code(name): place for name, place in load_deployment(site.file).regions.items()}
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         forged = pipeline | beam.Create([(("legal", (home, 0, 0)), rows)]).with_output_types(ROWS)
-        tallies = forged | RegionalStore(places, "0123456789abcdef")
+        tallies = forged | RegionalStore(places, "0123456789abcdef", "run")
         foreign = ("ru", "store", "", "legal", "foreign"), 1
         assert_that(tallies, equal_to([foreign, (("ru", "store", "activation", "legal", "stored"), 2)]))
     return site

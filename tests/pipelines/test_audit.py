@@ -10,7 +10,7 @@ import pytest
 from pipelines import audit
 from pipelines.audit import RegionalAudit, Totals, read_totals
 from pipelines.deployment import load_deployment, prepare
-from pipelines.stores import open_dataset
+from pipelines.stores import open_dataset, retire
 from schemas.datasets import AUDIT
 from schemas.policy import load_pack
 from tests.stranger import REGIONS, deploy
@@ -51,6 +51,7 @@ def test_what_adds_up_has_no_fault():
         ({("eu", "store", "session", "service", "stored"): 1}, "service was opened 3 times, but 2 rows were stored"),
         ({("eu", "store", "session", "service", "stored"): 3}, "service was opened 3 times, but 4 rows were stored"),
         ({("eu", "store", "", "service", "foreign"): 1}, "1 rows were refused at a store of another region"),
+        ({("eu", "telemetry", "", "", "input_unreadable"): 2}, "2 inputs broke off: what came before is stored"),
         ({("eu", "ledger", "", "", "nobody"): 2}, "2 ledger lines name no subject that can be read"),
     ],
 )
@@ -77,11 +78,11 @@ def deployment(tmp_path):
     return made
 
 
-def write(deployment, tallies, *flags):
+def write(deployment, tallies, *flags, run="run"):
     places, arrival = tuple(deployment.regions.values()), deployment.place("us")
     with beam.Pipeline(argv=["--runner=FnApiRunner", *flags]) as pipeline:
         made = pipeline | beam.Create(tallies).with_output_types(Tally)
-        _ = made | RegionalAudit(places, arrival, "abc")
+        _ = made | RegionalAudit(places, arrival, "abc", run)
 
 
 def told(deployment, region):
@@ -106,7 +107,8 @@ def test_a_second_run_on_another_day_takes_the_place_of_the_first(deployment, mo
     for day, count in ((1, 3), (2, 4)):
         now = SimpleNamespace(now=lambda zone, day=day: dt.datetime(2021, 3, day, tzinfo=zone))
         monkeypatch.setattr(audit, "datetime", now)
-        write(deployment, [(("eu", "a", "b", "c", "d"), count)])
+        write(deployment, [(("eu", "a", "b", "c", "d"), count)], run=str(day))
+    retire(deployment.place("eu"), "abc", "2")
     rows = open_dataset(deployment, "eu", AUDIT).to_table().to_pylist()
     assert [(row["count"], row["received_date"]) for row in rows] == [(4, "2021-03-02")]
 
@@ -114,9 +116,10 @@ def test_a_second_run_on_another_day_takes_the_place_of_the_first(deployment, mo
 @pytest.mark.clause("4.1-c")
 def test_a_run_is_read_back_from_its_audit(prepared):
     deployment, pack = load_deployment(prepared.deployment), load_pack()
-    (name,) = {entry.logical for entry in deployment.place("eu").manifest.entries(AUDIT)}
+    (entry,) = deployment.place("eu").manifest.entries(AUDIT)
     places = dict(enumerate(deployment.regions.values()))
-    counted = read_totals(SimpleNamespace(pack=pack, input_id=name.split("-")[0], places=places))
+    job = SimpleNamespace(pack=pack, input_id=entry.logical.split("-")[0], run=entry.run, places=places)
+    counted = read_totals(job)
     assert counted.faults() == []
     assert counted.count("lines", "telemetry") == 17
     judged = {region: counted.count("judged", "gate", region) for region in REGIONS}
@@ -124,6 +127,8 @@ def test_a_run_is_read_back_from_its_audit(prepared):
     opened = counted.by("purpose", "gate", "opened")
     assert opened["activation"] == 2 and opened["push"] == 3
     assert counted.count("stored") == sum(opened.values()) - opened["statistics"]  # which is counted, never stored
+    job.run = "another"
+    assert not read_totals(job).counts
     files = [path.read_bytes() for path in prepared.folder.glob(f"stores/*/{AUDIT}/*/*.parquet")]
     assert len(files) == len(REGIONS)
     assert all(content[:4] == b"PARE" and b"telemetry" not in content for content in files)

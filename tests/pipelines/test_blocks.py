@@ -149,6 +149,17 @@ def test_unreadable(tmp_path, monkeypatch):
             expand([str(pattern)])
 
 
+def test_what_is_no_regular_file(tmp_path):
+    """Of a pipe neither the size nor the same bytes twice can be had; one in a folder is none of its files."""
+    pipe = tmp_path / "pipe.ndjson"
+    os.mkfifo(pipe)
+    for pattern in (pipe, tmp_path / "p*"):
+        with pytest.raises(InputError, match=f"{pipe} is no regular file: write what it gives to a file first"):
+            expand([str(pattern)])
+    (tmp_path / "a.ndjson").touch()
+    assert expand([str(tmp_path)]) == [str(tmp_path / "a.ndjson")]
+
+
 def test_input_id(tmp_path):
     def written(*contents):
         folder = tmp_path / str(len(os.listdir(tmp_path)))

@@ -4,6 +4,9 @@ import gzip
 import json
 import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import zstandard
@@ -11,8 +14,8 @@ import zstandard
 from pipelines import ingest
 from pipelines.deployment import load_deployment
 from pipelines.stores import open_dataset
-from schemas.policy import WITHOUT_LEDGER, load_pack
-from tests.stranger import DEVICE, REGIONS, command, deploy, entry, event, ndjson
+from schemas.policy import DEFAULT_PACK, SHIPPED, WITHOUT_LEDGER, load_pack
+from tests.stranger import DEVICE, REGIONS, Outcome, command, deploy, entry, event, ndjson
 
 OTHER = "2f3a5c7e9b0d2469"
 CANARY = "4f1d-canary@example.org"
@@ -90,6 +93,8 @@ class TestInputs:
         outcome = run(tmp_path / "in", "--no-ledger", "--json")
         assert outcome.status == 4
         assert outcome.counts["telemetry", "", "input_unreadable"] == 2
+        (fault,) = json.loads(outcome.out)["faults"]
+        assert fault.startswith("2 inputs broke off")
         kept = outcome.counts["gate", "", "judged"]
         assert 50 < kept < 150
         assert stored(tmp_path / "deployment.yaml", "eu", "service") == kept
@@ -156,6 +161,22 @@ class TestLedger:
         line = wrong(run(write(tmp_path / "e.ndjson", ndjson(event())), "--consents", cut), 4)
         assert line.endswith("send it again")
 
+    def test_a_pipe_is_refused_before_it_is_opened(self, tmp_path):
+        """In a process of its own: to open it would wait for ever."""
+        events, pipe = write(tmp_path / "e.ndjson", ndjson(event())), tmp_path / "ledger"
+        os.mkfifo(pipe)
+        given = ("--events", events, "--consents", pipe, "--deployment", deploy(tmp_path))
+        root = Path(ingest.__file__).parents[1]
+        ran = subprocess.run(
+            [sys.executable, "-m", "pipelines.ingest", *map(str, given)],
+            capture_output=True,
+            text=True,
+            cwd=root,
+            timeout=60,
+        )
+        assert "is no regular file" in wrong(Outcome(ran.returncode, ran.stdout, ran.stderr), 4)
+        assert not (tmp_path / "keys").exists()
+
     @pytest.mark.clause("5.3")
     def test_an_empty_ledger_grants_nothing(self, tmp_path, run):
         events = write(tmp_path / "e.ndjson", ndjson(event()))
@@ -179,6 +200,87 @@ class TestCells:
     def test_an_unknown_cell(self, tmp_path, run):
         line = wrong(run(write(tmp_path / "e.ndjson", b""), "--no-ledger", "--cell", "atlantis"), 2)
         assert "--cell atlantis: no region 'atlantis' in the policy" in line
+
+
+class TestRunsOverTheSameInput:
+    """A run takes the place of what earlier ones over the same input left, however they were run."""
+
+    @pytest.fixture
+    def events(self, tmp_path):
+        """Records of a day in eu, one in cn, one that was sent twice, and lines that come to nothing."""
+        of_eu = [event(n, received_time=f"2021-03-01T{10 + n}:00:05.000Z") for n in range(1, 7)]
+        lost = ndjson(event(9, residency={}), event(10, event_type="none"))
+        return write(tmp_path / "in/e.ndjson", ndjson(*of_eu, of_eu[0], event(8, region="cn")) + lost + b"\n")
+
+    @pytest.fixture
+    def run(self, run, tmp_path):
+        def ended_well(events, *more):
+            outcome = run(events, "--no-ledger", "--json", *more)
+            assert outcome.status == 0, outcome.err
+            assert json.loads(outcome.out)["faults"] == []
+            return outcome
+
+        return ended_well
+
+    def test_bounded_and_streaming(self, tmp_path, events, run):
+        """Their files have other names, one for each window."""
+        outcomes, held, names = [], [], []
+        for more in ([], ["--streaming"], []):
+            outcomes.append(run(events, *more))
+            rows, files = _everything(load_deployment(tmp_path / "deployment.yaml"))
+            held.append({name: _by_id(table) for name, table in rows.items() if name[1] != "audit"})
+            names.append({(region, dataset, logical) for region, dataset, _, logical, _ in files if dataset != "audit"})
+        assert len(held[0]["eu", "service"]) == 6 and len(held[0]["cn", "service"]) == 1
+        assert held[0] == held[1] == held[2]
+        assert names[0] == names[2] and not names[0] & names[1] and len(names[1]) > len(names[0])
+        assert outcomes[0].counts == outcomes[1].counts == outcomes[2].counts
+        assert _files(tmp_path) == _named(tmp_path)
+
+    @pytest.mark.clause("6-eea")
+    def test_a_country_that_went_to_another_region(self, tmp_path, events, run):
+        pack = tmp_path / "pack"
+        shutil.copytree(SHIPPED / DEFAULT_PACK, pack)
+        residency = (pack / "residency.yaml").read_text()
+        for old, new in (("CZ, DE, DK", "CZ, DK"), ("[US, ", "[US, DE, ")):
+            assert residency.count(old) == 1
+            residency = residency.replace(old, new)
+        (pack / "residency.yaml").write_text(residency)
+
+        run(events, "--policy", pack)
+        deployment = load_deployment(tmp_path / "deployment.yaml")
+        assert stored(deployment, "us", "service") == 6 and stored(deployment, "eu", "service") == 0
+        outcome = run(events)
+        assert outcome.counts["store", "service", "stored"] == 7
+        rows, _ = _everything(deployment)
+        of_records = {name for name in rows if name[1] != "audit"}
+        assert of_records and {region for region, _ in of_records} == {"eu", "cn"}
+        assert stored(deployment, "us", "service") == 0 and stored(deployment, "eu", "service") == 6
+        assert _files(tmp_path) == _named(tmp_path)
+
+    def test_one_cell_and_then_all(self, tmp_path, events, run):
+        """The cell of ru counts all lines and keeps none; what it counted must not be added to what all count."""
+        alone = run(events, "--cell", "ru")
+        assert alone.counts["telemetry", "", "lines"] == 11 and alone.counts["telemetry", "", "foreign"] == 8
+        every = run(events)
+        assert every.counts["telemetry", "", "lines"] == 11
+        assert every.counts.get(("telemetry", "", "foreign"), 0) == 0
+        assert every.counts["gate", "", "judged"] == every.counts["store", "service", "stored"] == 7
+        rows, _ = _everything(load_deployment(tmp_path / "deployment.yaml"))
+        audited = [row for (_, dataset), table in rows.items() if dataset == "audit" for row in table]
+        assert sum(row["count"] for row in audited if (row["step"], row["reason"]) == ("telemetry", "lines")) == 11
+
+    @pytest.mark.clause("6-dc")
+    def test_all_and_then_one_cell(self, tmp_path, events, run):
+        """A cell touches nothing of what is another's."""
+        run(events)
+        before, _ = _everything(load_deployment(tmp_path / "deployment.yaml"))
+        alone = run(events, "--cell", "eu")
+        assert alone.counts["telemetry", "", "lines"] == 11 and alone.counts["gate", "", "judged"] == 6
+        after, _ = _everything(load_deployment(tmp_path / "deployment.yaml"))
+        assert {name: table for name, table in after.items() if name[0] != "eu"} == {
+            name: table for name, table in before.items() if name[0] != "eu"
+        }
+        assert _by_id(after["eu", "service"]) == _by_id(before["eu", "service"])
 
 
 class TestDeployments:
@@ -229,6 +331,21 @@ def test_a_repeated_run_in_words(prepared, tmp_path):
     assert "eu: 7 records" in outcome.out
     assert max(map(len, outcome.out.splitlines())) <= 120 + len(str(again.folder))
     assert "made a new keystore" not in outcome.err
+
+
+def _by_id(rows):
+    return sorted(rows, key=lambda row: row["event_id"])
+
+
+def _files(folder):
+    """The names of the files that are there ..."""
+    return {path.name for path in folder.glob("stores/**/*.parquet")}
+
+
+def _named(folder):
+    """... and of those that a manifest names."""
+    manifests = [place.manifest for place in load_deployment(folder / "deployment.yaml").regions.values()]
+    return {entry.file for held in manifests for name in held.datasets() for entry in held.entries(name)} - {None}
 
 
 def _everything(deployment):

@@ -18,7 +18,7 @@ from pipelines import manifest
 from pipelines.errors import InputError
 from pipelines.manifest import Entry, Manifest, put_whole
 
-ENTRY = Entry("service", "2021-03-01", "abc-0-0", 7, "abc-0-0.f00.parquet", "d3JhcHBlZA==", "digest", 1234)
+ENTRY = Entry("service", "2021-03-01", "abc-0-0", 7, "run", "abc-0-0.f00.parquet", "d3JhcHBlZA==", "digest", 1234)
 TOMBSTONE = Entry("service", "2021-03-01", "abc-0-0", 0, erased=True)
 words = st.text("abcdefghijklmnopqrstuvwxyz0123456789-_", min_size=1, max_size=20)
 
@@ -31,6 +31,7 @@ words = st.text("abcdefghijklmnopqrstuvwxyz0123456789-_", min_size=1, max_size=2
         words,
         words,
         st.integers(0),
+        words,
         st.none() | words,
         st.none() | st.text(),
         st.none() | words,
@@ -126,8 +127,9 @@ from pathlib import Path
 from pipelines.errors import InputError
 from pipelines.manifest import Entry, Manifest
 folder, writer = Path(sys.argv[1]), int(sys.argv[2])
+file = "x" * 5000 * (writer + 1)
 for turn in range(20):
-    Manifest(folder).put(Entry("service", "2021-03-01", "abc-0-0", writer, "x" * 5000 * (writer + 1), bytes=turn))
+    Manifest(folder).put(Entry("service", "2021-03-01", "abc-0-0", writer, file=file, bytes=turn))
 """
 
 

@@ -134,6 +134,30 @@ def test_without_the_keys_nothing_is_read(prepared, tmp_path, lost):
 
 
 @pytest.mark.clause("4.1-c")
+@pytest.mark.parametrize(("region", "dataset"), [("eu", "service"), ("ru", "activation"), ("eu", "servise")])
+def test_without_a_keystore_nobody_is_told_that_there_is_nothing(prepared, tmp_path, region, dataset):
+    """Whether the dataset has rows there, or none, or is none."""
+    bereft = prepared.copy(tmp_path / "copy")
+    shutil.rmtree(bereft.folder / "keys" / region)
+    outcome = read_back(bereft, dataset, tmp_path / "out.csv", region=region)
+    assert outcome.status == 2
+    assert f"no keystore at {bereft.folder / 'keys' / region}" in outcome.err and "holds no rows" not in outcome.err
+    assert len(outcome.err.splitlines()) == 1 and not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize("suffix", read.FORMATS)
+def test_a_dataset_that_holds_no_rows_is_read_as_empty(prepared, tmp_path, suffix):
+    out = tmp_path / f"out{suffix}"
+    outcome = read_back(prepared, "activation", out, region="ru")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert outcome.out.startswith("0 rows of activation in ru written to ")
+    assert rows_of(out) == []
+    if suffix != ".jsonl":  # whose lines are all that it has
+        columns = pq.read_schema(out).names if suffix == ".parquet" else next(csv.reader(out.open()))
+        assert "device_imei" in columns and columns[-1] == "received_date"
+
+
+@pytest.mark.clause("4.1-c")
 def test_a_key_of_another_deployment_is_refused(prepared, tmp_path):
     other = prepared.copy(tmp_path / "copy")
     (other.folder / "keys/eu/wrapping/dataset-service.key").write_bytes(b"\7" * 32)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipelines.deployment import load_deployment, prepare
 from pipelines.manifest import Entry
 from pipelines.sinks import RegionalStore, by_date, logical_name
-from pipelines.stores import open_dataset
+from pipelines.stores import open_dataset, retire
 from schemas.fields import EVENT_TYPES
 from tests.stranger import deploy
 from transforms.for_purpose import RECEIVED, REGION, ROWS
@@ -46,8 +46,8 @@ def deployment(tmp_path):
 def store(deployment):
     """Stores batches of one dataset in one lot, and checks what the step tells of it."""
 
-    def run(batch, expected, dataset="service", lot=(EU, 0, 0)):
-        transform = RegionalStore({EU: deployment.place("eu"), US: deployment.place("us")}, "abc")
+    def run(batch, expected, dataset="service", lot=(EU, 0, 0), run="first"):
+        transform = RegionalStore({EU: deployment.place("eu"), US: deployment.place("us")}, "abc", run)
         with beam.Pipeline(runner="FnApiRunner") as pipeline:
             lots = pipeline | beam.Create([((dataset, lot), batch)]).with_output_types(ROWS)
             assert_that(lots | transform, equal_to(expected))
@@ -98,9 +98,11 @@ def test_a_row_without_a_region_is_refused(deployment, store):
 
 def test_a_second_run_replaces_and_takes_away_what_is_gone(deployment, store):
     store(rows(NOON, NOON + DAY_MS), [tally("eu", 1), tally("eu", 1)])
-    store(rows(NOON, NOON), [tally("eu", 2)])
+    store(rows(NOON, NOON), [tally("eu", 2)], run="second")
+    retire(deployment.place("eu"), "abc", "second")
     assert open_dataset(deployment, "eu", "service").to_table()["received_date"].to_pylist() == ["2021-03-01"] * 2
-    store(rows(), [])
+    store(rows(), [], run="third")
+    retire(deployment.place("eu"), "abc", "third")
     assert [entry.rows for entry in deployment.place("eu").manifest.entries("service")] == [0, 0]
 
 

@@ -1,5 +1,7 @@
 """Stores: encrypted for real, bound to their place, replay-safe, and read by what the manifest names."""
 
+from dataclasses import replace
+
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -8,8 +10,10 @@ import pytest
 
 from pipelines.deployment import load_deployment, prepare
 from pipelines.errors import ConfigurationError
-from pipelines.manifest import Entry
-from pipelines.stores import commit, open_dataset, stage, sweep
+from pipelines.manifest import Entry, put_whole
+from pipelines.stores import commit, open_dataset, retire, stage, sweep
+from schemas.datasets import datasets
+from schemas.policy import load_pack
 from tests.stranger import deploy
 from transforms.keyring import KeyUnavailable
 
@@ -22,7 +26,7 @@ def batch(numbers, **more):
 
 
 def write(*file):
-    commit([stage(*file)])
+    commit([stage(*file, "run")])
 
 
 @pytest.fixture
@@ -66,7 +70,7 @@ def test_no_two_files_share_a_key_and_no_key_is_stored_open(eu):
         write(eu, "service", DAY, logical, batch([1]))
     one, two = eu.manifest.entries("service")
     ring = eu.keyring()
-    keys = {ring.data_key("service", e.wrapped_key, f"eu/service/{e.file}") for e in (one, two)}
+    keys = {ring.data_key("service", e.wrapped_key, f"eu/service/{DAY}/{e.file}") for e in (one, two)}
     assert len(keys) == 2
     kept = b"".join(path.read_bytes() for path in eu.manifest_folder.parent.rglob("*") if path.is_file())
     assert not any(key in kept or key.hex().encode() in kept for key in keys)
@@ -136,36 +140,42 @@ def test_many_row_groups_come_back_in_order(eu, deployment):
 
 @pytest.mark.clause("6-dc")
 def test_a_file_that_was_moved_does_not_open(eu, deployment):
-    """Neither under another name, nor as another dataset, nor in another region, whatever its manifest says."""
+    """Neither under another name or day, nor as another dataset, nor in another region, whatever its manifest says."""
     us = deployment.place("us")
     write(eu, "service", DAY, LOGICAL, batch([1]))
     (entry,), (path,) = eu.manifest.entries("service"), files(eu)
     moved = [
-        (eu, Entry("service", DAY, "other-0-0", 1, "other-0-0.f00.parquet", entry.wrapped_key)),
-        (us, Entry("service", DAY, LOGICAL, 1, entry.file, entry.wrapped_key)),
-        (eu, Entry("legal", DAY, LOGICAL, 1, entry.file, entry.wrapped_key)),
+        (eu, replace(entry, logical="other-0-0", file="other-0-0.f00.parquet")),
+        (eu, replace(entry, received_date="2021-03-02")),
+        (us, entry),
+        (eu, replace(entry, dataset="legal")),
     ]
     for place, claim in moved:
-        target = place.store / claim.dataset / f"received_date={DAY}" / claim.file
+        target = place.store / claim.dataset / f"received_date={claim.received_date}" / claim.file
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(path.read_bytes())
         place.manifest.put(claim)
         with pytest.raises(KeyUnavailable):
             open_dataset(deployment, place.region, claim.dataset).to_table()
+        place.manifest.put(replace(claim, rows=0, file=None, wrapped_key=None))  # so that each is alone in the test
+    assert numbers(open_dataset(deployment, "eu", "service")) == [1]
 
 
 @pytest.mark.clause("6-dc")
-def test_the_place_is_bound_to_the_content_and_not_to_the_key_alone(eu, deployment):
-    """Who re-wraps the very key of a file for another name still cannot make it pass for that."""
+@pytest.mark.parametrize("day, name", [(DAY, "other-0-0"), ("2021-03-02", LOGICAL)])
+def test_the_place_is_bound_to_the_content_and_not_to_the_key_alone(eu, deployment, day, name):
+    """Who re-wraps the very key of a file for another name or day still cannot make it pass for that."""
     write(eu, "service", DAY, LOGICAL, batch([1]))
     (entry,), (path,) = eu.manifest.entries("service"), files(eu)
     ring = eu.keyring()
-    key = ring.data_key("service", entry.wrapped_key, f"eu/service/{entry.file}")
+    key = ring.data_key("service", entry.wrapped_key, f"eu/service/{DAY}/{entry.file}")
+    file = f"{name}.f00.parquet"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("transforms.keyring.secrets.token_bytes", lambda size: key if size == 32 else bytes(size))
-        _, wrapped = ring.new_data_key("service", "eu/service/other-0-0.f00.parquet")
-    eu.manifest.put(Entry("service", DAY, "other-0-0", 1, "other-0-0.f00.parquet", wrapped))
-    path.with_name("other-0-0.f00.parquet").write_bytes(path.read_bytes())
+        _, wrapped = ring.new_data_key("service", f"eu/service/{day}/{file}")
+    eu.manifest.put(replace(entry, rows=0, file=None, wrapped_key=None))
+    eu.manifest.put(replace(entry, received_date=day, logical=name, file=file, wrapped_key=wrapped))
+    put_whole(eu.store / "service" / f"received_date={day}" / file, path.read_bytes())
     with pytest.raises(OSError, match="(?i)decrypt|tag|footer"):
         open_dataset(deployment, "eu", "service").to_table()
 
@@ -180,12 +190,31 @@ def test_an_altered_file_does_not_open(eu, deployment):
         open_dataset(deployment, "eu", "service").to_table()
 
 
+def test_a_dataset_of_the_pack_that_holds_no_rows_is_empty(deployment):
+    for name, described in datasets(load_pack()).items():
+        dataset = open_dataset(deployment, "eu", name)
+        assert dataset.schema == described.schema.append(pa.field("received_date", pa.string()))
+        assert dataset.to_table().schema == dataset.schema and dataset.count_rows() == 0
+    assert name in datasets(load_pack()) and dataset.count_rows(filter=pc.field("received_date") > "") == 0
+    connection = duckdb.connect()
+    connection.register("legal", open_dataset(deployment, "eu", "legal"))
+    assert connection.sql("SELECT count(*), max(received_date) FROM legal").fetchall() == [(0, None)]
+
+
+@pytest.mark.clause("4.1-b")
+@pytest.mark.parametrize("dataset", ["service", "servise"])
+def test_who_has_no_keys_is_not_told_that_there_is_nothing(eu, deployment, dataset):
+    (eu.manifest_folder.parent / "keystore.json").unlink()
+    with pytest.raises(KeyUnavailable, match="no keystore"):
+        open_dataset(deployment, "eu", dataset)
+
+
 def test_what_is_not_there_is_told(eu, deployment):
-    with pytest.raises(ConfigurationError, match="region eu holds no rows of dataset 'service'; it holds: nothing"):
-        open_dataset(deployment, "eu", "service")
+    with pytest.raises(ConfigurationError, match="region eu holds no rows of dataset 'servise'; it holds: nothing"):
+        open_dataset(deployment, "eu", "servise")
     write(eu, "service", DAY, LOGICAL, batch([1]))
-    with pytest.raises(ConfigurationError, match="dataset 'legal'; it holds: service"):
-        open_dataset(deployment, "eu", "legal")
+    with pytest.raises(ConfigurationError, match="dataset 'servise'; it holds: service"):
+        open_dataset(deployment, "eu", "servise")
     with pytest.raises(ConfigurationError, match="no region 'de'"):
         open_dataset(deployment, "de", "service")
 
@@ -201,10 +230,9 @@ def test_a_repeated_write_counts_once(eu, deployment):
 
 
 def test_nobody_sees_a_file_before_it_is_committed(eu, deployment):
-    staged = stage(eu, "service", DAY, LOGICAL, batch([1]))
+    staged = stage(eu, "service", DAY, LOGICAL, batch([1]), "run")
     assert len(files(eu)) == 1
-    with pytest.raises(ConfigurationError, match="no rows"):
-        open_dataset(deployment, "eu", "service")
+    assert open_dataset(deployment, "eu", "service").count_rows() == 0
     commit([staged])
     assert numbers(open_dataset(deployment, "eu", "service")) == [1]
 
@@ -222,9 +250,40 @@ def test_rows_that_are_gone_leave_an_empty_entry(eu, deployment):
     write(eu, "service", DAY, LOGICAL, batch([]))
     (entry,) = eu.manifest.entries("service")
     assert (entry.rows, entry.file, entry.wrapped_key) == (0, None, None)
-    with pytest.raises(ConfigurationError, match="no rows"):
-        open_dataset(deployment, "eu", "service")
+    assert open_dataset(deployment, "eu", "service").count_rows() == 0
     assert sweep(eu, "abc") == 1 and not files(eu)
+
+
+def test_what_an_earlier_run_left_is_retired_and_nothing_else(deployment, eu):
+    """Of the same input, whatever its dataset, day and lot; not what this run stored, nor another input's."""
+    us = deployment.place("us")
+    for place, dataset, day, logical, run in [
+        (eu, "service", "2021-03-01", "abc-0-0", "old"),
+        (eu, "legal", "2021-03-02", "abc-1-7", "older"),
+        (eu, "service", "2021-03-01", "abc-1-0", "new"),
+        (eu, "service", "2021-03-01", "xyz-0-0", "old"),
+        (us, "service", "2021-03-01", "abc-0-0", "old"),
+    ]:
+        commit([stage(place, dataset, day, logical, batch([1]), run)])
+    retire(eu, "abc", "new")
+    held = [e for name in eu.manifest.datasets() for e in eu.manifest.entries(name)]
+    assert {(e.logical, e.run, e.rows, e.wrapped_key is None) for e in held} == {
+        ("abc-0-0", "new", 0, True),
+        ("abc-1-7", "new", 0, True),
+        ("abc-1-0", "new", 1, False),
+        ("xyz-0-0", "old", 1, False),
+    }
+    assert sweep(eu, "abc") == 2
+    assert numbers(open_dataset(deployment, "eu", "service")) == [1, 1]
+    assert open_dataset(deployment, "eu", "legal").count_rows() == 0
+    assert numbers(open_dataset(deployment, "us", "service")) == [1]
+
+
+@pytest.mark.clause("5.2-erase")
+def test_retiring_leaves_a_tombstone(eu):
+    eu.manifest.put(Entry("service", DAY, LOGICAL, 0, "old", erased=True))
+    retire(eu, "abc", "new")
+    assert [(e.erased, e.run) for e in eu.manifest.entries("service")] == [(True, "old")]
 
 
 @pytest.mark.clause("5.2-erase")

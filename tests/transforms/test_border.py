@@ -165,6 +165,25 @@ def test_an_input_that_breaks_off_keeps_what_was_read_and_is_told(cross, caplog)
 
 
 @pytest.mark.parametrize("ledger", [False, True])
+def test_only_reading_is_forgiven(cross, monkeypatch, ledger):
+    """A disk that is full while a key is made is no telemetry that breaks off: its block would be lost unseen."""
+
+    def full(*_):
+        raise OSError("no space left")
+
+    sealer = "transforms.seal_ledger.LedgerSealer.seal" if ledger else "transforms.border.EventSealer.seal"
+    monkeypatch.setattr(sealer, full)
+    with pytest.raises(OSError, match="no space left"):
+        cross([ndjson(entry() if ledger else event(1))], ledger=ledger)
+
+
+@pytest.mark.clause("5.3")
+def test_a_ledger_that_breaks_off_ends_the_run(cross):
+    with pytest.raises(OSError, match="the disk is gone"):
+        cross([ndjson(entry()), None], ledger=True)
+
+
+@pytest.mark.parametrize("ledger", [False, True])
 def test_an_empty_input_gives_nothing(cross, ledger):
     assert cross([b""], ledger=ledger) == ([], {})
 

@@ -1,3 +1,4 @@
+import os
 import pickle
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -5,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from transforms import keyring as keyring_module
 from transforms.keyring import (
     Keyring,
     KeyUnavailable,
@@ -74,6 +76,58 @@ def test_destroying_a_wrapping_key_ends_what_it_wrapped_and_nothing_else(tmp_pat
         ring.data_key("push", wrapped, "push/one")
     assert ring.secret("seal/imei", "border") == kept
     assert not (tmp_path / "wrapping" / "purpose-push.key").exists()  # to look for a key makes none
+
+
+@pytest.mark.clause("5.2-erase")
+def test_a_key_whose_destruction_is_cut_short_is_no_key_any_more(tmp_path, monkeypatch):
+    keyring(tmp_path).secret("seal/imei", "border")
+    with monkeypatch.context() as patch:
+        patch.setattr(keyring_module, "open", _failing, raising=False)
+        with pytest.raises(OSError, match="power"):
+            LocalKeyService(tmp_path / "wrapping").destroy("border")
+    assert not has_wrapping_key(f"local:{tmp_path}", "border")
+    with pytest.raises(KeyUnavailable, match="border"):
+        keyring(tmp_path).secret("seal/imei", "border")
+
+
+def _failing(*_):
+    raise OSError("power")
+
+
+@pytest.mark.clause("5.2-erase")
+def test_of_a_destroyed_key_nothing_is_left(tmp_path, monkeypatch):
+    """Not even the bytes on the disk, as far as a file system tells: they are overwritten where they are."""
+    keyring(tmp_path).secret("seal/imei", "border")
+    path = tmp_path / "wrapping" / "border.key"
+    (tmp_path / "link").hardlink_to(path)
+    key = path.read_bytes()
+    synced = _synced(monkeypatch)
+    LocalKeyService(tmp_path / "wrapping").destroy("border")
+    assert not list((tmp_path / "wrapping").iterdir())
+    left = (tmp_path / "link").read_bytes()
+    assert len(left) == len(key) and left != key
+    assert len(synced) == 2 and synced[-1] == tmp_path / "wrapping"
+    with pytest.raises(FileNotFoundError):
+        LocalKeyService(tmp_path / "wrapping").destroy("border")
+    assert not list((tmp_path / "wrapping").iterdir())  # nothing was made to be destroyed
+
+
+def test_a_file_and_its_name_are_made_durable(tmp_path, monkeypatch):
+    synced = _synced(monkeypatch)
+    create_once(tmp_path / "a" / "file", b"first")
+    assert len(synced) == 2 and synced[0].parent == synced[1] == tmp_path / "a"
+
+
+def _synced(monkeypatch):
+    """What is synced from here on."""
+    paths, sync = [], os.fsync
+
+    def watched(descriptor):
+        paths.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    return paths
 
 
 def test_a_wrapping_key_that_was_replaced_opens_nothing(tmp_path):

@@ -16,6 +16,7 @@ from tests.lines import ANDROID_ID, EXAMPLES, NOW, event, full_event, keystores,
 from tests.strategies import few
 from transforms.canonical import canonical
 from transforms.columns import runs, scattered
+from transforms.conditions import unmet
 from transforms.decode import Limits, decode_events
 from transforms.exchange import pieces
 from transforms.ipc import to_ipc
@@ -313,3 +314,22 @@ def test_scattered_parts_stand_where_they_belong(owners):
     ]
     found = scattered(parts, len(owners)).to_pylist()
     assert found == [None if owner is None else f"{owner}-{place}" for place, owner in enumerate(owners)]
+
+
+@pytest.mark.clause("2-adcookie")
+@pytest.mark.parametrize("zeros", ["00000000-0000-0000-0000-000000000000", "0" * 32])
+@pytest.mark.parametrize("path", ["oaid", "gaid"])
+def test_a_zeroed_advertising_id_is_told_to_the_gate(seal, path, zeros):
+    lines = [event(0, "ad_interaction"), event(1, "ad_interaction", **{f"device__{path}": zeros})]
+    assert sorted(seal(lines).batch["zeroed"].to_pylist()) == [False, True]
+
+
+@pytest.mark.clause("1.2-push")
+def test_promotional_notices_do_not_serve_push_and_system_notices_do_not_serve_promotion(seal):
+    words = enumerate(("system", "promotion"))
+    lines = [event(n, "push_interaction", push_interaction__notice=word) for n, word in words]
+    lines.append(event(2, "push_interaction"))
+    batch = seal(lines).batch
+    masks, names = unmet(batch, PACK, PLAN)["not_for_purpose"], list(PACK.purposes)
+    closed = [{name for bit, name in enumerate(names) if int(mask) >> bit & 1} for mask in masks]
+    assert sorted(closed, key=sorted) == [set(), {"promotion"}, {"push"}]

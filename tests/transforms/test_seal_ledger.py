@@ -89,7 +89,7 @@ def test_without_a_region_that_is_served_a_stop_acts_everywhere_and_a_permission
     valid, _ = sealed(entry("withdraw"), entry("grant"), regions=[region, region])
     assert valid.batch["kind"].to_pylist() == [Kind.withdraw] * 2
     assert [code for code, _ in keys(valid)] == [CN, EU]
-    assert valid.unlocated == (region < 0)
+    assert valid.unlocated == (region == -1)  # another cell knows what to do with its own
 
 
 def test_a_devices_entry_goes_to_its_shard_and_an_accounts_to_all(sealed, seals):
@@ -147,6 +147,16 @@ def test_a_purpose_that_nobody_knows_widens_a_stop_and_is_left_out_of_a_permissi
     assert sealed(entry("grant", purposes=["push", "*"]))[0].unknown_purposes == 0
 
 
+@pytest.mark.clause("5.3")
+@pytest.mark.parametrize("between", [",", ", ", "\x1f"])
+def test_a_name_that_looks_like_a_list_is_one_unknown_name(sealed, between):
+    strange = f"push{between}legal"
+    valid, _ = sealed(*(entry(kind, purposes=[strange]) for kind in ("withdraw", "grant")))
+    found = {row["kind"]: row["purposes"] for row in valid.batch.to_pylist()}
+    assert found == {Kind.withdraw: EVERY_PURPOSE, Kind.grant: ""}
+    assert valid.unknown_purposes == 2
+
+
 @pytest.mark.clause("9")
 @pytest.mark.parametrize("version", ["newest", "2021", "9999-99-99 ", "2021-01-15T00:00", "２０２１-01-15", "", None])
 def test_a_policy_version_that_is_no_date_is_none(sealed, version):
@@ -174,6 +184,18 @@ def test_a_denied_guardian_is_none(sealed, guardian):
 def test_a_malformed_application_widens_a_stop_and_voids_a_permission(sealed):
     valid, _ = sealed(*(entry(kind, app="com.example\u0007") for kind in ("withdraw", "grant")))
     assert valid.batch["app"].to_pylist() == [None] * valid.batch.num_rows  # a stop about all, a grant about none
+
+
+@pytest.mark.clause("5.3")
+def test_an_application_that_has_to_be_scrubbed_is_nobodys(sealed):
+    """Two of them look the same once scrubbed, and a permission for the one must not open the other."""
+    ids = "0b8f4c1e-6f0a-4f63-9d0e-2a4f5c7b9e10", "7d3f1c52-90aa-4b1e-8c66-5e0f2b7a9d34"
+    one, other = (f"com.example.app {each}" for each in ids)
+    cleaned = Labels(Scrubber()).clean(pa.array([one, other]))[1]
+    assert len(set(cleaned.to_pylist())) == 1 and "<UUID>" in cleaned[0].as_py()
+    valid, _ = sealed(*(entry(kind, app=app) for kind in ("withdraw", "grant") for app in (one, other, "com.example")))
+    found = {(row["kind"], row["app"]) for row in valid.batch.to_pylist()}
+    assert found == {(kind, app) for kind in (Kind.withdraw, Kind.grant) for app in (None, "com.example")}
 
 
 def test_an_entry_about_nobody_is_counted_and_acts_nowhere(sealed):
@@ -230,7 +252,32 @@ def test_a_correction_under_the_same_id_ends_a_restriction(sealed, seals):
 
 
 @pytest.mark.clause("5.3")
-def test_an_entry_with_a_malformed_id_corrects_nobody_elses(sealed, seals):
+@pytest.mark.parametrize("id_", ["a 10", "№ 7/ä", "-", "0"])
+def test_an_entry_id_is_any_text(sealed, seals, id_):
+    bad = entry("withdrew", entry_id=id_)
+    assert not opened(sealed(bad), seals, load_pack())
+    assert not opened(sealed(bad, entry("grant", NOW + 1, entry_id=id_ + "0")), seals, load_pack())
+    assert opened(sealed(bad, entry("grant", NOW + 1, entry_id=id_)), seals, load_pack())
+
+
+def test_two_odd_ids_are_two_ids(sealed):
+    valid, rejected = sealed(
+        *(entry(kind, entry_id=id_) for kind in ("grant", "withdrew") for id_ in ("a 10", "b 10", "a10", "A 10"))
+    )
+    ids = valid.batch["entry_id"].to_pylist()
+    assert len(set(ids)) == len(ids) == 4
+    in_eu = rejected.batch.filter(pa.array(rejected.key // SHARDS == EU))["entry_id"].to_pylist()
+    assert sorted(in_eu) == sorted(ids)
+
+
+@pytest.mark.clause("5.3")
+def test_an_empty_id_is_none(sealed, seals):
+    bad = entry("withdrew", entry_id="")
+    assert not opened(sealed(bad, entry("grant", NOW + 1, entry_id="")), seals, load_pack())
+
+
+@pytest.mark.clause("5.3")
+def test_an_entry_with_an_odd_id_corrects_nobody_elses(sealed, seals):
     """A restriction whose line has no id is never lifted by another person's entry."""
     bad = entry("withdrew")
     del bad["entry_id"]
@@ -239,7 +286,7 @@ def test_an_entry_with_a_malformed_id_corrects_nobody_elses(sealed, seals):
 
 
 @pytest.mark.clause("5.3")
-def test_a_stop_with_a_malformed_id_voids_nobody_elses_grant(sealed, seals):
+def test_a_stop_with_an_odd_id_voids_nobody_elses_grant(sealed, seals):
     mine = entry("grant", entry_id="my id")
     stranger = entry("withdraw", subject=OTHER, entry_id="not an id")
     assert opened(sealed(mine, stranger), seals, load_pack()) == opened(sealed(mine), seals, load_pack())

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pipelines.errors import InputError, StoreError
-from transforms.keyring import sync_folder
+from transforms.keyring import make_durable
 
 FORMAT = 1
 _LIVE, _ERASED = ".json", ".erased"
@@ -117,6 +117,6 @@ def _put_whole(path: Path, content: bytes | memoryview) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(attempt, path)
-        sync_folder(path.parent)
+        make_durable(path.parent)
     finally:
         attempt.unlink(missing_ok=True)

@@ -8,7 +8,6 @@ another region, dataset, date or name does not open.
 """
 
 import hashlib
-import os
 import secrets
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +27,7 @@ from pipelines.manifest import Entry, writing
 from schemas.datasets import RECEIVED_DATE, datasets
 from schemas.policy import load_pack
 from transforms.ipc import to_ipc
-from transforms.keyring import sync_folder
+from transforms.keyring import make_durable
 
 _ROW_GROUP = 250_000
 _WRITE_BATCH = 16_384
@@ -75,20 +74,12 @@ def commit(staged: Iterable[Staged]) -> None:
     """
     staged = list(staged)
     with ThreadPoolExecutor(_DISK_THREADS) as threads:
-        list(threads.map(_make_durable, (one.path for one in staged if one.path)))
-        list(threads.map(sync_folder, {one.path.parent for one in staged if one.path}))
+        list(threads.map(make_durable, (one.path for one in staged if one.path)))
+        list(threads.map(make_durable, {one.path.parent for one in staged if one.path}))
         named = threads.map(lambda one: one.place.manifest.put(one.entry), staged)
         for one, kept in zip(staged, named, strict=True):
             if one.path and not kept:  # erased in the meantime: nothing of it may stay
                 one.path.unlink()
-
-
-def _make_durable(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _digest_key(place: RegionalPlace, dataset: str) -> bytes:

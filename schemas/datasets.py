@@ -10,7 +10,7 @@ from functools import cached_property
 
 import pyarrow as pa
 
-from schemas.fields import EVENT_FIELD, EVENT_TYPES, INTEGER, NUMBER, Field, Handling, Sensitivity
+from schemas.fields import EVENT_FIELD, EVENT_TYPES, INTEGER, NUMBER, Field, Sensitivity
 from schemas.policy import Form, Pack, Purpose
 
 TOKEN = pa.binary(16)
@@ -93,8 +93,3 @@ def datasets(pack: Pack) -> dict[str, Dataset]:
 def _finding(columns: tuple[DatasetColumn, ...]) -> tuple[DatasetColumn, ...]:
     subjects = {"event_id", "device.android_id", "account_id"}
     return tuple(column for column in columns if column.field.path in subjects and column.form is Form.TOKEN)
-
-
-def is_text(column: DatasetColumn) -> bool:
-    """Whether the column holds words a sender chose freely (they compress well and have no dictionary)."""
-    return column.field.handling is Handling.TEXT and column.form is Form.TEXT

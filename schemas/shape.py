@@ -16,7 +16,9 @@ _INT64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _PYTHON: dict[str, Any] = {STRING: str, INTEGER: _INT64, NUMBER: float, STRINGS: list[str | None]}
 
 
-def _tree(fields: Iterable[Field]) -> dict[str, Any]:
+@cache
+def field_tree(fields: tuple[Field, ...]) -> dict[str, Any]:
+    """Fields by name, those of an object in a dict of their own."""
     tree: dict[str, Any] = {}
     for field in fields:
         *parents, leaf = field.path.split(".")
@@ -36,7 +38,7 @@ def _arrow_type(node: Field | dict[str, Any]) -> pa.DataType:
 @cache
 def arrow_schema(fields: tuple[Field, ...]) -> pa.Schema:
     """The nested schema that lines are parsed with. All columns are nullable: what is required is checked after."""
-    return pa.schema([pa.field(name, _arrow_type(node)) for name, node in _tree(fields).items()])
+    return pa.schema([pa.field(name, _arrow_type(node)) for name, node in field_tree(fields).items()])
 
 
 def _line_type(name: str, node: dict[str, Any]) -> type[msgspec.Struct]:
@@ -50,7 +52,7 @@ def _line_type(name: str, node: dict[str, Any]) -> type[msgspec.Struct]:
 @cache
 def line_type(fields: tuple[Field, ...]) -> type[msgspec.Struct]:
     """The type that one line is decoded into when its neighbours must not suffer for it: same types."""
-    return _line_type("Line", _tree(fields))
+    return _line_type("Line", field_tree(fields))
 
 
 def leaf_columns(batch: pa.RecordBatch, fields: Iterable[Field]) -> dict[str, pa.Array]:

@@ -78,7 +78,7 @@ class LocalKeyService:
             file.flush()
             os.fsync(file.fileno())
         doomed.unlink()
-        sync_folder(path.parent)
+        make_durable(path.parent)
 
     def _cipher(self, key: str) -> AESGCM:
         try:
@@ -135,7 +135,7 @@ def create_once(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.link(attempt, path)
-        sync_folder(path.parent)
+        make_durable(path.parent)
     except FileExistsError:
         pass  # somebody was faster; theirs counts
     except OSError as error:
@@ -144,9 +144,9 @@ def create_once(path: Path, content: bytes) -> None:
         attempt.unlink(missing_ok=True)
 
 
-def sync_folder(folder: Path) -> None:
-    """Makes the names in a folder durable: a file that is on the disk under no name is lost all the same."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def make_durable(path: Path) -> None:
+    """Waits until a file's content, or a folder's names, are on the disk. A file under no name is lost all the same."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 import pyarrow.json
 
 from schemas.fields import NUMBER, STRING, STRINGS, Field
-from schemas.shape import arrow_schema, leaf_columns, line_type
+from schemas.shape import arrow_schema, field_tree, leaf_columns, line_type
 from transforms.block import SPACE, Layout, layout_of
-from transforms.verdict import CODE, MAX_DEPTH, REASONS, Reason, field_tree, judge, rewriting, rewritten
+from transforms.verdict import CODE, MAX_DEPTH, REASONS, Reason, judge, rewriting, rewritten
 
 # A piece that fails costs its own reading once more. Smaller ones are lost on pyarrow's fixed cost a call.
 _PIECE_LINES, _PIECE_BYTES = 1_600, 1 << 20

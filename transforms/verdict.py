@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from schemas.fields import INTEGER, NUMBER, STRING, STRINGS, Field
+from schemas.shape import field_tree
 
 
 class Reason(StrEnum):
@@ -159,16 +160,6 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(part)
         if isinstance(value, dict):
             yield from _strings(list(value.values()))
-
-
-@cache
-def field_tree(fields: tuple[Field, ...]) -> dict[str, Any]:
-    """Fields by name, those of an object in a dict of their own."""
-    tree: dict[str, Any] = {}
-    for field in fields:
-        parent, _, leaf = field.path.rpartition(".")
-        (tree.setdefault(parent, {}) if parent else tree)[leaf] = field
-    return tree
 
 
 def _check_types(value: dict[str, Any], tree: dict[str, Any], path: str = "") -> Counter[str]:

@@ -19,7 +19,9 @@ $(READY): requirements.lock setup.py pyproject.toml
 
 run: $(READY)
 	$(BIN)/douane sample --out $(SAMPLE) --events 20000 --devices 4000 --days 4
+	$(BIN)/douane quarantine keygen --deployment deploy/local.yaml --out run/quarantine-keys
 	$(BIN)/douane ingest --events $(SAMPLE)/events.ndjson --consents $(SAMPLE)/consents.ndjson --deployment deploy/local.yaml
+	$(BIN)/douane report --deployment deploy/local.yaml --out run/report.html
 
 test: $(READY)
 	$(BIN)/ruff check .

@@ -6,6 +6,11 @@ import sys
 
 COMMANDS = {
     "ingest": "run the main job: telemetry and a consent ledger in, encrypted regional datasets out",
+    "report": "put what a run did on one page, for a privacy officer to show",
+    "audit": "print what was decided, how often and under which clause, and check that it adds up",
+    "explain": "say what becomes of one event, and which ledger entries decide it",
+    "quarantine": "make keys for rejected lines, list them, open them, send them again",
+    "statistics": "print released statistics with their 95 % interval",
     "read": "give a dataset back to who holds its keys, as Parquet, JSON lines or CSV",
     "sample": "make realistic telemetry and a ledger from a seed",
 }
@@ -27,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _usage() -> str:
-    lines = [f"  {name:8} {purpose}" for name, purpose in COMMANDS.items()]
+    lines = [f"  {name:10} {purpose}" for name, purpose in COMMANDS.items()]
     return "\n".join(["usage: douane COMMAND [OPTION ...]", "", *lines, "", "douane COMMAND --help says more."])
 
 

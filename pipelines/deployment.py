@@ -5,7 +5,8 @@
       eu: {store: data/eu, keys: "local:keys/eu", statistics: ..., quarantine: ..., inbox: ...}
 
 Relative paths are relative to the file. Wrapped data keys live in `manifest`, beside the keys and not beside the data;
-for a local keystore it is the folder `manifest` in it.
+for a local keystore it is the folder `manifest` in it. What has no folder of its own
+(`statistics`, `quarantine`, `inbox`) has one of that name in the store.
 """
 
 from collections.abc import Iterable
@@ -17,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipelines.errors import ConfigurationError
 from pipelines.manifest import Manifest
+from schemas.datasets import QUARANTINE
 from schemas.policy import explain, in_one_line, read_yaml
 from transforms.keyring import (
     Keyring,
@@ -54,11 +56,23 @@ class RegionalPlace:
     store: Path
     keys: str
     manifest_folder: Path
-    others: tuple[Path, ...]  # of statistics, quarantine and inbox
+    quarantine: Path
+    statistics: Path
+    inbox: Path
 
     @property
     def manifest(self) -> Manifest:
         return Manifest(self.manifest_folder)
+
+    def folder(self, dataset: str) -> Path:
+        """Where a dataset's files lie."""
+        return self.quarantine if dataset == QUARANTINE else self.store / dataset
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Every folder of the region."""
+        keys = local_folder(self.keys)
+        return self.store, keys, self.manifest_folder, self.quarantine, self.statistics, self.inbox
 
     def keyring(self) -> Keyring:
         """The region's keys. Raises `KeyUnavailable` where this process may not have them."""
@@ -108,9 +122,20 @@ def _place(name: str, region: _RegionFile, base: Path) -> RegionalPlace:
         raise ValueError(f"regions.{name}.store: only local paths are available")
     keys = (base / local_folder(region.keys)).resolve()
     manifest = base / region.manifest if region.manifest else keys / "manifest"
-    store = base / region.store.removeprefix("file://")
-    others = tuple((base / other).resolve() for other in (region.statistics, region.quarantine, region.inbox) if other)
-    return RegionalPlace(name, store.resolve(), f"local:{keys}", manifest.resolve(), others)
+    store = (base / region.store.removeprefix("file://")).resolve()
+
+    def folder(named: str | None, default: str) -> Path:
+        return (base / named).resolve() if named else store / default
+
+    return RegionalPlace(
+        region=name,
+        store=store,
+        keys=f"local:{keys}",
+        manifest_folder=manifest.resolve(),
+        quarantine=folder(region.quarantine, "quarantine"),
+        statistics=folder(region.statistics, "statistics"),
+        inbox=folder(region.inbox, "inbox"),
+    )
 
 
 def _check_apart(path: Path, places: Iterable[RegionalPlace]) -> None:
@@ -118,7 +143,7 @@ def _check_apart(path: Path, places: Iterable[RegionalPlace]) -> None:
     taken: list[tuple[str, Path]] = []
     for place in places:
         keys = local_folder(place.keys)
-        for folder in (place.store, keys, place.manifest_folder, *place.others):
+        for folder in place.folders:
             for region, other in taken:
                 if region != place.region and _overlap(folder, other):
                     both = f"regions {region} and {place.region} share {other}"
@@ -139,9 +164,10 @@ def prepare(place: RegionalPlace, say) -> None:
     known = region_of_keystore(place.keys)
     folder = local_folder(place.keys)
     if known is None:
-        if _holds_files(place.store) or _holds_files(place.manifest_folder):
+        held = next((f for f in (place.store, place.manifest_folder, place.quarantine) if _holds_files(f)), None)
+        if held:
             raise ConfigurationError(
-                f"region {place.region}: no keystore at {folder}, but {place.store} holds data that a new one could "
+                f"region {place.region}: no keystore at {folder}, but {held} holds data that a new one could "
                 "not read; bring the keystore back, or move the data away"
             )
         create_keystore(place.keys, place.region)

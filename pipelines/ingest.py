@@ -13,11 +13,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def _ingest(options: IngestOptions) -> int:
     # Here and not above: they import Beam, which takes most of a second, and `--help` has no need of it.
-    from pipelines.audit import read_totals
+    from pipelines.audit_rows import read_totals, with_manifests
     from pipelines.job import plan, run
     from pipelines.progress import Progress
     from pipelines.stores import retire, sweep
     from pipelines.summary import print_summary
+    from transforms.reconcile import faults
 
     job = plan(options, say=lambda message: print(f"douane: {message}", file=sys.stderr))
     with Progress(job.events + job.consents):
@@ -27,11 +28,12 @@ def _ingest(options: IngestOptions) -> int:
         for place in job.places.values():
             retire(place, job.input_id, job.run)
             sweep(place, job.input_id)
-    totals = read_totals(job)
+    places = job.places.values()
+    totals = with_manifests(read_totals(places, job.run), places, job.run)
     print_summary(job, totals, as_json=options.json)
-    if totals.count("input_unreadable"):
+    if totals.sum(outcome="input_unreadable"):
         return UNREADABLE
-    return UNRECONCILED if totals.faults() else OK
+    return UNRECONCILED if faults(totals, job.pack) else OK
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """The main job: what is checked before it is built, and how its steps are joined.
 
 events ─ Border ─┐
-                 ├─ ConsentGate ─ ForPurpose ─ Pseudonymise ─ RegionalStore
-ledger ─ Border ─┘         every step ─ tallies ─ RegionalAudit
+                 ├─ ConsentGate ─┬─ ForPurpose ─ Pseudonymise ─ RegionalStore
+ledger ─ Border ─┘               └─ Statistics ─ StatisticsStore
+     rejected lines ─ QuarantineStore        every step ─ tallies ─ RegionalAudit
 """
 
 import logging
@@ -11,25 +12,30 @@ import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.runners.runner import PipelineState
 
-from pipelines.audit import RegionalAudit
+from pipelines.audit_store import RegionalAudit
 from pipelines.blocks import expand, input_id, spans
 from pipelines.deployment import Deployment, RegionalPlace, load_deployment, prepare
 from pipelines.errors import ConfigurationError
 from pipelines.options import DEFAULT_RUNNER, WINDOW_MS, IngestOptions
 from pipelines.progress import read_span
+from pipelines.quarantine_store import QuarantineStore
 from pipelines.sinks import RegionalStore
+from pipelines.statistics_store import StatisticsStore
 from schemas.policy import Pack, in_one_line, load_pack
-from transforms.border import Border
+from transforms.border import UNREADABLE, Border, Corrections, Read
 from transforms.consent_gate import ConsentGate
-from transforms.exchange import TALLIES
 from transforms.for_purpose import ForPurpose
 from transforms.pseudonymise import Pseudonymise
+from transforms.quarantine import REJECTED
 from transforms.seal import Partition
+from transforms.statistics import DAYS, Statistics
+from transforms.tallies import TALLIES
 
 # Few, large keys: a firing and its files cost milliseconds before the first row, whatever they hold. A region gets one
 # shard for each so many bytes of input, which follows from the input alone, so that a second run names the same files.
@@ -46,16 +52,24 @@ class Job:
     places: Mapping[int, RegionalPlace]  # by region code: the regions that this cell serves
     arrival: RegionalPlace  # where what has no region is accounted for
     events: tuple[str, ...]
+    spans: tuple[SPAN, ...]  # where telemetry is read
     consents: tuple[str, ...]
     with_ledger: bool
     input_id: str
     run: str  # names this run; what earlier runs over the same input left is told by it
     partition: Partition
     deployment: str
+    complete_through: date | None = None  # the last day whose statistics are released; None: as receipts tell
+    read: Read = read_span  # what a span of telemetry holds
+    received_ms: int | None = None  # when all of it is received, where it is not the first time
 
     @property
     def keys(self) -> dict[int, str]:
         return {code: place.keys for code, place in self.places.items()}
+
+    @property
+    def arrival_code(self) -> int:
+        return self.pack.where.code(self.arrival.region)
 
 
 def plan(options: IngestOptions, say: Callable[[str], None]) -> Job:
@@ -73,12 +87,14 @@ def plan(options: IngestOptions, say: Callable[[str], None]) -> Job:
         places=places,
         arrival=next((p for p in places.values() if p.region == deployment.arrival), next(iter(places.values()))),
         events=tuple(events),
+        spans=_spans(events),
         consents=tuple(consents),
         with_ledger=options.with_ledger,
         input_id=input_id(events),
         run=secrets.token_hex(8),
         partition=Partition(_shards(events), WINDOW_MS if streaming else None),
         deployment=options.deployment,
+        complete_through=options.complete_through,
     )
 
 
@@ -102,29 +118,48 @@ def _shards(paths: Sequence[str]) -> int:
 
 def build(pipeline: beam.Pipeline, job: Job) -> None:
     """Adds the whole job to a pipeline."""
-    telemetry = pipeline | "Telemetry" >> _Crossing(False, job.events, job)
-    ledger = pipeline | "Ledger" >> _Crossing(True, job.consents, job)
-    pieces = (telemetry.pieces, ledger.pieces) | "Exchange" >> beam.Flatten()
-    judged = pieces | "ConsentGate" >> ConsentGate(job.pack, job.partition, job.with_ledger)
+    telemetry = pipeline | "Telemetry" >> _Spans(job.spans) | "TelemetryBorder" >> _border(job, ledger=False)
+    entries, border = pipeline | "Ledger" >> _Spans(_spans(job.consents)), _border(job, ledger=True)
+    ledger = entries | "LedgerBorder" >> border
+    pieces = [telemetry.pieces, ledger.pieces]
+    if job.partition.window_ms is None:
+        pieces.append(entries | "Corrections" >> Corrections(border, ledger[UNREADABLE]))
+    rejected = (telemetry[REJECTED], ledger[REJECTED]) | "Rejected" >> beam.Flatten()
+    judged = (
+        pieces | "Exchange" >> beam.Flatten() | "ConsentGate" >> ConsentGate(job.pack, job.partition, job.with_ledger)
+    )
     rows = judged.judged | "ForPurpose" >> ForPurpose(job.pack)
     rows = rows | "Pseudonymise" >> Pseudonymise(job.pack, job.keys)
     stored = rows | "RegionalStore" >> RegionalStore(job.places, job.input_id, job.run)
-    tallies = (telemetry[TALLIES], ledger[TALLIES], judged[TALLIES], stored) | "Tallies" >> beam.Flatten()
-    tallies | "RegionalAudit" >> RegionalAudit(tuple(job.places.values()), job.arrival, job.input_id, job.run)  # noqa: B018
+    window_ms = job.partition.window_ms
+    kept = rejected | "QuarantineStore" >> QuarantineStore(job.places, job.input_id, job.run, window_ms)
+    told = [telemetry[TALLIES], ledger[TALLIES], judged[TALLIES], stored, kept]
+    if job.pack.statistics:
+        counted = judged.judged | "Statistics" >> Statistics(job.pack, job.keys, job.partition, job.complete_through)
+        released = counted[DAYS] | "StatisticsStore" >> StatisticsStore(job.places, job.pack, job.run)
+        told += [counted[TALLIES], released]
+    places = tuple(job.places.values())
+    audit = RegionalAudit(places, job.arrival, job.pack, job.input_id, job.run, window_ms)
+    _ = told | "Tallies" >> beam.Flatten() | "RegionalAudit" >> audit
+
+
+def _border(job: Job, ledger: bool) -> Border:
+    read, received_ms = (read_span, None) if ledger else (job.read, job.received_ms)
+    return Border(ledger, read, job.pack, job.keys, job.partition, job.arrival_code, received_ms)
+
+
+def _spans(paths: Sequence[str]) -> tuple[SPAN, ...]:
+    return tuple((span.path, span.start, -1 if span.end is None else span.end) for span in spans(paths))
 
 
 @dataclass
-class _Crossing(beam.PTransform):
-    """Files -> sealed pieces. What crosses the shuffle between them is where to read, never what was read."""
+class _Spans(beam.PTransform):
+    """Where to read. That alone crosses the shuffle before the border, never what was read."""
 
-    ledger: bool
-    paths: tuple[str, ...]
-    job: Job
+    spans: tuple[SPAN, ...]
 
     def expand(self, pbegin):
-        pieces = [(span.path, span.start, -1 if span.end is None else span.end) for span in spans(self.paths)]
-        read = pbegin | "Spans" >> beam.Create(pieces, reshuffle=True).with_output_types(SPAN)
-        return read | "Border" >> Border(self.ledger, read_span, self.job.pack, self.job.keys, self.job.partition)
+        return pbegin | "Spans" >> beam.Create(self.spans, reshuffle=True).with_output_types(SPAN)
 
 
 def run(job: Job, flags: Sequence[str]) -> bool:

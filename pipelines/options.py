@@ -4,6 +4,7 @@ import argparse
 import difflib
 import sys
 from dataclasses import dataclass
+from datetime import date
 
 from pipelines.command import parser
 from pipelines.errors import ConfigurationError
@@ -49,6 +50,7 @@ class IngestOptions:
     policy: str
     deployment: str
     cell: str
+    complete_through: date | None
     json: bool
     beam: tuple[str, ...]  # flags that are Beam's
 
@@ -59,6 +61,18 @@ def parse(argv: list[str] | None) -> IngestOptions:
     arguments.add_argument(
         "--events", action="extend", nargs="+", required=True, metavar="FILE|DIR|GLOB", help="telemetry, NDJSON"
     )
+    arguments.add_argument(
+        "--complete-through",
+        type=_day,
+        metavar="YYYY-MM-DD",
+        help="release statistics up to this day (default: the days that nothing can be late for any more)",
+    )
+    return parse_job(arguments, argv)[1]
+
+
+def parse_job(arguments: argparse.ArgumentParser, argv: list[str] | None) -> tuple[argparse.Namespace, IngestOptions]:
+    """Reads a command line with the options of the job after those that `arguments` has already: all that was read, and
+    what is the job's. As `parse`, it raises `ConfigurationError`."""
     arguments.add_argument(
         "--consents", action="extend", nargs="+", metavar="FILE|DIR|GLOB", help="the consent ledger, NDJSON"
     )
@@ -77,16 +91,24 @@ def parse(argv: list[str] | None) -> IngestOptions:
     ours, rest = arguments.parse_known_args(argv)
     if bool(ours.consents) == ours.no_ledger:
         raise ConfigurationError("give a ledger with --consents, or --no-ledger if there is none, not both")
-    return IngestOptions(
-        events=tuple(ours.events),
+    return ours, IngestOptions(
+        events=tuple(getattr(ours, "events", ())),
         consents=tuple(ours.consents or ()),
         with_ledger=not ours.no_ledger,
         policy=ours.policy,
         deployment=ours.deployment,
         cell=ours.cell,
+        complete_through=getattr(ours, "complete_through", None),
         json=ours.json,
         beam=_checked(rest, [flag for action in arguments._actions for flag in action.option_strings]),
     )
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("write a day as YYYY-MM-DD") from None
 
 
 def _checked(flags: list[str], ours: list[str]) -> tuple[str, ...]:

@@ -2,21 +2,27 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from apache_beam.transforms.trigger import AccumulationMode, AfterCount, AfterWatermark
+from apache_beam.transforms.window import BoundedWindow, FixedWindows, GlobalWindow
 
 from pipelines.deployment import RegionalPlace
 from pipelines.stores import Staged, commit, stage
+from schemas.datasets import purpose_of
 from schemas.fields import EVENT_TYPES
+from schemas.tallies import Counts, Tally
 from transforms.columns import runs
-from transforms.exchange import Tally
 from transforms.for_purpose import RECEIVED, REGION, ROWS
 from transforms.generalise import compact
+from transforms.tallies import told
 
 _DAY_MS = 86_400_000
+_ANY_LATENESS = 366 * 86_400  # seconds: longer than any pack lets a record be late
 
 
 def logical_name(input_id: str, window: int, shard: int) -> str:
@@ -31,6 +37,37 @@ def by_date(rows: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:
         yield str(np.datetime64(number, "D")), rows.slice(start, stop - start)
 
 
+@dataclass
+class ByWindow(beam.PTransform):
+    """(region, batch) -> (region, batches), once in a bounded run, and once a window in a stream. What comes late makes
+    a pane of its own: nothing is dropped, and nothing is given twice."""
+
+    window_ms: int | None
+
+    def expand(self, regional):
+        if self.window_ms is not None:
+            regional |= "Windows" >> beam.WindowInto(
+                FixedWindows(self.window_ms / 1000),
+                trigger=AfterWatermark(late=AfterCount(1)),
+                accumulation_mode=AccumulationMode.DISCARDING,
+                allowed_lateness=_ANY_LATENESS,
+            )
+        return regional | "Gather" >> beam.GroupByKey()
+
+
+def number_and_day(window: BoundedWindow, started: str) -> tuple[int, str]:
+    """How a window is named in its file, and the date that the file lies under: of a bounded run, and of what has no
+    time, the day when the job was made. An attempt after midnight must find what the one before it wrote."""
+    if isinstance(window, GlobalWindow):
+        return 0, started
+    number = int(window.start)
+    return number, str(np.datetime64(number, "s"))[:10] if number > 0 else started
+
+
+def today() -> str:
+    return datetime.now(UTC).date().isoformat()
+
+
 class _Write(beam.DoFn):
     """Writes files as rows come, and names them all in the manifest when the bundle is complete."""
 
@@ -42,18 +79,20 @@ class _Write(beam.DoFn):
 
     def process(self, element) -> Iterator[Tally]:
         (dataset, (region, shard, window)), rows = element
-        place = self._places[region]
+        place, counts = self._places[region], Counts()
         logical = logical_name(self._input_id, window, shard)
         own = pc.equal(rows.column(REGION), region)
         if foreign := rows.num_rows - (pc.sum(own).as_py() or 0):
-            yield (place.region, "store", "", dataset, "foreign"), foreign
+            counts.add("store", "foreign", foreign, region=place.region, dataset=dataset)
             rows = rows.filter(own)
         for date, part in by_date(rows):
             erased = place.manifest.erased(dataset, date, logical)
             if not erased:
                 self._staged.append(stage(place, dataset, date, logical, _finished(part), self._run))
             for event_type, count in _by_event_type(part):
-                yield (place.region, "store", event_type, dataset, "erased" if erased else "stored"), count
+                what = {"event_type": event_type, "purpose": purpose_of(dataset), "dataset": dataset}
+                counts.add("store", "erased" if erased else "stored", count, region=place.region, **what)
+        yield from told(counts)
 
     def finish_bundle(self) -> None:
         commit(self._staged)

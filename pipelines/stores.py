@@ -88,7 +88,7 @@ def _digest_key(place: RegionalPlace, dataset: str) -> bytes:
 
 
 def _path(place: RegionalPlace, dataset: str, received_date: str, file: str) -> Path:
-    return place.store / dataset / f"{RECEIVED_DATE}={received_date}" / file
+    return place.folder(dataset) / f"{RECEIVED_DATE}={received_date}" / file
 
 
 def _bound_to(place: RegionalPlace, dataset: str, received_date: str, file: str) -> str:
@@ -182,7 +182,7 @@ def sweep(place: RegionalPlace, prefix: str) -> int:
     removed = 0
     for dataset in place.manifest.datasets():
         named = {entry.file for entry in place.manifest.entries(dataset)}
-        for path in (place.store / dataset).glob(f"{RECEIVED_DATE}=*/{prefix}*"):
+        for path in place.folder(dataset).glob(f"{RECEIVED_DATE}=*/{prefix}*"):
             if path.name not in named:
                 path.unlink()
                 removed += 1

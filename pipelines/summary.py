@@ -1,12 +1,12 @@
-"""What a run did, for a person to read: what came in, what was left behind, what opened, and what is where."""
+"""What a run did, to read in a terminal: what came in, what was left behind, what opened, what is where."""
 
 import json
-from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from pipelines.audit import Totals
-from schemas.consent import CLAUSE_OF_REASON
-from schemas.datasets import AUDIT
+from pipelines.audit_rows import CountedRun
+from pipelines.digest import Digest, Rejected, as_data, days_listed, digest, released_days
+from schemas.tallies import Totals
 
 if TYPE_CHECKING:
     from pipelines.job import Job
@@ -15,147 +15,147 @@ _WIDTH = 88
 
 
 def print_summary(job: "Job", totals: Totals, as_json: bool) -> None:
-    """Prints the summary of a finished run."""
-    print(json.dumps(_as_data(job, totals), indent=2) if as_json else "\n".join(_as_text(job, totals)))
+    """Prints the summary of a finished run. As JSON it has the form that `pipelines.digest` describes."""
+    places = list(job.places.values())
+    run = CountedRun(job.run, job.input_id, tuple(place.region for place in places), dates=(), bounded=True)
+    found = digest(totals, job.pack, run, released_days(places, job.run), ended=True)
+    print(json.dumps(as_data(found, totals), indent=2) if as_json else "\n".join(_as_text(job, found)))
 
 
-def _as_data(job: "Job", totals: Totals) -> dict:
-    columns = ("region", "step", "event_type", "purpose", "reason")
-    counts = [{**dict(zip(columns, key, strict=True)), "count": n} for key, n in sorted(totals.counts.items())]
-    return {"input": job.input_id, "policy": job.pack.version, "faults": totals.faults(), "counts": counts}
-
-
-def _as_text(job: "Job", totals: Totals) -> list[str]:
+def _as_text(job: "Job", found: Digest) -> list[str]:
     sections = [
-        ("What came in", _came_in(job, totals)),
-        ("What identified somebody, and what became of it", _identifiers(totals)),
-        ("Purposes: how often each was opened, and why it stayed closed", _purposes(job, totals)),
-        ("Which region holds what", _regions(job, totals)),
+        ("What came in", [*_came_in(found), *(_ledger(found) if job.with_ledger else ())]),
+        ("What identified somebody, and what became of it", _identifiers(found)),
+        ("Purposes: how often each was opened, and why it stayed closed", _purposes(found)),
+        ("Which region holds what", _regions(job, found)),
     ]
     lines = []
     for title, body in sections:
         lines += ["", title, "-" * len(title), *body]
-    lines += ["", *_verdict(totals), *_more(job, totals)]
-    return lines
+    return [*lines, "", *_verdict(found), *_more(job, found)]
 
 
-def _came_in(job: "Job", totals: Totals) -> list[str]:
-    quarantined = _quarantined(totals, "telemetry")
+def _came_in(found: Digest) -> list[str]:
+    came, rejected = found.came_in["telemetry"], found.quarantine["telemetry"]
     rows = [
-        ("lines", totals.count("lines", "telemetry"), "of telemetry"),
-        ("blank", totals.count("blank", "telemetry"), ""),
-        ("quarantined", sum(quarantined.values()), _listed(quarantined)),
-        ("unlocatable", totals.count("unlocatable", "telemetry"), "no usable signal of residency: not kept (6-dc)"),
-        ("foreign", totals.count("foreign", "telemetry"), "belong to another cell: not kept here"),
-        ("duplicates", totals.count("duplicates", "gate"), "seen before"),
-        ("judged", totals.count("judged", "gate"), "records, each for every purpose it could serve"),
-        (
-            "conflicting",
-            totals.count("signals_conflict", "telemetry"),
-            "signals name several regions; the localising one won",
-        ),
-        ("unknown fields", sum(totals.by("reason", "unknown_fields").values()), "dropped (1.1-a)"),
+        ("lines", came["lines"], "of telemetry"),
+        ("blank", came["blank"], ""),
+        ("quarantined", came["quarantined"], _listed(_by_reason(rejected))),
+        ("  of these", came["quarantined"], _listed(_fates(rejected))),
+        ("unlocatable", came["unlocatable"], "no usable signal of residency: not kept (6-dc)"),
+        ("foreign", came["foreign"], "belong to another cell: not kept here"),
+        ("duplicates", came["duplicates"], "seen before"),
+        ("judged", came["judged"], "records, each for every purpose it could serve"),
+        ("late", came["late"], "of these, that came after their window"),
+        ("conflicting", came["conflicting"], "signals name several regions; the localising one won"),
+        ("unknown fields", sum(found.unknown_fields.values()), "dropped (1.1-a)"),
     ]
-    if job.with_ledger:
-        rejected = _quarantined(totals, "ledger")
-        rows += [
-            ("ledger entries", totals.count("entries", "ledger"), ""),
-            (
-                "unlocated",
-                totals.count("unlocated_permission", "ledger"),
-                "permissions without a region: they act nowhere",
-            ),
-            ("dated ahead", totals.count("dated_ahead", "ledger"), "permissions from the future: they open nothing"),
-            (
-                "unknown purpose",
-                totals.count("unknown_purpose", "ledger"),
-                "entries; a stop among them stops everything",
-            ),
-            ("ledger rejected", sum(rejected.values()), _listed(rejected) or "a rejected line acts as a restriction"),
-        ]
+    return _table(rows, always=("lines", "quarantined"))
+
+
+def _ledger(found: Digest) -> list[str]:
+    came, rejected = found.came_in["ledger"], found.quarantine["ledger"]
+    rows = [
+        ("ledger entries", came["entries"], ""),
+        ("unlocated", came["unlocated"], "permissions without a region: they act nowhere"),
+        ("dated ahead", came["dated_ahead"], "permissions from the future: they open nothing"),
+        ("unknown purpose", came["unknown_purpose"], "entries; a stop among them stops everything"),
+        ("ledger rejected", came["quarantined"], _listed(_by_reason(rejected))),
+        ("  of these", came["quarantined"], _listed(_fates(rejected))),
+        ("nobody", came["nobody"], "rejected, and it is not known whom they name"),
+    ]
+    return _table(rows, always=("ledger entries",))
+
+
+def _table(rows: Iterable[tuple[str, int, str]], always: tuple[str, ...]) -> list[str]:
     lines = []
-    for name, n, note in rows:
-        if n or name in ("lines", "quarantined"):
+    for name, count, note in rows:
+        if count or name in always:
             first, *more = _wrapped(note) or [""]
-            lines += [f"  {name:16} {n:>12,}  {first}".rstrip(), *(f"{'':32}{line}" for line in more)]
+            lines += [f"  {name:16} {count:>12,}  {first}".rstrip(), *(f"{'':32}{line}" for line in more)]
     return lines
 
 
-def _quarantined(totals: Totals, of: str) -> Counter:
-    found: Counter = Counter()
-    for (_, step, _, what, reason), n in totals.counts.items():
-        if (step, what) == ("quarantine", of):
-            found[reason] += n
-    return +found
+def _by_reason(rejected: list[Rejected]) -> dict[str, int]:
+    return {fault.reason: fault.count for fault in rejected}
 
 
-def _identifiers(totals: Totals) -> list[str]:
-    carried, sealed = totals.by("reason", "carried"), totals.by("reason", "sealed")
-    malformed, scrubbed = totals.by("reason", "malformed"), totals.by("reason", "scrubbed")
+def _fates(rejected: list[Rejected]) -> dict[str, int]:
+    fates: dict[str, int] = {}
+    for fault in rejected:
+        for outcome, count in fault.outcomes.items():
+            fates[outcome] = fates.get(outcome, 0) + count
+    return fates
+
+
+def _identifiers(found: Digest) -> list[str]:
     lines = [f"  {'':22} {'carried':>10} {'replaced':>10} {'left behind':>12} {'malformed':>10}"]
-    for path, n in sorted(carried.items()):
-        if n and not path.startswith(("crash", "page_view", "network_request", "location")):
-            behind = n - sealed[path] - malformed[path]
-            lines.append(f"  {path:22} {n:>10,} {sealed[path]:>10,} {behind:>12,} {malformed[path]:>10,}")
+    for path, of in found.identifiers.items():
+        lines.append(f"  {path:22} {of.carried:>10,} {of.replaced:>10,} {of.left_behind:>12,} {of.malformed:>10,}")
     lines.append("  replaced: by a pseudonym or sealed; left behind: no purpose may have it for that event")
-    if scrubbed:
-        first, *more = _wrapped(_listed(scrubbed))
-        lines += [f"  replaced in free text: {first}", *(f"{'':25}{line}" for line in more)]
-    return lines
+    return lines + _labelled("replaced in free text: ", _listed(found.scrubbed))
 
 
-def _purposes(job: "Job", totals: Totals) -> list[str]:
+def _purposes(found: Digest) -> list[str]:
     lines = [f"  {'':20} {'clause':16} {'opened':>10} {'refused':>10}  for the reason"]
-    reasons: Counter = Counter()
-    for name, purpose in job.pack.purposes.items():
-        outcomes: Counter = Counter()
-        for (_, step, _, of, why), n in totals.counts.items():
-            if (step, of) == ("gate", name):
-                outcomes[why] += n
-        opened = outcomes.pop("opened", 0)
-        reasons += outcomes
-        first, *more = _wrapped(_listed(outcomes), width=50) or [""]
-        counts = f"{opened:>10,} {sum(outcomes.values()):>10,}"
-        lines.append(f"  {name:20} {purpose.clause:16} {counts}  {first}".rstrip())
+    for name, of in found.purposes.items():
+        reasons = _listed({reason.reason: reason.count for reason in of.reasons})
+        first, *more = _wrapped(reasons, width=50) or [""]
+        lines.append(f"  {name:20} {of.clause:16} {of.opened:>10,} {of.refused:>10,}  {first}".rstrip())
         lines += [f"{'':62}{line}" for line in more]
-    clauses = ", ".join(f"{reason} {CLAUSE_OF_REASON[reason]}" for reason, _ in reasons.most_common())
-    first, *more = _wrapped(clauses) or [""]
-    return [*lines, f"  closed under clause: {first}", *(f"{'':23}{line}" for line in more)]
+    clauses = ", ".join(f"{reason.reason} {reason.clause}" for reason in found.reasons)
+    return lines + _labelled("closed under clause: ", clauses)
 
 
-def _regions(job: "Job", totals: Totals) -> list[str]:
+def _regions(job: "Job", found: Digest) -> list[str]:
     lines = []
     for place in job.places.values():
-        stored: Counter = Counter()
-        for (region, step, _, dataset, why), n in totals.counts.items():
-            if (region, step, why) == (place.region, "store", "stored"):
-                stored[dataset] += n
-        records = totals.count("judged", "gate", place.region)
-        lines.append(f"  {place.region}: {records:,} records, {sum(stored.values()):,} rows in {place.store}")
-        lines += [f"      {line}" for line in _wrapped(_listed(stored))]
+        of = found.by_region[place.region]
+        lines.append(f"  {place.region}: {of.judged:,} records, {of.stored:,} rows in {place.store}")
+        lines += [f"      {line}" for line in _wrapped(_listed(of.datasets))]
+        lines += [f"      statistics: {line}" for line in _statistics(of.statistics, of.days_released)]
     return lines
 
 
-def _verdict(totals: Totals) -> list[str]:
-    faults = totals.faults()
-    if not faults:
+def _statistics(records: Mapping[str, int], days: list[str]) -> list[str]:
+    told = [f"{days_listed(days)} released"] if days else []
+    for outcome, words in (
+        ("incomplete", "of days that are not complete"),
+        ("late", "too late for their day"),
+        ("already_released", "of days released before"),
+    ):
+        if outcome in records:
+            told.append(f"{records[outcome]:,} records {words}")
+    return ["; ".join(told)] if told else []
+
+
+def _verdict(found: Digest) -> list[str]:
+    if found.reconciles:
         return [
-            "Every line is accounted for: lines = blank + quarantined + unlocatable + foreign + judged + duplicates."
+            "Every line is accounted for: lines = blank + quarantined + unlocatable + foreign + duplicates + judged."
         ]
-    return ["THIS RUN DOES NOT ACCOUNT FOR EVERYTHING:", *(f"  {fault}" for fault in faults)]
+    return ["THIS RUN DOES NOT ACCOUNT FOR EVERYTHING:", *(f"  {fault}" for fault in found.faults)]
 
 
-def _more(job: "Job", totals: Totals) -> list[str]:
-    region = max(job.places.values(), key=lambda place: totals.count("judged", "gate", place.region)).region
-    read = f"douane read --deployment {job.deployment} --region {region}"
+def _more(job: "Job", found: Digest) -> list[str]:
+    region = max(found.by_region, key=lambda name: found.by_region[name].judged)
+    where = f"--deployment {job.deployment}"
     return [
         "",
-        f"More: {read} --dataset operations --out operations.jsonl",
-        f"      {read} --dataset {AUDIT} --out audit.csv",
+        f"Run {found.run} of input {found.input}, policy {found.policy}.",
+        f"More: douane report {found.run} {where}",
+        f"      douane audit {where}",
+        f"      douane read {where} --region {region} --dataset operations --out operations.jsonl",
     ]
 
 
-def _listed(counts: Counter) -> str:
+def _labelled(label: str, text: str) -> list[str]:
+    """Wrapped text under a label, or nothing."""
+    lines = _wrapped(text)
+    return [f"  {label if not at else '':{len(label)}}{line}" for at, line in enumerate(lines)]
+
+
+def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {n:,}" for name, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])) if n)
 
 

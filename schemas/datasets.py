@@ -18,6 +18,7 @@ EVENT_TIME = pa.timestamp("ms", tz="UTC")
 RECEIVED_DATE = "received_date"  # the partition column of every dataset
 SENSITIVE_SUFFIX = "_sensitive"
 AUDIT = "audit"  # the dataset of counts that every region has
+QUARANTINE = "quarantine"  # the dataset of rejected lines, in a place of its own
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,11 @@ def datasets(pack: Pack) -> dict[str, Dataset]:
             apart = name + SENSITIVE_SUFFIX
             found[apart] = Dataset(apart, name, _finding(columns) + sensitive, sensitive=True)
     return found
+
+
+def purpose_of(dataset: str) -> str:
+    """The purpose that a dataset of records serves."""
+    return dataset.removesuffix(SENSITIVE_SUFFIX)
 
 
 def _finding(columns: tuple[DatasetColumn, ...]) -> tuple[DatasetColumn, ...]:

@@ -19,6 +19,7 @@ import pyarrow as pa
 from schemas.datasets import TOKEN, DatasetColumn, purpose_columns
 from schemas.fields import EVENT_TYPES, INTEGER, NUMBER, payload_of
 from schemas.policy import Form, Pack
+from schemas.statistics import EVENT_TYPE
 
 LABEL = pa.dictionary(pa.int32(), pa.string())  # narrower on the wire where the words are few
 HEAD = pa.schema(
@@ -104,7 +105,7 @@ def layout(pack: Pack) -> Layout:
             source = source_of(column, name)
             _, events = wanted.get(source, ("", frozenset()))
             wanted[source] = (_slot_kind(column, source), events | column.events)
-    for source, events in _conditions(pack):
+    for source, events in (*_conditions(pack), *_counted_by(pack)):
         _, taken = wanted.get(source, ("", frozenset()))
         wanted[source] = ("label", taken | events)
     if scoped := _events_judged_by_application(pack):
@@ -118,6 +119,16 @@ def _conditions(pack: Pack) -> Iterator[tuple[Source, frozenset[int]]]:
     for purpose in pack.purposes.values():
         for path in purpose.unless:
             yield Source(path, "plain"), frozenset({EVENT_TYPES.index(payload_of(path))})
+
+
+def _counted_by(pack: Pack) -> Iterator[tuple[Source, frozenset[int]]]:
+    """What statistics group by, on the event types where they do."""
+    if pack.statistics:
+        purpose = pack.purposes[pack.statistics.purpose]
+        for table in pack.statistics.tables.values():
+            for path in table.by:
+                if path != EVENT_TYPE:
+                    yield Source(path, "plain"), table.event_types(purpose)
 
 
 def _events_judged_by_application(pack: Pack) -> frozenset[int]:

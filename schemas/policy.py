@@ -11,15 +11,17 @@ from datetime import date
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from schemas.consent import Terms
 from schemas.fields import EVENT_FIELD, EVENT_TYPES, IDENTIFYING, INTEGER, SOURCES, Category, Handling, payload_of
 from schemas.fields import Field as EventField
+from schemas.model import Model, Name, Word
 from schemas.regions import Residency
+from schemas.statistics import Statistics
 
 SHIPPED = Path(__file__).parent / "packs"
 DEFAULT_PACK = "2021-01-15"
@@ -66,11 +68,7 @@ _FORMS: dict[Handling, frozenset[Form]] = {
 }
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Column(_Model):
+class Column(Model):
     """How one field goes into a purpose's dataset. In YAML either the form's name or `{bucket: step}`."""
 
     form: Form
@@ -92,18 +90,10 @@ class Column(_Model):
         return self
 
 
-def _word(value: Any) -> str:
-    """YAML reads a bare date as a date."""
-    return value.isoformat() if isinstance(value, date) else value
-
-
-Word = Annotated[str, BeforeValidator(_word)]
-# A region or purpose names a folder, a key and a word of the ledger.
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Subject = Literal["device", "account"]
 
 
-class Purpose(_Model):
+class Purpose(Model):
     """What one purpose may receive, on which legal basis, for whom, how exact and for how long."""
 
     clause: Word = Field(description="The clause that names the purpose")
@@ -175,7 +165,7 @@ def _check_subjectless(columns: dict[str, Column]) -> None:
         raise ValueError(f"a purpose without a subject may hold no identifier, address, location or text: {pointing}")
 
 
-class Region(_Model):
+class Region(Model):
     """One region: the countries it serves and the legal bases that its law knows."""
 
     clause: Word
@@ -189,7 +179,7 @@ class Region(_Model):
         return self
 
 
-class ResidencySignals(_Model):
+class ResidencySignals(Model):
     """How Locate finds the region: signals in order, and which regions win where signals conflict."""
 
     clause: Word
@@ -197,7 +187,7 @@ class ResidencySignals(_Model):
     localising: tuple[str, ...]
 
 
-class Gate(_Model):
+class Gate(Model):
     """Columns of these categories are null in every dataset unless `purpose` is open for the record."""
 
     clause: Word
@@ -205,7 +195,7 @@ class Gate(_Model):
     purpose: str
 
 
-class Limits(_Model):
+class Limits(Model):
     """Bounds on what a record may claim."""
 
     clause: Word
@@ -214,9 +204,12 @@ class Limits(_Model):
     text_bytes: int = Field(gt=0, description="Longest free text; the rest is cut")
     ipv4_prefix: Literal[8, 16, 24] = Field(description="Bits of an IPv4 address that `network` keeps")
     ipv6_prefix: Literal[16, 32, 48] = Field(description="Bits of an IPv6 address that `network` keeps")
+    quarantine_percent: int = Field(
+        10, ge=0, le=100, description="Rejected lines kept, of all lines; counts stay exact"
+    )
 
 
-class Pack(_Model):
+class Pack(Model):
     """One edition of the privacy policy as rules."""
 
     version: Word
@@ -226,6 +219,7 @@ class Pack(_Model):
     residency: ResidencySignals
     gates: tuple[Gate, ...] = ()
     purposes: dict[Name, Purpose]
+    statistics: Statistics | None = None  # a pack without it releases nothing
 
     @cached_property
     def where(self) -> Residency:
@@ -275,11 +269,16 @@ class Pack(_Model):
         for name, purpose in self.purposes.items():
             if unknown := sorted(set(purpose.basis) - set(self.regions) - {"default"}):
                 raise ValueError(f"purposes.{name}.basis names {unknown}, which are no regions of this pack")
-        if taken := sorted(name for name in self.purposes if name == "audit" or name.endswith("_sensitive")):
-            raise ValueError(f"purposes {taken} have names of other datasets: `audit` and what ends in `_sensitive`")
+        taken = {"audit", "quarantine"} | {name for name in self.purposes if name.endswith("_sensitive")}
+        if taken := sorted(taken & set(self.purposes)):
+            raise ValueError(
+                f"purposes {taken} have names of other datasets: audit, quarantine, what ends in _sensitive"
+            )
         for gate in self.gates:
             if gate.purpose not in self.purposes:
                 raise ValueError(f"gates names {gate.purpose!r}, which is no purpose of this pack")
+        if self.statistics:
+            self.statistics.check(self)
         _ = self.where  # raises if the countries or signals do not fit together
         return self
 

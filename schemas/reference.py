@@ -19,7 +19,9 @@ from schemas.fields import (
     Handling,
     payload_of,
 )
+from schemas.markdown import bullets, code, joined, number, table
 from schemas.policy import Column, Form, Pack, Purpose, load_pack
+from schemas.reference_statistics import statistics_page
 from schemas.shape import MAX_LINE_BYTES
 
 _HANDLING = {
@@ -52,7 +54,12 @@ _MADE = "Written by `make reference` from `schemas/fields.py` and the policy pac
 
 def pages(pack: Pack) -> dict[str, str]:
     """The text of each page, by its file name."""
-    return {"fields.md": _fields(pack), "purposes.md": _purposes(pack), "regions.md": _regions(pack)}
+    return {
+        "fields.md": _fields(pack),
+        "purposes.md": _purposes(pack),
+        "regions.md": _regions(pack),
+        "statistics.md": statistics_page(pack, _MADE.format(version=pack.version)),
+    }
 
 
 def _fields(pack: Pack) -> str:
@@ -64,14 +71,14 @@ def _fields(pack: Pack) -> str:
         "a required field or with a value out of its range is set aside alone. Null is the same as absent. A field "
         "that no purpose may have is left behind at the border.",
         "## What the border does with a field",
-        _table(("handling", "what happens"), ((str(handling), what) for handling, what in _HANDLING.items())),
+        table(("handling", "what happens"), ((str(handling), what) for handling, what in _HANDLING.items())),
         "## Bounds",
         _bounds(pack),
         "## Telemetry",
     ]
     for name, fields in groupby(EVENT_FIELDS, _object):
         parts += [f"### {_heading(name)}", _field_table(fields, uses)]
-    return _joined(parts + ["## Consent ledger", _field_table(LEDGER_FIELDS, {})])
+    return joined(parts + ["## Consent ledger", _field_table(LEDGER_FIELDS, {})])
 
 
 def _object(field: Field) -> str:
@@ -88,8 +95,8 @@ def _field_table(fields: Iterable[Field], uses: dict[str, list[str]]) -> str:
     head = ["field", "type", "category", "sensitivity", "handling", "required", "range or values", "what it is"]
     rows = [
         [
-            _code(field.path),
-            _code(field.type),
+            code(field.path),
+            code(field.type),
             str(field.category),
             str(field.sensitivity),
             f"{field.handling} ({field.kind})" if field.kind else str(field.handling),
@@ -102,13 +109,13 @@ def _field_table(fields: Iterable[Field], uses: dict[str, list[str]]) -> str:
     if uses:
         head.append("purposes that may have it")
         rows = [[*row, ", ".join(uses.get(row[0].strip("`"), [])) or "none"] for row in rows]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _domain(field: Field) -> str:
     if field.values:
-        return ", ".join(map(_code, field.values))
-    bounds = "" if field.minimum is None else f"{_number(field.minimum)} to {_number(field.maximum)}"
+        return ", ".join(map(code, field.values))
+    bounds = "" if field.minimum is None else f"{number(field.minimum)} to {number(field.maximum)}"
     return ", ".join(part for part in (bounds, "quoted or bare" if field.lenient else "") if part)
 
 
@@ -123,7 +130,7 @@ def _uses(pack: Pack) -> dict[str, list[str]]:
 
 def _bounds(pack: Pack) -> str:
     limits = pack.limits
-    return _list(
+    return bullets(
         f"A line has at most {MAX_LINE_BYTES:,} bytes; schema_version is {' or '.join(map(str, SCHEMA_VERSIONS))}; "
         "times are RFC 3339.",
         f"event_time lies at most {limits.future_minutes} minutes after received_time, and at most "
@@ -145,11 +152,11 @@ def _purposes(pack: Pack) -> str:
         "there (*).",
         _bases(pack),
         "## Forms",
-        _table(("form", "what is stored"), ((str(form), what) for form, what in _FORM.items())),
+        table(("form", "what is stored"), ((str(form), what) for form, what in _FORM.items())),
         "## Gates",
-        _list(
+        bullets(
             *(
-                f"Columns of the categories {', '.join(map(_code, gate.categories))} are null in every dataset unless "
+                f"Columns of the categories {', '.join(map(code, gate.categories))} are null in every dataset unless "
                 f"`{gate.purpose}` is open for the record ({gate.clause})."
                 for gate in pack.gates
             )
@@ -160,9 +167,9 @@ def _purposes(pack: Pack) -> str:
         of_purpose.setdefault(dataset.purpose, []).append(dataset)
     for name, purpose in pack.purposes.items():
         stored = of_purpose.get(name, [])
-        parts += [f"## {name}", f"{purpose.title}.", _table(("what", "rule"), _rules(purpose, stored))]
+        parts += [f"## {name}", f"{purpose.title}.", table(("what", "rule"), _rules(purpose, stored))]
         parts += [_columns(dataset) for dataset in stored] or [_counted(purpose)]
-    return _joined(parts)
+    return joined(parts)
 
 
 def _bases(pack: Pack) -> str:
@@ -173,7 +180,7 @@ def _bases(pack: Pack) -> str:
             basis, declared = pack.basis(name, region), purpose.basis.get(region, purpose.basis["default"])
             cells.append(str(basis) if basis is declared else f"{basis} *")
         rows.append(cells)
-    return _table(("purpose", *pack.regions), rows)
+    return table(("purpose", *pack.regions), rows)
 
 
 def _rules(purpose: Purpose, stored: Sequence[Dataset]) -> list[tuple[str, str]]:
@@ -189,39 +196,39 @@ def _rules(purpose: Purpose, stored: Sequence[Dataset]) -> list[tuple[str, str]]
         ("event_time cut to", f"the {purpose.event_time}"),
         ("a pseudonym lives", "for ever" if purpose.token_epoch == "forever" else f"one {purpose.token_epoch}"),
         ("retention", f"{purpose.retention_days} days"),
-        ("datasets", ", ".join(_code(dataset.name) for dataset in stored) or "none: its records are only counted"),
+        ("datasets", ", ".join(code(dataset.name) for dataset in stored) or "none: its records are only counted"),
     ]
 
 
 def _columns(dataset: Dataset) -> str:
     rows = [
         (
-            _code(column.name),
-            _code(column.field.path),
+            code(column.name),
+            code(column.field.path),
             _form(column),
-            _code(str(column.type)),
+            code(str(column.type)),
             _on(column),
         )
         for column in dataset.columns
     ]
-    return _joined([f"Dataset `{dataset.name}`:", _table(("column", "field", "form", "type", "stands on"), rows)])
+    return joined([f"Dataset `{dataset.name}`:", table(("column", "field", "form", "type", "stands on"), rows)])
 
 
 def _on(column: DatasetColumn) -> str:
-    events = ", ".join(EVENT_TYPES[code] for code in sorted(column.events))
+    events = ", ".join(EVENT_TYPES[event] for event in sorted(column.events))
     return f"{events}; where `{column.gate}` is open" if column.gate else events
 
 
 def _counted(purpose: Purpose) -> str:
     rows = [
         (
-            _code(path),
+            code(path),
             _form(column),
             ", ".join(e for e, paths in purpose.events.items() if path in paths),
         )
         for path, column in purpose.columns.items()
     ]
-    return _joined(["What it is counted from:", _table(("field", "form", "stands on"), rows)])
+    return joined(["What it is counted from:", table(("field", "form", "stands on"), rows)])
 
 
 def _regions(pack: Pack) -> str:
@@ -230,7 +237,7 @@ def _regions(pack: Pack) -> str:
         "# Regions",
         _MADE.format(version=pack.version),
         "Where a record may live, by the signals that it carries (" + residency.clause + "):",
-        _list(
+        bullets(
             "The signals are asked in this order, and the first usable one decides: "
             + ", ".join(f"`residency.{signal}`" for signal in residency.signals)
             + ".",
@@ -239,7 +246,7 @@ def _regions(pack: Pack) -> str:
             + ".",
             "A record without a usable signal is counted and not kept.",
         ),
-        _table(
+        table(
             ("region", "clause", "legal bases that its law knows", "purposes that fall back to consent"),
             (
                 [name, region.clause, ", ".join(region.bases), _fallen(pack, name)]
@@ -252,7 +259,7 @@ def _regions(pack: Pack) -> str:
         countries = sorted(country for country, region in members.items() if region == name)
         rest = " (every country that no other region names)" if pack.regions[name].countries == "rest" else ""
         parts += [f"## {name}", f"{len(countries)} of ISO 3166-1{rest}: {' '.join(countries)}"]
-    return _joined(parts)
+    return joined(parts)
 
 
 def _fallen(pack: Pack, region: str) -> str:
@@ -261,29 +268,7 @@ def _fallen(pack: Pack, region: str) -> str:
 
 
 def _form(column: Column | DatasetColumn) -> str:
-    return str(column.form) if column.step is None else f"{column.form} of {_number(column.step)}"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.10g}" if value == int(value) else f"{value:g}"
-
-
-def _code(word: str) -> str:
-    return f"`{word}`"
-
-
-def _list(*items: str) -> str:
-    return "\n".join(f"- {item}" for item in items)
-
-
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    head = list(head)
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
-def _joined(parts: Iterable[str]) -> str:
-    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+    return str(column.form) if column.step is None else f"{column.form} of {number(column.step)}"
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+import pyarrow as pa
+
+from schemas.tallies import Totals
+
 REGIONS = ("cn", "in", "ru", "eu", "us", "sg")
 COUNTRY = {"cn": "CN", "in": "IN", "ru": "RU", "eu": "DE", "us": "US", "sg": "SG"}
 DEVICE = "1f3a5c7e9b0d2468"
@@ -79,18 +83,17 @@ class Outcome:
         return [line for line in self.err.splitlines() if line.startswith("douane ")]
 
     @property
-    def counts(self) -> dict[tuple[str, str, str], int]:
-        """Of `ingest --json`: the counts, summed by (step, purpose, reason)."""
-        summed: dict[tuple[str, str, str], int] = {}
-        for count in json.loads(self.out)["counts"]:
-            key = count["step"], count["purpose"], count["reason"]
-            summed[key] = summed.get(key, 0) + count["count"]
-        return summed
+    def counts(self) -> Totals:
+        """Of `ingest --json`: what was counted."""
+        rows = json.loads(self.out)["counts"]
+        words = [name for name in rows[0] if name != "count"] if rows else ["region", "step", "outcome", "purpose"]
+        schema = pa.schema([*((name, pa.string()) for name in words), ("count", pa.int64())])
+        return Totals(pa.Table.from_pylist(rows, schema))
 
     @property
     def opened(self) -> set[str]:
         """Of `ingest --json`: the purposes that were opened for any record."""
-        return {purpose for (step, purpose, reason), n in self.counts.items() if (step, reason) == ("gate", "opened")}
+        return set(self.counts.by("purpose", step="gate", outcome="opened"))
 
 
 def command(module: ModuleType, *arguments: object) -> Outcome:

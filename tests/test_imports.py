@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.__main__ import COMMANDS
+
 ROOT = Path(__file__).parent.parent
 LAYERS = ("schemas", "transforms", "pipelines")  # each may import itself and what stands before it
 MODULES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))
@@ -42,7 +44,7 @@ def test_what_data_is_does_not_depend_on_how_it_is_run(path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], *([command, "--help"] for command in ("ingest", "read", "sample"))], ids=" ".join
+    "arguments", [["--help"], *([command, "--help"] for command in COMMANDS)], ids=" ".join
 )
 def test_help_does_not_wait_for_beam(arguments):
     script = (

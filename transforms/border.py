@@ -3,35 +3,46 @@
 Decode, Locate and Seal are functions of their own, but they run in one DoFn: what lies between them is raw, and an
 element between two DoFns may be written down by a runner. So the first thing that a runner ever sees is sealed.
 
-What an input brings is not lost silently: every line is counted as blank, quarantined, unlocatable, foreign or decoded.
+What an input brings is not lost silently: every line is counted as blank, quarantined, unlocatable, foreign or decoded,
+and what is wrong in form comes out sealed for who can mend it.
 """
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
-from schemas.fields import PURPOSES
+from schemas.fields import EVENT_TYPES, PURPOSES
 from schemas.layout import layout
 from schemas.policy import Pack
 from schemas.recognisers import LABEL_RECOGNISERS
 from schemas.regions import SIGNALS
+from schemas.tallies import HOUR_MS, Counts, Tally
+from transforms.columns import runs
 from transforms.decode import Limits, decode_events, decode_ledger
-from transforms.exchange import LEDGER, TALLIES, TELEMETRY, Piece, Tally, pieces
+from transforms.exchange import LEDGER, TELEMETRY, Piece, pieces
 from transforms.ipc import to_ipc
 from transforms.keyring import open_keyring
 from transforms.labels import Labels
-from transforms.lines import Habits
+from transforms.lines import Faults, Habits, faults_of, merged
 from transforms.locate import locate
+from transforms.quarantine import REJECTED, Quarantine, Rejected
 from transforms.scrub import Scrubber
 from transforms.seal import EventSealer, Partition, Sealed, Seals
-from transforms.seal_ledger import LedgerSealer
+from transforms.seal_ledger import LedgerSealer, SealedLedger
+from transforms.tallies import TALLIES, told, told_apart
+from transforms.verdict import Reason
+
+_KEPT_ROWS = 1_000  # rejected lines of a block that are kept whatever its size
+
+UNREADABLE = "unreadable"  # the tag of the ids of ledger lines that did not read, sealed for the arrival region
 
 Read = Callable[[Any], Iterator[bytes]]
 
@@ -41,46 +52,59 @@ class _Border(beam.DoFn):
 
     step: str
 
-    def __init__(self, read: Read, pack: Pack, keys: Mapping[int, str], partition: Partition) -> None:
-        self._read, self._pack, self._keys, self._partition = read, pack, dict(keys), partition
+    def __init__(self, border: "Border") -> None:
+        self._read, self._pack, self._keys, self._partition = (
+            border.read,
+            border.pack,
+            dict(border.keys),
+            border.partition,
+        )
+        self._arrival, self._received_ms = border.arrival, border.received_ms
 
     def setup(self) -> None:
         self._seals = Seals({region: open_keyring(uri) for region, uri in self._keys.items()})
         self._labels = Labels(Scrubber(LABEL_RECOGNISERS))
         self._habits = Habits()
-        limits = self._pack.limits
-        self._limits = Limits(future_ms=limits.future_minutes * 60_000, oldest_ms=limits.oldest_days * 86_400_000)
+        self._quarantine = Quarantine(self.step, self._pack.where, self._keys, self._arrival)
+        self._limits = Limits.of(self._pack)
 
     def process(self, element: Any) -> Iterator:
-        counts: Counter = Counter()
+        counts = Counts()
         for block in self._blocks(element, counts):
             yield from self._cross(block, counts)
-        for tally in (+counts).items():
-            yield beam.pvalue.TaggedOutput(TALLIES, tally)
+        yield from told_apart(counts)
 
-    def _blocks(self, element: Any, counts: Counter) -> Iterator[bytes]:
+    def _blocks(self, element: Any, counts: Counts) -> Iterator[bytes]:
         """The blocks of an input. One that breaks off ends the run: of a ledger it is not known what it would have
         stopped."""
         return iter(self._read(element))
 
-    def _cross(self, block: bytes, counts: Counter) -> Iterator:
+    def _cross(self, block: bytes, counts: Counts) -> Iterator:
         raise NotImplementedError
 
-    def _located(self, columns: Mapping, counts: Counter) -> np.ndarray:
+    def _located(self, columns: Mapping, counts: Counts) -> np.ndarray:
         """Region codes; -1 for no usable signal, -2 for a region that this cell does not serve."""
         regions, conflict = locate({name: columns[f"residency.{name}"] for name in SIGNALS}, self._pack.where)
-        counts["", self.step, "", "", "signals_conflict"] += int(conflict.sum())
-        counts["", self.step, "", "", "unlocatable"] += int((regions == -1).sum())
+        counts.add(self.step, "conflicting", conflict.sum())
+        counts.add(self.step, "unlocatable", (regions == -1).sum())
         served = np.append(np.isin(np.arange(len(self._pack.regions)), list(self._keys)), True)
         return np.where(served[regions], regions, -2).astype(np.int8)
 
-    def _lines(self, decoded, counts: Counter) -> None:
-        counts["", self.step, "", "", "lines"] += decoded.lines
-        counts["", self.step, "", "", "blank"] += decoded.blank
-        for reason, count in decoded.faults.counts().items():
-            counts["", "quarantine", "", self.step, reason] += count
+    def _lines(self, decoded, counts: Counts) -> None:
+        counts.add(self.step, "lines", decoded.lines)
+        counts.add(self.step, "blank", decoded.blank)
         for parent, count in decoded.unknown.items():
-            counts["", "unknown_fields", "", self.step, parent] += count
+            counts.add("fields", "unknown", count, reason=parent, dataset=self.step)
+
+    def _rejected(self, block: bytes, lines: int, faults: Faults, counts: Counts) -> Iterator:
+        for reason, count in faults.counts().items():
+            counts.add(self.step, "quarantined", count, reason=reason)
+        if len(faults.line):
+            keep = max(_KEPT_ROWS, lines * self._pack.limits.quarantine_percent // 100)
+            if self._received_ms is not None:  # of a replay: all these were kept before
+                keep = lines
+            for rejected in self._quarantine.seal(block, faults, keep, counts):
+                yield beam.pvalue.TaggedOutput(REJECTED, rejected)
 
 
 class _TelemetryBorder(_Border):
@@ -92,7 +116,7 @@ class _TelemetryBorder(_Border):
         scrub = Scrubber(max_bytes=self._pack.limits.text_bytes).scrub
         self._sealer = EventSealer(self._seals, plan, self._partition, self._pack.limits, scrub, self._labels)
 
-    def _blocks(self, element: Any, counts: Counter) -> Iterator[bytes]:
+    def _blocks(self, element: Any, counts: Counts) -> Iterator[bytes]:
         """What was read before telemetry breaks off stays good; the count and the exit status tell that it did. Only
         reading is forgiven: what goes wrong with a block that was read fails the bundle."""
         blocks = super()._blocks(element, counts)
@@ -101,21 +125,25 @@ class _TelemetryBorder(_Border):
                 block = next(blocks, None)
             except OSError as error:
                 logging.error("%s", error)
-                counts["", self.step, "", "", "input_unreadable"] += 1
+                counts.add(self.step, "input_unreadable", 1)
                 return
             if block is None:
                 return
             yield block
 
-    def _cross(self, block: bytes, counts: Counter) -> Iterator[TimestampedValue]:
-        events = decode_events(block, self._limits, self._habits)
+    def _cross(self, block: bytes, counts: Counts) -> Iterator[TimestampedValue]:
+        events = decode_events(block, self._limits, self._habits, self._received_ms)
         self._lines(events, counts)
         if not len(events.event_time):
+            yield from self._rejected(block, events.lines, events.faults, counts)
             return
         regions = self._located(events.columns, counts)
-        counts["", self.step, "", "", "foreign"] += int((regions == -2).sum())
+        counts.add(self.step, "foreign", (regions == -2).sum())
         sealed = self._sealer.seal(events, regions)
+        bad_ids = faults_of(events.line[sealed.bad_event_id], Reason.BAD_EVENT_ID)
+        yield from self._rejected(block, events.lines, merged(events.faults, bad_ids), counts)
         self._tell(sealed, counts)
+        yield from self._decoded(sealed)
         received = sealed.batch.column("received_time").to_numpy()
         start = 0
         for key, window, rows in pieces(sealed.batch, sealed.key, sealed.window):
@@ -124,14 +152,38 @@ class _TelemetryBorder(_Border):
             piece = key, (TELEMETRY, window, to_ipc(rows))
             yield TimestampedValue(piece, Timestamp(micros=earliest * 1000))
 
-    def _tell(self, sealed: Sealed, counts: Counter) -> None:
-        counts["", "quarantine", "", self.step, "bad_event_id"] += sealed.bad_event_id
-        codes = sealed.batch.column("region").to_numpy()
-        for code, count in enumerate(np.bincount(codes, minlength=len(self._pack.regions)).tolist()):
-            counts[self._pack.where.regions[code], self.step, "", "", "decoded"] += count
-        for step in ("carried", "sealed", "malformed", "scrubbed"):
-            for what, count in getattr(sealed, step).items():
-                counts["", step, "", "", what] += count
+    def _tell(self, sealed: Sealed, counts: Counts) -> None:
+        for outcome in ("carried", "sealed", "malformed"):
+            for path, count in getattr(sealed, outcome).items():
+                counts.add("fields", outcome, count, reason=path)
+        for recogniser, count in sealed.scrubbed.items():
+            counts.add("text", "scrubbed", count, reason=recogniser)
+
+    def _decoded(self, sealed: Sealed) -> Iterator:
+        """How many records go on, by region, hour and event type: in a stream at the end of the window that judges
+        them, where the gate's own counts will stand beside these."""
+        rows = pa.table(
+            {
+                "window": sealed.window,
+                "region": sealed.batch.column("region"),
+                "hour": sealed.batch.column("received_time").to_numpy() // HOUR_MS,
+                "event_type": sealed.batch.column("event_type"),
+            }
+        )
+        found = rows.group_by(rows.column_names, use_threads=False).aggregate([([], "count_all")])
+        keys = ("window", "region", "event_type", "hour")
+        found = found.sort_by([(key, "ascending") for key in keys]).combine_chunks()
+        window, region, event_type, hour, count = (found[name].to_numpy() for name in (*keys, "count_all"))
+        by_window: dict[int, Counts] = {}
+        many = len(self._pack.regions) * len(EVENT_TYPES)
+        for _, start, stop in runs(window * many + region * len(EVENT_TYPES) + event_type):
+            words = {"region": self._pack.where.regions[region[start]], "event_type": EVENT_TYPES[event_type[start]]}
+            counts = by_window.setdefault(int(window[start]), Counts())
+            counts.add_hours("telemetry", "decoded", count[start:stop], hour[start:stop] * HOUR_MS, **words)
+        for number, counts in by_window.items():
+            end = self._partition.end(number)
+            for tally in told(counts):
+                yield beam.pvalue.TaggedOutput(TALLIES, TimestampedValue(tally, end) if end else tally)
 
 
 class _LedgerBorder(_Border):
@@ -143,26 +195,50 @@ class _LedgerBorder(_Border):
         known = frozenset(self._pack.purposes) | PURPOSES
         self._sealer = LedgerSealer(self._seals, self._partition, served, self._labels, known)
 
-    def _cross(self, block: bytes, counts: Counter) -> Iterator[TimestampedValue]:
+    def _cross(self, block: bytes, counts: Counts) -> Iterator[TimestampedValue]:
         ledger = decode_ledger(block, self._habits)
         self._lines(ledger, counts)
-        counts["", self.step, "", "", "entries"] += len(ledger.time)
-        counts["", self.step, "", "", "dated_ahead"] += ledger.dated_ahead
-        for sealed in self._sealer.seal(ledger, self._located(ledger.columns, counts)):
-            counts["", self.step, "", "", "nobody"] += sealed.nobody
-            counts["", self.step, "", "", "unlocated_permission"] += sealed.unlocated
-            counts["", self.step, "", "", "unknown_purpose"] += sealed.unknown_purposes
-            everything = np.zeros(len(sealed.key), np.int64)
-            for key, _, rows in pieces(sealed.batch, sealed.key, everything):
-                earliest = rows.column("received_time").to_numpy().min()
-                yield TimestampedValue((key, (LEDGER, 0, to_ipc(rows))), Timestamp(micros=int(earliest) * 1000))
+        counts.add("ledger", "dated_ahead", ledger.dated_ahead)
+        entries, unreadable = self._sealer.seal(ledger, self._located(ledger.columns, counts))
+        counts.add("ledger", "entries", len(ledger.time) - len(entries.bad_subject))
+        nobodys = faults_of(ledger.line[entries.bad_subject], Reason.BAD_SUBJECT)
+        yield from self._rejected(block, ledger.lines, merged(ledger.faults, nobodys), counts)
+        for id_ in set(self._sealer.ids(ledger.unreadable["entry_id"], self._arrival).drop_null().to_pylist()):
+            yield beam.pvalue.TaggedOutput(UNREADABLE, id_)
+        for sealed in (entries, unreadable):
+            counts.add("ledger", "nobody", sealed.nobody)
+            counts.add("ledger", "unlocated", sealed.unlocated)
+            counts.add("ledger", "unknown_purpose", sealed.unknown_purposes)
+            yield from _ledger_pieces(sealed)
+
+
+class _Corrections(_LedgerBorder):
+    """Reads the ledger once more, if there were lines in it that did not read, for the entries that correct them."""
+
+    def process(self, element: Any, unreadable: list[bytes]) -> Iterator:
+        wanted = pa.array(unreadable, pa.binary(16))
+        for block in self._read(element) if unreadable else ():
+            ledger = decode_ledger(block, self._habits)
+            ids = self._sealer.ids(ledger.columns["entry_id"], self._arrival)
+            corrects = np.flatnonzero(pc.is_in(ids, value_set=wanted).to_numpy(zero_copy_only=False))
+            yield from _ledger_pieces(
+                self._sealer.corrections(ledger, self._located(ledger.columns, Counts()), corrects)
+            )
+
+
+def _ledger_pieces(sealed: SealedLedger) -> Iterator[TimestampedValue]:
+    for key, _, rows in pieces(sealed.batch, sealed.key, np.zeros(len(sealed.key), np.int64)):
+        earliest = rows.column("received_time").to_numpy().min()
+        yield TimestampedValue((key, (LEDGER, 0, to_ipc(rows))), Timestamp(micros=int(earliest) * 1000))
 
 
 @dataclass
 class Border(beam.PTransform):
-    """Whatever `read` can turn into blocks of lines -> sealed pieces, with tallies under the tag `TALLIES`.
+    """Whatever `read` can turn into blocks of lines -> sealed pieces, with tallies under the tag `TALLIES` and rejected
+    lines, sealed, under `REJECTED`.
 
-    `keys` are keyring URIs by region code; a region without keys is not served here.
+    `keys` are keyring URIs by region code; a region without keys is not served here. `arrival` is the code of the
+    region that rejected lines without one go to. `received_ms` is when a replay receives all of its lines.
     """
 
     ledger: bool
@@ -170,10 +246,26 @@ class Border(beam.PTransform):
     pack: Pack
     keys: Mapping[int, str]
     partition: Partition
+    arrival: int
+    received_ms: int | None = None
 
     def expand(self, inputs):
         border = _LedgerBorder if self.ledger else _TelemetryBorder
-        sealing = beam.ParDo(border(self.read, self.pack, self.keys, self.partition))
         # The hints first: those given to tagged outputs are lost without a word.
-        typed = sealing.with_output_types(Piece, **{TALLIES: Tally})
-        return inputs | "Seal" >> typed.with_outputs(TALLIES, main="pieces")
+        typed = beam.ParDo(border(self)).with_output_types(
+            Piece, **{TALLIES: Tally, REJECTED: Rejected, UNREADABLE: bytes}
+        )
+        return inputs | "Seal" >> typed.with_outputs(TALLIES, REJECTED, UNREADABLE, main="pieces")
+
+
+@dataclass
+class Corrections(beam.PTransform):
+    """The same inputs as those of a ledger's border, and what that found `UNREADABLE` -> pieces that tell of the
+    entries that correct them, wherever these are not themselves. For a bounded run."""
+
+    border: Border
+    unreadable: beam.PCollection
+
+    def expand(self, inputs):
+        correcting = beam.ParDo(_Corrections(self.border), beam.pvalue.AsList(self.unreadable))
+        return inputs | "Correct" >> correcting.with_output_types(Piece)

@@ -20,20 +20,21 @@ from apache_beam.coders import BytesCoder, TupleCoder, VarIntCoder
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec, TimerSpec, on_timer
 from apache_beam.transforms.window import GlobalWindow
-from apache_beam.utils.timestamp import Timestamp
 
 from schemas.consent import SEALED_LEDGER, Terms
 from schemas.fields import EVENT_TYPES
 from schemas.layout import Layout, layout
 from schemas.policy import Pack
+from schemas.tallies import HOUR_MS, Counts, Tally
 from transforms.columns import runs
 from transforms.conditions import unmet
 from transforms.consent import Records, Verdict, judge
 from transforms.deduplicate import deduplicate
-from transforms.exchange import LEDGER, TALLIES, Judged, Piece, Tally, coalesce
+from transforms.exchange import LEDGER, Judged, Piece, coalesce
 from transforms.ipc import from_ipc, to_ipc
 from transforms.ledger import Ledger
 from transforms.seal import Partition
+from transforms.tallies import TALLIES, told_apart
 
 _DAY_MS = 86_400_000
 _RING = 4  # windows that can be open at once without sharing a bag
@@ -68,20 +69,26 @@ class Gate:
             opened = opened & ~mask
         return batch.append_column("open", pa.array(opened)), Verdict(opened, reasons)
 
-    def tallies(self, batch: pa.RecordBatch, verdict: Verdict) -> Iterator[tuple[tuple[str, str, str, str, str], int]]:
-        """How often each purpose was opened, and refused for which reason, by event type, where it was a candidate."""
+    def tally(self, batch: pa.RecordBatch, verdict: Verdict, counts: Counts) -> None:
+        """Counts the records by hour and event type; and how often each purpose that receives that event type was
+        opened, and refused for which reason."""
         event_type = batch.column("event_type").to_numpy()
-        order = np.argsort(event_type, kind="stable")
-        outcomes = {"opened": verdict.open, **verdict.reasons}
-        sorted_masks = {outcome: mask[order] for outcome, mask in outcomes.items() if mask.any()}
+        hour = batch.column("received_time").to_numpy() // HOUR_MS
+        order = np.lexsort((hour, event_type))
+        outcomes = {"": verdict.open, **verdict.reasons}
+        masks = {reason: mask[order] for reason, mask in outcomes.items() if mask.any()}
+        hour = hour[order]
         for code, start, stop in runs(event_type[order]):
-            event = EVENT_TYPES[code]
+            starts = np.flatnonzero(np.append(True, np.diff(hour[start:stop]) != 0))
+            hours, event = hour[start:stop][starts] * HOUR_MS, EVENT_TYPES[code]
+            sizes = np.diff(np.append(starts, stop - start))
+            counts.add_hours("gate", "judged", sizes, hours, region=self.region, event_type=event)
             for bit, (name, purpose) in enumerate(self.pack.purposes.items()):
-                if event not in purpose.events:
-                    continue
-                for outcome, mask in sorted_masks.items():
-                    if count := int(np.count_nonzero(mask[start:stop] & np.uint64(1 << bit))):
-                        yield (self.region, "gate", event, name, outcome), count
+                for reason, mask in masks.items() if event in purpose.events else ():
+                    flags = mask[start:stop] & np.uint64(1 << bit) != 0
+                    found = np.add.reduceat(flags, starts, dtype=np.int64)
+                    words = {"region": self.region, "event_type": event, "purpose": name, "reason": reason}
+                    counts.add_hours("gate", "refused" if reason else "opened", found, hours, **words)
 
     @cached_property
     def _terms(self) -> Terms:
@@ -124,12 +131,7 @@ class _ConsentGate(beam.DoFn):
             return
         window = max(window, unfired.read() or 0)  # behind the last firing: received now, so more is known to it
         (waiting0, waiting1, waiting2, waiting3)[window % _RING].add((window, payload))
-        fire.set(self._end(window), dynamic_timer_tag=str(window))
-
-    def _end(self, window: int) -> Timestamp:
-        if self._bounded:
-            return GlobalWindow().max_timestamp()
-        return Timestamp(micros=(window + 1) * self._partition.window_ms * 1000)
+        fire.set(self._partition.end(window) or GlobalWindow().max_timestamp(), dynamic_timer_tag=str(window))
 
     @on_timer(FIRE)
     def fire(
@@ -161,12 +163,13 @@ class _ConsentGate(beam.DoFn):
             return
         unfired.write(max(window + 1, unfired.read() or 0))
         start, end = window * self._partition.window_ms, (window + 1) * self._partition.window_ms
+        late = int(np.count_nonzero(batch.column("received_time").to_numpy() < start))
         batch = _received_by(batch, start)
         days = _Days((seen0, seen1, seen2, seen3, seen4, seen5, seen6, seen7), self._pack.limits.oldest_days)
         entries = self._entries(ledger)
         # What was received later than any of these records must not even correct an entry that they know.
         known = entries.filter(pc.less(entries["received_time"], end))
-        yield from self._release(key, window, batch, known, days)
+        yield from self._release(key, window, batch, known, days, late)
 
     def _entries(self, ledger) -> pa.Table:
         """The entries of this key; a stream writes what came in since the last firing together with what was there."""
@@ -180,18 +183,20 @@ class _ConsentGate(beam.DoFn):
             ledger.add(to_ipc(merged))
         return pa.Table.from_batches([merged])
 
-    def _release(self, key: int, window: int, batch: pa.RecordBatch, entries: pa.Table, seen) -> Iterator:
+    def _release(
+        self, key: int, window: int, batch: pa.RecordBatch, entries: pa.Table, seen, late: int = 0
+    ) -> Iterator:
         gate = self._gates[key // self._partition.shards]
         kept, marks = deduplicate(batch, seen.before(batch))
         seen.add(batch, kept, marks)
-        duplicates = batch.num_rows - len(kept)
         judged, verdict = gate.judge(batch.take(pa.array(kept)), entries)
         lot = (key // self._partition.shards, key % self._partition.shards, window)
         yield lot, judged
-        for tally in gate.tallies(judged, verdict):
-            yield beam.pvalue.TaggedOutput(TALLIES, tally)
-        for what, count in (("duplicates", duplicates), ("judged", len(kept))):
-            yield beam.pvalue.TaggedOutput(TALLIES, ((gate.region, "gate", "", "", what), count))
+        counts = Counts()
+        counts.add("gate", "duplicates", batch.num_rows - len(kept), region=gate.region)
+        counts.add("gate", "late", late, region=gate.region)
+        gate.tally(judged, verdict, counts)
+        yield from told_apart(counts)
 
 
 def _taken(bag, window: int) -> list[bytes]:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from schemas.consent import FUTURE_LIMIT, PERMISSIONS, Kind
 from schemas.fields import EVENT_FIELDS, EVENT_TYPES, LEDGER_FIELDS, SCHEMA_VERSIONS, SUBJECT_TYPES, Field
+from schemas.policy import Pack
 from transforms.block import line_at
 from transforms.lines import Columns, Faults, Habits, Parsed, merged, parse
 from transforms.times import parse_times
@@ -32,13 +33,19 @@ class Limits:
     future_ms: int
     oldest_ms: int
 
+    @classmethod
+    def of(cls, pack: Pack) -> "Limits":
+        """What a policy pack allows."""
+        return cls(pack.limits.future_minutes * 60_000, pack.limits.oldest_days * 86_400_000)
+
 
 @dataclass(frozen=True, repr=False)
 class Decoded:
-    """The good events of a block: raw columns by dotted path, times in ms since the epoch, event_type as an int8 index
-    into EVENT_TYPES; and the account of all other lines, as in `Parsed`."""
+    """The good events of a block: raw columns by dotted path, the number of each row's line, times in ms since the
+    epoch, event_type as an int8 index into EVENT_TYPES; and the account of all other lines, as in `Parsed`."""
 
     columns: Columns
+    line: np.ndarray
     event_time: np.ndarray
     received_time: np.ndarray
     event_type: np.ndarray
@@ -50,7 +57,8 @@ class Decoded:
 
 @dataclass(frozen=True, repr=False)
 class DecodedLedger:
-    """The good entries of a block: raw columns by dotted path, times in ms since the epoch, kind as int8 codes of Kind.
+    """The good entries of a block: raw columns by dotted path, the number of each row's line, times in ms since the
+    epoch, kind as int8 codes of Kind.
 
     A permission dated more than FUTURE_LIMIT after its receipt is dropped and counted in `dated_ahead`. A rejected line
     must not open anything: `unreadable` holds the subjects that rejected lines name, in columns `entry_id` (or null),
@@ -58,6 +66,7 @@ class DecodedLedger:
     """
 
     columns: Columns
+    line: np.ndarray
     time: np.ndarray
     received_time: np.ndarray
     kind: np.ndarray
@@ -70,8 +79,13 @@ class DecodedLedger:
     unknown: dict[str, int]
 
 
-def decode_events(block: bytes, limits: Limits, habits: Habits | None = None) -> Decoded:
-    """Reads and checks a block of telemetry. It raises for no input; a line's fate depends on that line alone."""
+def decode_events(
+    block: bytes, limits: Limits, habits: Habits | None = None, received_ms: int | None = None
+) -> Decoded:
+    """Reads and checks a block of telemetry. It raises for no input; a line's fate depends on that line alone.
+
+    `received_ms` is when a replay received all of it: that counts, and the first receipt does not (design section 2).
+    """
     parsed = parse(block, EVENT_FIELDS, habits)
     columns = parsed.columns
     checks = _Checks(len(parsed.line))
@@ -81,13 +95,18 @@ def decode_events(block: bytes, limits: Limits, habits: Habits | None = None) ->
     checks.enumerations(columns, EVENT_FIELDS)
     checks.ranges(columns, EVENT_FIELDS)
     event_time, received_time = checks.times(columns["event_time"]), checks.times(columns["received_time"])
+    if received_ms is not None:
+        received_time = np.full(len(received_time), received_ms)
     checks.reject(event_time > received_time + limits.future_ms, Reason.FUTURE_EVENT)
     checks.reject(event_time < received_time - limits.oldest_ms, Reason.TOO_OLD)
 
     keep = checks.code == _NONE
-    columns, event_time, received_time, event_type = _kept(keep, columns, event_time, received_time, event_type)
+    columns, line, event_time, received_time, event_type = _kept(
+        keep, columns, parsed.line, event_time, received_time, event_type
+    )
     return Decoded(
         columns=columns,
+        line=line,
         event_time=event_time,
         received_time=received_time,
         event_type=event_type.astype(np.int8),
@@ -118,9 +137,10 @@ def decode_ledger(block: bytes, habits: Habits | None = None) -> DecodedLedger:
     ahead = good & _PERMITS[word] & (time > received_time + FUTURE_LIMIT)
     faults = checks.faults(parsed)
     unreadable, lost = _unreadable(line_at(block, faults.line))
-    columns, time, received_time, word = _kept(good & ~ahead, columns, time, received_time, word)
+    columns, line, time, received_time, word = _kept(good & ~ahead, columns, parsed.line, time, received_time, word)
     return DecodedLedger(
         columns=columns,
+        line=line,
         time=time,
         received_time=received_time,
         kind=_KIND_CODES[word],

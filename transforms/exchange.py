@@ -18,14 +18,10 @@ from transforms.ipc import from_ipc, to_ipc
 
 TELEMETRY, LEDGER = 0, 1
 _NARROWEST = 1 << 15  # words that 16 bits can number
-TALLIES = "tallies"  # the tag of a step's second output
 
 Piece = tuple[int, tuple[int, int, bytes]]
 Lot = tuple[int, int, int]  # region code, shard, index of the window
 Judged = tuple[Lot, pa.RecordBatch]
-# What a step has to say for the audit: (region, step, event type, purpose, reason) and how many. A region or a word
-# that does not apply is the empty string.
-Tally = tuple[tuple[str, str, str, str, str], int]
 
 
 class RecordBatchCoder(beam.coders.Coder):

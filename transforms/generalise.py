@@ -22,7 +22,11 @@ def bucket(values: pa.Array, step: float) -> pa.Array:
 
 def major(words: pa.StringArray) -> pa.StringArray:
     """Versions cut to their first number: `14.0.3` is 14, `V12.5` is 12; null where there is none."""
-    return pc.struct_field(pc.extract_regex(words, r"^\pL{0,3}(?P<number>\d{1,9})"), "number")
+    # Without a class of letters in the pattern: to compile one takes longer than to apply it.
+    parts = pc.extract_regex(words, r"^(?P<before>[^0-9]{0,3})(?P<number>[0-9]{1,9})")
+    before = pc.struct_field(parts, "before")
+    lettered = pc.or_(pc.equal(before, ""), pc.utf8_is_alpha(before))
+    return pc.if_else(lettered, pc.struct_field(parts, "number"), pa.scalar(None, pa.string()))
 
 
 def compact(labels: pa.DictionaryArray, words: pa.StringArray | None = None) -> pa.DictionaryArray:

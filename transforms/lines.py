@@ -48,6 +48,11 @@ class Faults:
         return {REASONS[code].value: int(count) for code, count in zip(codes, counts, strict=True)}
 
 
+def faults_of(line: np.ndarray, reason: Reason) -> Faults:
+    """Lines that were rejected for one reason."""
+    return Faults(line, np.full(len(line), CODE[reason], np.int8))
+
+
 def merged(*parts: Faults) -> Faults:
     """All faults, in the order of their lines."""
     line = np.concatenate([part.line for part in parts])

@@ -9,6 +9,7 @@ token of their event within a day, which says nothing about when or in which ord
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import apache_beam as beam
 import numpy as np
@@ -93,30 +94,37 @@ def revealable(column: str, type_: pa.DataType) -> str | None:
     return paths[0] if paths and pa.types.is_binary(type_) else None
 
 
-class _Pseudonymise(beam.DoFn):
-    def __init__(self, pack: Pack, keys: Mapping[int, str]) -> None:
-        self._pack, self._keys = pack, dict(keys)
+class Tokens:
+    """The token ciphers of regions and purposes, each opened when it is first needed. One a worker: it holds keys."""
 
-    def setup(self) -> None:
-        self._datasets = datasets(self._pack)
+    def __init__(self, pack: Pack, keys: Mapping[int, str]) -> None:
+        self._pack, self._keys, self._datasets = pack, dict(keys), datasets(pack)
         self._ciphers: dict[tuple[int, str, str, str], ColumnCmac] = {}
 
-    def process(self, element):
-        (name, lot), rows = element
-        purpose, region = self._datasets[name].purpose, lot[0]
+    def pseudonymise(self, rows: pa.RecordBatch, name: str, region: int) -> pa.RecordBatch:
+        """The rows of a dataset in one region, with tokens."""
+        dataset = self._datasets[name]
+        epoch = self._pack.purposes[dataset.purpose].token_epoch
+        return pseudonymise(rows, dataset, partial(self._cipher, region, dataset.purpose), epoch)
 
-        def token_of(kind: str, epoch: str) -> ColumnCmac:
-            return self._cipher(region, purpose, epoch, kind)
-
-        epoch = self._pack.purposes[purpose].token_epoch
-        yield (name, lot), pseudonymise(rows, self._datasets[name], token_of, epoch)
-
-    def _cipher(self, region: int, purpose: str, epoch: str, kind: str) -> ColumnCmac:
+    def _cipher(self, region: int, purpose: str, kind: str, epoch: str) -> ColumnCmac:
         if (region, purpose, epoch, kind) not in self._ciphers:
             keyring = open_keyring(self._keys[region])
             key = keyring.secret(f"token/{purpose}/{epoch}/{kind}", f"purpose-{purpose}")
             self._ciphers[region, purpose, epoch, kind] = ColumnCmac(key)
         return self._ciphers[region, purpose, epoch, kind]
+
+
+class _Pseudonymise(beam.DoFn):
+    def __init__(self, pack: Pack, keys: Mapping[int, str]) -> None:
+        self._pack, self._keys = pack, dict(keys)
+
+    def setup(self) -> None:
+        self._tokens = Tokens(self._pack, self._keys)
+
+    def process(self, element):
+        (name, lot), rows = element
+        yield (name, lot), self._tokens.pseudonymise(rows, name, lot[0])
 
 
 @dataclass

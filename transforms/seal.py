@@ -13,6 +13,7 @@ from functools import reduce
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from apache_beam.utils.timestamp import Timestamp
 
 from schemas.fields import EVENT_FIELD, EVENT_FIELDS, IDENTIFYING, SOURCES, Category, Handling
 from schemas.layout import HEAD, Layout, Source
@@ -93,7 +94,7 @@ class Sealed:
     carried: Counter = field(default_factory=Counter)  # values that identify and that the records brought, by path
     sealed: Counter = field(default_factory=Counter)  # values sealed, by path
     scrubbed: Counter = field(default_factory=Counter)  # replacements in free text, by recogniser
-    bad_event_id: int = 0
+    bad_event_id: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # rows of the input, left out
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,10 @@ class Partition:
 
     def windows(self, received: np.ndarray) -> np.ndarray:
         return np.zeros(len(received), np.int64) if self.window_ms is None else received // self.window_ms
+
+    def end(self, window: int) -> Timestamp | None:
+        """When a window ends; None where one holds all."""
+        return None if self.window_ms is None else Timestamp(micros=(window + 1) * self.window_ms * 1000)
 
 
 class EventSealer:
@@ -139,7 +144,7 @@ class EventSealer:
         if not np.array_equal(order, np.arange(len(order))):
             tags = [tag.take(pa.array(order)) for tag in tags]
         sealed = Sealed(pa.record_batch([], pa.schema([])), key[order], window[order])
-        sealed.bad_event_id = int(np.count_nonzero(bad_id & (regions >= 0)))
+        sealed.bad_event_id = np.flatnonzero(bad_id & (regions >= 0))
         sealed.malformed.update({"device.android_id": int(bad_device.sum()), "account_id": int(bad_account.sum())})
         head = [
             pa.array(rows.regions.astype(np.int8)),

@@ -23,6 +23,7 @@ from transforms.seal import Partition, Seals
 
 _KIND_OF = {"device": "android_id", "account": "account_id"}
 _STRANGE = "?"  # in place of any name that is not known: no other word goes on, nor can it pass for several
+_NOBODY = bytes(16)  # no subject's tag
 _STOP_CODES = np.array(sorted(STOPS))
 
 
@@ -33,6 +34,7 @@ class SealedLedger:
     batch: pa.RecordBatch
     key: np.ndarray
     nobody: int  # entries without a valid subject: a bounded run must not end well with one
+    bad_subject: np.ndarray  # the rows of those among the entries that were read
     unlocated: int  # permissions without a usable region, which act nowhere (those of another cell act there)
     unknown_purposes: int  # entries that name a purpose nobody knows
 
@@ -68,9 +70,9 @@ class LedgerSealer:
         }
         ids = _not_empty(columns["entry_id"])
         unlocated = int(np.count_nonzero(known & ~stop & (regions == UNLOCATABLE)))
-        return self._sealed(
-            "nameless_entry", plain, subject, is_account, ids, place, region, int((~known).sum()), unlocated, unknown
-        )
+        nobody = np.flatnonzero(~known)
+        counts = len(nobody), nobody, unlocated, unknown
+        return self._sealed("nameless_entry", plain, subject, is_account, ids, place, region, *counts)
 
     def _unreadable(self, ledger: DecodedLedger) -> SealedLedger:
         lines = ledger.unreadable
@@ -90,8 +92,43 @@ class LedgerSealer:
             "received_time": always,
         }
         ids = _not_empty(lines["entry_id"])
-        nobody = int((~known).sum()) + ledger.lost
-        return self._sealed("nameless_line", plain, subject, is_account, ids, place, region, nobody, 0, 0)
+        nobody, none_read = int((~known).sum()) + ledger.lost, np.empty(0, np.int64)
+        return self._sealed("nameless_line", plain, subject, is_account, ids, place, region, nobody, none_read, 0, 0)
+
+    def ids(self, entry_ids: pa.StringArray, region: int) -> pa.FixedSizeBinaryArray:
+        """Entry ids sealed under one region's key, to compare them across regions. Null for one that is empty."""
+        return self._seals.tag("entry_id", _not_empty(entry_ids), np.full(len(entry_ids), region))
+
+    def corrections(self, ledger: DecodedLedger, regions: np.ndarray, entries: np.ndarray) -> SealedLedger:
+        """For each of these entries one that does nothing but bear its id, at every place where it is not itself: an
+        unreadable line of that id ends there too (section 6: it acts in every region until it is corrected)."""
+        stop = np.isin(ledger.kind[entries], _STOP_CODES)
+        columns = {name: column.take(pa.array(entries)) for name, column in ledger.columns.items()}
+        subject, is_account = _subjects(columns["subject.type"], columns["subject.value"])
+        known = subject.is_valid().to_numpy(zero_copy_only=False)
+        place, region = self._places(known & stop, known & ~stop, regions[entries])
+        pair, shard = self._spread(
+            self._subject_tags(subject.take(pa.array(place)), is_account[place], region), is_account[place]
+        )
+        keys = (self._served[:, None] * self._shards + np.arange(self._shards)).ravel().astype(np.int64)
+        own = place[pair] * (keys[-1] + 1) + region[pair] * self._shards + shard
+        elsewhere = np.arange(len(entries))[:, None] * (keys[-1] + 1) + keys
+        row, at = np.nonzero(~np.isin(elsewhere, own) & known[:, None])
+        order = np.argsort(keys[at], kind="stable")
+        row, key = pa.array(row[order]), keys[at][order]
+        columns = {
+            "entry_id": self._seals.tag("entry_id", columns["entry_id"].take(row), key // self._shards),
+            "subject": _constant(_NOBODY, len(key), pa.binary(16)),
+            "subject_type": _constant(SubjectType.device, len(key), pa.int8()),
+            "kind": _constant(Kind.lift_restriction, len(key), pa.int8()),
+            "purposes": _constant("", len(key), pa.string()),
+            "app": pa.nulls(len(key), pa.string()),
+            "policy_version": pa.nulls(len(key), pa.string()),
+            "guardian": _constant(False, len(key), pa.bool_()),
+            "time": pa.array(ledger.time[entries]).take(row),
+            "received_time": pa.array(ledger.received_time[entries]).take(row),
+        }
+        return SealedLedger(_ledger_batch(columns), key, 0, np.empty(0, np.int64), 0, 0)
 
     def _places(self, stop: np.ndarray, permission: np.ndarray, regions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(entry, region) pairs, sorted by region."""
@@ -116,8 +153,7 @@ class LedgerSealer:
         columns["subject"] = tags.take(pa.array(pair))
         columns["subject_type"] = pa.array(account[pair].astype(np.int8) * SubjectType.account)
         columns["entry_id"] = entry.take(pa.array(pair))
-        arrays = [_as(columns[field.name], field.type) for field in SEALED_LEDGER]
-        return SealedLedger(pa.RecordBatch.from_arrays(arrays, schema=SEALED_LEDGER), key[order], *counts)
+        return SealedLedger(_ledger_batch(columns), key[order], *counts)
 
     def _subject_tags(self, subjects: pa.Array, account: np.ndarray, region: np.ndarray) -> pa.FixedSizeBinaryArray:
         parts = []
@@ -186,6 +222,15 @@ def _named(guardians: pa.StringArray) -> pa.BooleanArray:
     """Where somebody is named as guardian; a word that says no names nobody."""
     denied = pc.is_in(pc.utf8_lower(guardians), value_set=pa.array(["", "false", "0", "no", "none", "null"]))
     return pc.and_(guardians.is_valid(), pc.invert(denied))
+
+
+def _constant(value, rows: int, type_: pa.DataType) -> pa.Array:
+    return pa.repeat(pa.scalar(value, type_), rows)
+
+
+def _ledger_batch(columns: dict[str, pa.Array]) -> pa.RecordBatch:
+    arrays = [_as(columns[field.name], field.type) for field in SEALED_LEDGER]
+    return pa.RecordBatch.from_arrays(arrays, schema=SEALED_LEDGER)
 
 
 def _as(column: pa.Array, type_: pa.DataType) -> pa.Array:

@@ -36,6 +36,8 @@ class Reason(StrEnum):
     FUTURE_EVENT = "future_event"  # dated further after its receipt than clocks may differ
     TOO_OLD = "too_old"  # dated further before its receipt than the pack's limit
     OUT_OF_RANGE = "out_of_range"  # a number outside its field's range
+    BAD_EVENT_ID = "bad_event_id"  # an event id that is no UUID
+    BAD_SUBJECT = "bad_subject"  # a ledger entry whose subject is no valid identifier
 
 
 REASONS = tuple(Reason)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import apache_beam as beam
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -24,14 +25,18 @@ from cryptography.hazmat.primitives.cmac import CMAC
 from pipelines.job import plan
 from pipelines.options import parse
 from pipelines.progress import read_span
+from pipelines.quarantine import main as quarantine
 from pipelines.sample import Sample, write_sample
-from schemas.datasets import AUDIT
+from schemas.datasets import AUDIT, QUARANTINE, RECEIVED_DATE
+from schemas.tallies import COUNTS
 from tests.invariants.needles import Needles, spellings
 from tests.invariants.planted import Planted
 from tests.invariants.runs import REGIONS, ROOT, Site
-from transforms.border import Border
-from transforms.exchange import TALLIES
+from transforms.border import UNREADABLE, Border
+from transforms.ipc import to_ipc
 from transforms.keyring import open_keyring
+from transforms.quarantine import REJECTED
+from transforms.tallies import TALLIES
 
 pytestmark = [pytest.mark.clause(clause) for clause in ("1.1-a", "1.1.1", "2-log", "6-cn")]
 
@@ -80,6 +85,7 @@ def dirty(tmp_path_factory) -> Dirty:
     for part in ("left", "tmp"):
         (folder / part).mkdir()
     site = Site.new(folder / "site")
+    assert quarantine(["keygen", f"--deployment={site.file}", f"--out={tmp_path_factory.mktemp('private')}"]) == 0
     arguments = [f"--events={events}", f"--events={more_events}", f"--consents={consents}"]
     arguments += [f"--consents={more_consents}", f"--deployment={site.file}"]
     process = subprocess.run(
@@ -258,16 +264,23 @@ def crossed(dirty, tmp_path_factory) -> bytes:
     job = plan(parse([*arguments, f"--deployment={dirty.site.file}"]), say=lambda _: None)
 
     def keep(element) -> None:
+        where, what = element
         with open(target, "ab") as file:
-            file.write(repr(element).encode() if isinstance(element[1], int) else element[1][2])
+            file.write(what[2] if isinstance(what, tuple) else repr(where).encode() + to_ipc(what))
+
+    def keep_id(sealed: bytes) -> None:
+        with open(target, "ab") as file:
+            file.write(sealed)
 
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         for name, ledger, paths in (("Telemetry", False, events), ("Ledger", True, consents)):
             spans = pipeline | f"{name}Spans" >> beam.Create([(path, 0, os.path.getsize(path)) for path in paths])
-            border = Border(ledger, read_span, job.pack, job.keys, job.partition)
+            border = Border(ledger, read_span, job.pack, job.keys, job.partition, job.arrival_code)
             sealed = spans | f"{name}Border" >> border
             sealed.pieces | f"{name}Pieces" >> beam.Map(keep)  # noqa: B018
             sealed[TALLIES] | f"{name}Tallies" >> beam.Map(keep)  # noqa: B018
+            sealed[REJECTED] | f"{name}Rejected" >> beam.Map(keep)  # noqa: B018
+            sealed[UNREADABLE] | f"{name}Unreadable" >> beam.Map(keep_id)  # noqa: B018
     return target.read_bytes()
 
 
@@ -279,4 +292,32 @@ def test_no_value_crosses_the_border(dirty, crossed):
 def test_the_audit_is_about_counts_alone(dirty):
     for (_, dataset), table in dirty.site.datasets().items():
         if dataset == AUDIT:
-            assert table.schema.names == ["step", "event_type", "purpose", "reason", "count", "received_date"]
+            assert set(table.schema.names) == {*COUNTS.names, "clause", RECEIVED_DATE}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param("audit --by=hour,step,outcome,reason,event_type,purpose,dataset", id="audit"),
+        pytest.param("quarantine list", id="quarantine list"),
+        pytest.param("report --out={}", id="report"),
+    ],
+)
+def test_nothing_that_is_shown_of_a_run_holds_a_value(dirty, command, tmp_path):
+    shown = tmp_path / "shown"
+    arguments = command.format(shown).split()
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines", *arguments, f"--deployment={dirty.site.file}"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        timeout=120,
+    )
+    assert done.returncode == (3 if command.startswith("audit") else 0), done.stderr.decode()
+    content = done.stdout + done.stderr + (shown.read_bytes() if shown.exists() else b"")
+    assert len(content) > 100 and Needles(dirty.values).found(content) == set()
+
+
+def test_rejected_lines_were_kept(dirty):
+    """A control: nothing of them could be found if nothing of them were there."""
+    rows = pa.concat_tables(table for (_, name), table in dirty.site.datasets().items() if name == QUARANTINE)
+    assert pc.sum(pc.is_valid(rows["payload"])).as_py() > 30

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from schemas.datasets import AUDIT, SENSITIVE_SUFFIX
+from schemas.datasets import AUDIT, QUARANTINE, SENSITIVE_SUFFIX
 from tests.invariants.crowd import LABEL
 
 pytestmark = [pytest.mark.clause("5.3"), pytest.mark.clause("1.1-b")]
@@ -14,7 +14,7 @@ def stored(judged) -> dict[tuple[str, str], Counter]:
     return {
         name: Counter(table[LABEL].to_pylist())
         for name, table in judged.held.items()
-        if name[1] != AUDIT and not name[1].endswith(SENSITIVE_SUFFIX)
+        if name[1] not in (AUDIT, QUARANTINE) and not name[1].endswith(SENSITIVE_SUFFIX)
     }
 
 

@@ -14,10 +14,12 @@ import zstandard
 from pipelines import ingest
 from pipelines.deployment import load_deployment
 from pipelines.stores import open_dataset
+from schemas.datasets import AUDIT, QUARANTINE
 from schemas.policy import DEFAULT_PACK, SHIPPED, WITHOUT_LEDGER, load_pack
 from tests.stranger import DEVICE, REGIONS, Outcome, command, deploy, entry, event, ndjson
 
 OTHER = "2f3a5c7e9b0d2469"
+COUNTED = (AUDIT, QUARANTINE)  # datasets that hold no records
 CANARY = "4f1d-canary@example.org"
 
 
@@ -65,10 +67,10 @@ class TestInputs:
         outcome = run(tmp_path / "in", "--events", tmp_path / "other-*.ndjson", "--no-ledger", "--json")
         assert outcome.status == 0, outcome.err
         found = outcome.counts
-        assert found["telemetry", "", "lines"] == 11
-        assert found["telemetry", "", "blank"] == found["telemetry", "", "unlocatable"] == 1
-        assert found["gate", "", "duplicates"] == 1 and found["gate", "", "judged"] == 5
-        assert sum(n for (step, _, _), n in found.items() if step == "quarantine") == 3
+        lines = found.by("outcome", step="telemetry")
+        assert lines["lines"] == 11 and lines["blank"] == lines["unlocatable"] == 1
+        assert found.sum(step="gate", outcome="duplicates") == 1 and found.sum(step="gate", outcome="judged") == 5
+        assert lines["quarantined"] == found.sum(step="quarantine", dataset="telemetry") == 3
         assert json.loads(outcome.out)["faults"] == []
         assert CANARY not in outcome.out + outcome.err
 
@@ -82,7 +84,7 @@ class TestInputs:
         outcome = run(write(tmp_path / "empty.ndjson", b""), "--no-ledger", "--json")
         assert outcome.status == 0, outcome.err
         assert json.loads(outcome.out)["faults"] == []
-        assert outcome.counts.get(("telemetry", "", "lines"), 0) == 0
+        assert outcome.counts.sum(step="telemetry", outcome="lines") == 0
 
     def test_what_breaks_off_is_kept_up_to_there(self, tmp_path, run):
         whole = gzip.compress(ndjson(*(event(n, service=os.urandom(30).hex()) for n in range(1, 200))))
@@ -92,10 +94,10 @@ class TestInputs:
         write(tmp_path / "in/fine.ndjson", ndjson(event(1000)))
         outcome = run(tmp_path / "in", "--no-ledger", "--json")
         assert outcome.status == 4
-        assert outcome.counts["telemetry", "", "input_unreadable"] == 2
+        assert outcome.counts.sum(step="telemetry", outcome="input_unreadable") == 2
         (fault,) = json.loads(outcome.out)["faults"]
         assert fault.startswith("2 inputs broke off")
-        kept = outcome.counts["gate", "", "judged"]
+        kept = outcome.counts.sum(step="gate", outcome="judged")
         assert 50 < kept < 150
         assert stored(tmp_path / "deployment.yaml", "eu", "service") == kept
         assert "Traceback" not in outcome.err and str(cut) not in outcome.out and str(broken) not in outcome.out
@@ -132,8 +134,8 @@ class TestLedger:
         outcome = run(events, "--consents", consents, "--json")
         assert outcome.status == 0, outcome.err
         for purpose in ("service", "user_experience"):  # whatever the basis
-            assert outcome.counts["gate", purpose, "opened"] == 1
-            assert outcome.counts["gate", purpose, "restricted"] == 1
+            decided = outcome.counts.by(("outcome", "reason"), step="gate", purpose=purpose)
+            assert decided == {("opened", ""): 1, ("refused", "restricted"): 1}
         assert DEVICE not in outcome.out + outcome.err and OTHER not in outcome.out + outcome.err
 
     @pytest.mark.clause("5.3")
@@ -183,7 +185,7 @@ class TestLedger:
         outcome = run(events, "--consents", write(tmp_path / "c.ndjson", b""), "--json")
         assert outcome.status == 0, outcome.err
         assert outcome.opened == {"service", "security", "research", "statistics"}
-        assert outcome.counts["gate", "user_experience", "no_grant"] == 1
+        assert outcome.counts.sum(step="gate", purpose="user_experience", reason="no_grant") == 1
 
 
 class TestCells:
@@ -192,8 +194,8 @@ class TestCells:
         events = write(tmp_path / "e.ndjson", ndjson(event(1, region="ru"), event(2), event(3, region="cn")))
         outcome = run(events, "--no-ledger", "--cell", "ru", "--json", deployment=deploy(tmp_path, ("ru",)))
         assert outcome.status == 0, outcome.err
-        assert outcome.counts["telemetry", "", "foreign"] == 2
-        assert outcome.counts["gate", "", "judged"] == 1
+        assert outcome.counts.sum(step="telemetry", outcome="foreign") == 2
+        assert outcome.counts.sum(step="gate", outcome="judged") == 1
         assert sorted(path.name for path in (tmp_path / "stores").iterdir()) == ["ru"]
         assert sorted(path.name for path in (tmp_path / "keys").iterdir()) == ["ru"]
 
@@ -228,12 +230,14 @@ class TestRunsOverTheSameInput:
         for more in ([], ["--streaming"], []):
             outcomes.append(run(events, *more))
             rows, files = _everything(load_deployment(tmp_path / "deployment.yaml"))
-            held.append({name: _by_id(table) for name, table in rows.items() if name[1] != "audit"})
-            names.append({(region, dataset, logical) for region, dataset, _, logical, _ in files if dataset != "audit"})
+            held.append({name: _by_id(table) for name, table in rows.items() if name[1] not in COUNTED})
+            names.append(
+                {(region, dataset, logical) for region, dataset, _, logical, _ in files if dataset not in COUNTED}
+            )
         assert len(held[0]["eu", "service"]) == 6 and len(held[0]["cn", "service"]) == 1
         assert held[0] == held[1] == held[2]
         assert names[0] == names[2] and not names[0] & names[1] and len(names[1]) > len(names[0])
-        assert outcomes[0].counts == outcomes[1].counts == outcomes[2].counts
+        assert outcomes[0].counts.table == outcomes[1].counts.table == outcomes[2].counts.table
         assert _files(tmp_path) == _named(tmp_path)
 
     @pytest.mark.clause("6-eea")
@@ -250,9 +254,9 @@ class TestRunsOverTheSameInput:
         deployment = load_deployment(tmp_path / "deployment.yaml")
         assert stored(deployment, "us", "service") == 6 and stored(deployment, "eu", "service") == 0
         outcome = run(events)
-        assert outcome.counts["store", "service", "stored"] == 7
+        assert outcome.counts.sum(step="store", outcome="stored", dataset="service") == 7
         rows, _ = _everything(deployment)
-        of_records = {name for name in rows if name[1] != "audit"}
+        of_records = {name for name in rows if name[1] not in COUNTED}
         assert of_records and {region for region, _ in of_records} == {"eu", "cn"}
         assert stored(deployment, "us", "service") == 0 and stored(deployment, "eu", "service") == 6
         assert _files(tmp_path) == _named(tmp_path)
@@ -260,14 +264,16 @@ class TestRunsOverTheSameInput:
     def test_one_cell_and_then_all(self, tmp_path, events, run):
         """The cell of ru counts all lines and keeps none; what it counted must not be added to what all count."""
         alone = run(events, "--cell", "ru")
-        assert alone.counts["telemetry", "", "lines"] == 11 and alone.counts["telemetry", "", "foreign"] == 8
+        lines = alone.counts.by("outcome", step="telemetry")
+        assert (lines["lines"], lines["foreign"]) == (11, 8)
         every = run(events)
-        assert every.counts["telemetry", "", "lines"] == 11
-        assert every.counts.get(("telemetry", "", "foreign"), 0) == 0
-        assert every.counts["gate", "", "judged"] == every.counts["store", "service", "stored"] == 7
+        lines = every.counts.by("outcome", step="telemetry")
+        assert (lines["lines"], lines["foreign"]) == (11, 0)
+        assert every.counts.sum(step="gate", outcome="judged") == 7
+        assert every.counts.sum(step="store", outcome="stored", dataset="service") == 7
         rows, _ = _everything(load_deployment(tmp_path / "deployment.yaml"))
         audited = [row for (_, dataset), table in rows.items() if dataset == "audit" for row in table]
-        assert sum(row["count"] for row in audited if (row["step"], row["reason"]) == ("telemetry", "lines")) == 11
+        assert sum(row["count"] for row in audited if (row["step"], row["outcome"]) == ("telemetry", "lines")) == 11
 
     @pytest.mark.clause("6-dc")
     def test_all_and_then_one_cell(self, tmp_path, events, run):
@@ -275,7 +281,8 @@ class TestRunsOverTheSameInput:
         run(events)
         before, _ = _everything(load_deployment(tmp_path / "deployment.yaml"))
         alone = run(events, "--cell", "eu")
-        assert alone.counts["telemetry", "", "lines"] == 11 and alone.counts["gate", "", "judged"] == 6
+        assert alone.counts.sum(step="telemetry", outcome="lines") == 11
+        assert alone.counts.sum(step="gate", outcome="judged") == 6
         after, _ = _everything(load_deployment(tmp_path / "deployment.yaml"))
         assert {name: table for name, table in after.items() if name[0] != "eu"} == {
             name: table for name, table in before.items() if name[0] != "eu"

@@ -5,7 +5,7 @@ import datetime as dt
 import apache_beam as beam
 import pyarrow as pa
 import pytest
-from apache_beam.testing.util import assert_that, equal_to
+from apache_beam.testing.util import assert_that
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +15,7 @@ from pipelines.sinks import RegionalStore, by_date, logical_name
 from pipelines.stores import open_dataset, retire
 from schemas.fields import EVENT_TYPES
 from tests.stranger import deploy
+from tests.tallied import plain
 from transforms.for_purpose import RECEIVED, REGION, ROWS
 
 EU, US = 3, 4
@@ -44,19 +45,30 @@ def deployment(tmp_path):
 
 @pytest.fixture
 def store(deployment):
-    """Stores batches of one dataset in one lot, and checks what the step tells of it."""
+    """Stores batches of one dataset in one lot, and checks what the step counts of it."""
 
     def run(batch, expected, dataset="service", lot=(EU, 0, 0), run="first"):
         transform = RegionalStore({EU: deployment.place("eu"), US: deployment.place("us")}, "abc", run)
         with beam.Pipeline(runner="FnApiRunner") as pipeline:
             lots = pipeline | beam.Create([((dataset, lot), batch)]).with_output_types(ROWS)
-            assert_that(lots | transform, equal_to(expected))
+            assert_that(lots | transform, counted_as(expected))
 
     return run
 
 
-def tally(region, count, reason="stored", event_type=EVENT_TYPES[0]):
-    return (region, "store", event_type, "service", reason), count
+def counted_as(expected):
+    def matches(tallies):
+        assert plain(tallies) == expected
+
+    return matches
+
+
+def stored(count, outcome="stored", event_type=EVENT_TYPES[0]):
+    return {("eu", "store", outcome, event_type, "service", "service"): count}
+
+
+def foreign(count):
+    return {("eu", "store", "foreign", "service"): count}
 
 
 @given(st.lists(st.integers(0, 5 * DAY_MS), max_size=30).map(sorted))
@@ -72,11 +84,7 @@ def test_rows_are_cut_at_the_ends_of_days(received):
 def test_rows_lie_under_the_day_of_their_receipt(deployment, store):
     store(
         rows(NOON, NOON + 1, NOON + DAY_MS, event_types=[0, 2, 2]),
-        [
-            tally("eu", 1),
-            tally("eu", 1, event_type=EVENT_TYPES[2]),
-            tally("eu", 1, event_type=EVENT_TYPES[2]),
-        ],
+        stored(1) | stored(2, event_type=EVENT_TYPES[2]),
     )
     table = open_dataset(deployment, "eu", "service").to_table()
     assert table.column_names == ["event_type", "number", "received_date"]
@@ -86,30 +94,30 @@ def test_rows_lie_under_the_day_of_their_receipt(deployment, store):
 
 @pytest.mark.clause("6-dc")
 def test_a_row_of_another_region_is_refused(deployment, store):
-    store(rows(NOON, NOON, NOON, regions=[EU, US, EU]), [tally("eu", 1, "foreign", ""), tally("eu", 2)])
+    store(rows(NOON, NOON, NOON, regions=[EU, US, EU]), foreign(1) | stored(2))
     assert open_dataset(deployment, "eu", "service").to_table()["number"].to_pylist() == [0, 2]
     assert not deployment.place("us").store.exists()
 
 
 def test_a_row_without_a_region_is_refused(deployment, store):
-    store(rows(NOON, NOON, regions=[None, EU]), [tally("eu", 1, "foreign", ""), tally("eu", 1)])
+    store(rows(NOON, NOON, regions=[None, EU]), foreign(1) | stored(1))
     assert open_dataset(deployment, "eu", "service").to_table()["number"].to_pylist() == [1]
 
 
 def test_a_second_run_replaces_and_takes_away_what_is_gone(deployment, store):
-    store(rows(NOON, NOON + DAY_MS), [tally("eu", 1), tally("eu", 1)])
-    store(rows(NOON, NOON), [tally("eu", 2)], run="second")
+    store(rows(NOON, NOON + DAY_MS), stored(2))
+    store(rows(NOON, NOON), stored(2), run="second")
     retire(deployment.place("eu"), "abc", "second")
     assert open_dataset(deployment, "eu", "service").to_table()["received_date"].to_pylist() == ["2021-03-01"] * 2
-    store(rows(), [], run="third")
+    store(rows(), {}, run="third")
     retire(deployment.place("eu"), "abc", "third")
     assert [entry.rows for entry in deployment.place("eu").manifest.entries("service")] == [0, 0]
 
 
 def test_other_lots_are_left_alone(deployment, store):
-    store(rows(NOON), [tally("eu", 1)])
-    store(rows(NOON, NOON), [tally("eu", 2)], lot=(EU, 1, 0))
-    store(rows(NOON, NOON, NOON), [tally("eu", 3)], lot=(EU, 0, 7))
+    store(rows(NOON), stored(1))
+    store(rows(NOON, NOON), stored(2), lot=(EU, 1, 0))
+    store(rows(NOON, NOON, NOON), stored(3), lot=(EU, 0, 7))
     assert open_dataset(deployment, "eu", "service").count_rows() == 6
     names = {entry.logical for entry in deployment.place("eu").manifest.entries("service")}
     assert names == {logical_name("abc", 0, 0), logical_name("abc", 0, 1), logical_name("abc", 7, 0)}
@@ -119,5 +127,13 @@ def test_other_lots_are_left_alone(deployment, store):
 def test_erased_rows_are_told_apart(deployment, store):
     eu = deployment.place("eu")
     eu.manifest.put(Entry("service", "2021-03-01", logical_name("abc", 0, 0), 0, erased=True))
-    store(rows(NOON, NOON + DAY_MS), [tally("eu", 1, "erased"), tally("eu", 1)])
+    store(rows(NOON, NOON + DAY_MS), stored(1, "erased") | stored(1))
     assert open_dataset(deployment, "eu", "service").to_table()["received_date"].to_pylist() == ["2021-03-02"]
+
+
+def test_what_is_sensitive_is_counted_for_its_purpose_and_dataset(deployment, store):
+    store(
+        rows(NOON, NOON),
+        {("eu", "store", "stored", EVENT_TYPES[0], "service", "service_sensitive"): 2},
+        dataset="service_sensitive",
+    )

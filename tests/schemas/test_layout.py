@@ -47,6 +47,10 @@ def test_a_slot_holds_a_field_on_the_event_types_where_some_purpose_may_receive_
             if dataset.purpose == name and purpose.stored:
                 for column in dataset.columns:
                     wanted.setdefault(source_of(column, name), set()).update(column.events)
+    for table in PACK.statistics.tables.values():
+        for path in set(table.by) - {"event_type"}:
+            counted_on = table.event_types(PACK.purposes[PACK.statistics.purpose])
+            wanted.setdefault(Source(path, "plain"), set()).update(counted_on)
     held = {source: set(events) for slots in PLAN.slots.values() for source, events in slots}
     for source, events in held.items():
         if source.path == "app.package" or source.path in CONDITIONS:  # what some purposes are judged by as well
@@ -60,7 +64,8 @@ def test_a_slot_holds_a_field_on_the_event_types_where_some_purpose_may_receive_
 @pytest.mark.clause("1.1-a")
 def test_what_no_purpose_may_receive_has_no_place():
     admitted = {path for purpose in PACK.purposes.values() if purpose.stored for path in purpose.columns}
-    assert {source.path for source in PLAN.places} == admitted | CONDITIONS
+    counted_by = set(PACK.statistics.fields) - {"event_type"}
+    assert {source.path for source in PLAN.places} == admitted | CONDITIONS | counted_by
     assert set(EVENT_FIELD) - admitted  # there are such fields
 
 
@@ -92,6 +97,14 @@ def test_the_schema_is_the_head_and_the_slots():
 
 def test_the_layout_follows_from_the_pack_alone():
     assert layout(load_pack()) == PLAN
+
+
+def test_without_statistics_nothing_travels_for_them():
+    uncounted = layout(PACK.model_copy(update={"statistics": None}))
+    models = Source("device.model", "plain")
+    session = EVENT_TYPES.index("session")
+    assert session in dict(PLAN.slots[PLAN.places[models]])[models]
+    assert session not in dict(uncounted.slots[uncounted.places[models]])[models]
 
 
 def test_a_record_stays_narrow():

@@ -1,7 +1,5 @@
 """From bytes to sealed pieces: what a runner may see, what is counted, and when an element says it was received."""
 
-from collections import Counter
-
 import apache_beam as beam
 import pytest
 from apache_beam.testing.util import assert_that
@@ -10,10 +8,13 @@ from schemas.consent import SEALED_LEDGER
 from schemas.layout import layout
 from schemas.policy import load_pack
 from tests.lines import ANDROID_ID, EXAMPLES, NOW, entry, event, full_event, keystores, ndjson
+from tests.tallied import totals
 from transforms.border import Border
-from transforms.exchange import LEDGER, TALLIES, TELEMETRY
+from transforms.exchange import LEDGER, TELEMETRY
 from transforms.ipc import from_ipc
+from transforms.quarantine import REJECTED
 from transforms.seal import Partition
+from transforms.tallies import TALLIES
 
 PACK = load_pack()
 CN, EU = PACK.where.code("cn"), PACK.where.code("eu")
@@ -37,8 +38,15 @@ def _keep_pieces(actual):
 
 
 def _keep_tallies(actual):
-    for tally, count in actual:
-        _KEPT["tallies"][tally] += count
+    _KEPT["tallies"] += actual
+
+
+def _keep_rejected(actual):
+    _KEPT["rejected"] += actual
+
+
+def _keep_stamps(actual):
+    _KEPT["stamps"] += actual
 
 
 def _stamped(element, received=beam.DoFn.TimestampParam):
@@ -52,16 +60,18 @@ def keys(tmp_path_factory):
 
 @pytest.fixture
 def cross(keys):
-    """Lets inputs (lists of blocks) cross; returns ((milliseconds, piece) in order, tallies that are not zero)."""
+    """Lets inputs (lists of blocks) cross; returns ((milliseconds, piece) in order, the totals of what was counted)."""
 
     def crossed(*inputs, ledger=False, window_ms=None):
-        _KEPT["tallies"] = Counter()
+        _KEPT.update(tallies=[], rejected=[], stamps=[])
         with beam.Pipeline(runner="FnApiRunner") as pipeline:
-            border = Border(ledger, blocks, PACK, keys, Partition(SHARDS, window_ms))
+            border = Border(ledger, blocks, PACK, keys, Partition(SHARDS, window_ms), EU)
             out = pipeline | beam.Create([list(each) for each in inputs]) | border
-            assert_that(out.pieces | beam.Map(_stamped), _keep_pieces, label="pieces")
+            assert_that(out.pieces | "Received" >> beam.Map(_stamped), _keep_pieces, label="pieces")
             assert_that(out[TALLIES], _keep_tallies, label="tallies")
-        return _KEPT["pieces"], +_KEPT["tallies"]
+            assert_that(out[TALLIES] | "Stamps" >> beam.Map(_stamped), _keep_stamps, label="stamps")
+            assert_that(out[REJECTED], _keep_rejected, label="rejected")
+        return _KEPT["pieces"], totals(_KEPT["tallies"])
 
     return crossed
 
@@ -78,16 +88,25 @@ def test_every_line_of_telemetry_is_accounted_for(cross):
         ndjson(event(3, event_type="unheard of"), event(4, residency=NOWHERE), event(5, residency=IN_IN)),
         ndjson(event(6, event_id="no uuid"), event(7, surprise=1)),
     ]
-    pieces, tallies = cross([b"".join(lines)])
-    total = {key[4]: count for key, count in tallies.items() if key[:3] == ("", "telemetry", "") and not key[3]}
-    decoded = {key[0]: count for key, count in tallies.items() if key[4] == "decoded"}
-    faults = {key[4]: count for key, count in tallies.items() if key[1] == "quarantine"}
-    assert decoded == {"eu": 2, "cn": 1}
+    pieces, counted = cross([b"".join(lines)])
+    total = counted.by("outcome", step="telemetry")
+    faults = counted.by("reason", step="telemetry", outcome="quarantined")
+    assert counted.by("region", outcome="decoded") == {"eu": 2, "cn": 1}
     assert faults == {"not_json": 1, "unknown_event_type": 1, "bad_event_id": 1}
     assert (total["lines"], total["blank"], total["unlocatable"], total["foreign"]) == (10, 2, 1, 1)
-    assert total["lines"] == total["blank"] + 1 + 1 + sum(faults.values()) + sum(decoded.values())
-    assert tallies["", "unknown_fields", "", "telemetry", ""] == 1
+    assert total["lines"] == total["blank"] + 1 + 1 + faults.total() + total["decoded"]
+    assert counted.by(("reason", "dataset"), step="fields", outcome="unknown") == {("", "telemetry"): 1}
     assert len(rows_of(pieces)) == 3
+    assert _rejected_lines() == {"telemetry": 3}
+
+
+def _rejected_lines():
+    """How many lines of each input the rows for the quarantine stand for."""
+    found = {}
+    for _, rows in _KEPT["rejected"]:
+        for row in rows.to_pylist():
+            found[row["input"]] = found.get(row["input"], 0) + row["lines"]
+    return found
 
 
 def test_every_line_of_the_ledger_is_accounted_for(cross):
@@ -97,15 +116,16 @@ def test_every_line_of_the_ledger_is_accounted_for(cross):
         ndjson(entry("object", number=6, subject={"type": "device", "value": "?"})),
         b"no json\n\n",
     ]
-    pieces, tallies = cross([b"".join(lines)], ledger=True)
-    total = {key[4]: count for key, count in tallies.items() if key[1] == "ledger"}
-    assert (total["lines"], total["blank"], total["entries"], total["dated_ahead"]) == (8, 1, 4, 1)
+    pieces, counted = cross([b"".join(lines)], ledger=True)
+    total = counted.by("outcome", step="ledger")
+    faults = counted.by("reason", step="ledger", outcome="quarantined")
+    assert (total["lines"], total["blank"], total["entries"], total["dated_ahead"]) == (8, 1, 3, 1)
     assert total["nobody"] == 2  # a subject that is none, and a line without one
-    assert total["unlocated_permission"] == 1
-    faults = {key[4]: count for key, count in tallies.items() if key[1] == "quarantine"}
-    assert faults == {"unknown_value": 1, "not_json": 1}
-    assert total["lines"] == total["blank"] + total["entries"] + total["dated_ahead"] + sum(faults.values())
+    assert total["unlocated"] == 1
+    assert faults == {"unknown_value": 1, "not_json": 1, "bad_subject": 1}
+    assert total["lines"] == total["blank"] + total["entries"] + total["dated_ahead"] + faults.total()
     assert len(rows_of(pieces)) == 1 + 2 + 2  # the grant in eu; the stop and what was rejected in both regions
+    assert _rejected_lines() == {"ledger": 3}
 
 
 @pytest.mark.clause("1.1-a")
@@ -157,10 +177,10 @@ def test_blocks_and_inputs_are_crossed_one_by_one(cross):
 
 
 def test_an_input_that_breaks_off_keeps_what_was_read_and_is_told(cross, caplog):
-    pieces, tallies = cross([ndjson(event(1)), None, ndjson(event(2))], [ndjson(event(3))])
+    pieces, counted = cross([ndjson(event(1)), None, ndjson(event(2))], [ndjson(event(3))])
     assert len(rows_of(pieces)) == 2
-    assert tallies["", "telemetry", "", "", "input_unreadable"] == 1
-    assert tallies["", "telemetry", "", "", "lines"] == 2
+    assert counted.sum(step="telemetry", outcome="input_unreadable") == 1
+    assert counted.sum(step="telemetry", outcome="lines") == 2
     assert "the disk is gone" in caplog.text and ANDROID_ID not in caplog.text
 
 
@@ -185,24 +205,52 @@ def test_a_ledger_that_breaks_off_ends_the_run(cross):
 
 @pytest.mark.parametrize("ledger", [False, True])
 def test_an_empty_input_gives_nothing(cross, ledger):
-    assert cross([b""], ledger=ledger) == ([], {})
+    pieces, counted = cross([b""], ledger=ledger)
+    assert not pieces and not len(counted.table) and not _KEPT["rejected"]
 
 
 @pytest.mark.clause("6-cn")
 def test_a_record_of_a_region_that_is_not_served_goes_nowhere(cross):
-    pieces, tallies = cross([ndjson(event(1, residency=IN_IN))])
-    assert pieces == [] and tallies["", "telemetry", "", "", "foreign"] == 1
+    pieces, counted = cross([ndjson(event(1, residency=IN_IN))])
+    assert pieces == [] and counted.sum(step="telemetry", outcome="foreign") == 1
 
 
 def test_signals_that_conflict_are_counted(cross):
-    pieces, tallies = cross([ndjson(event(1, residency={"account_country": "NL", "device_region": "CN"}))])
+    pieces, counted = cross([ndjson(event(1, residency={"account_country": "NL", "device_region": "CN"}))])
     assert [row["region"] for row in rows_of(pieces)] == [CN]
-    assert tallies["", "telemetry", "", "", "signals_conflict"] == 1
+    assert counted.sum(step="telemetry", outcome="conflicting") == 1
 
 
 def test_no_count_is_named_after_what_a_record_brought(cross):
     line = event(1, "crash", surprise_of_mine="x", crash__exception="ada@example.org", device__model="@@@")
-    _, tallies = cross([ndjson(line)])
-    words = {word for key in tallies for word in key}
+    _, counted = cross([ndjson(line)])
+    table = counted.table
+    words = {word for name in table.column_names if name not in ("hour", "count") for word in table[name].to_pylist()}
     assert not [word for word in words if "surprise" in word or "ada" in word or "@" in word]
-    assert tallies["", "malformed", "", "", "device.model"] == 1
+    assert counted.sum(step="fields", outcome="malformed", reason="device.model") == 1
+
+
+HOUR = 3_600_000
+
+
+def test_what_goes_on_is_counted_by_the_hour_of_its_receipt(cross):
+    lines = [
+        event(n, event_type, received=NOW + ms)
+        for n, (event_type, ms) in enumerate(
+            [("session", 0), ("session", HOUR - 1), ("session", HOUR), ("crash", HOUR)]
+        )
+    ]
+    _, counted = cross([ndjson(*lines)])
+    found = counted.by(("hour", "event_type"), step="telemetry", outcome="decoded")
+    by_hour = {(int(hour.timestamp() * 1000) - NOW, event_type): n for (hour, event_type), n in found.items()}
+    assert by_hour == {(0, "session"): 2, (HOUR, "session"): 1, (HOUR, "crash"): 1}
+
+
+def test_what_goes_on_in_a_stream_is_counted_at_the_end_of_the_window_that_judges_it(cross):
+    lines = [event(n, received=NOW + ms) for n, ms in enumerate([0, 999, 1_000, 2_500])]
+    _, counted = cross([ndjson(*lines)], window_ms=1_000)
+    stamps = {
+        stamp - NOW: sum(rows["count"].to_pylist()) for stamp, (region, rows) in _KEPT["stamps"] if region == "eu"
+    }
+    assert stamps == {1_000: 2, 2_000: 1, 3_000: 1}
+    assert counted.sum(outcome="decoded") == 4

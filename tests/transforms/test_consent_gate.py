@@ -19,10 +19,12 @@ from schemas.fields import EVENT_TYPES, SOURCES
 from schemas.layout import layout
 from schemas.policy import load_pack
 from tests.oracle import decide
+from tests.tallied import totals
 from transforms.consent_gate import ConsentGate
-from transforms.exchange import LEDGER, TALLIES, TELEMETRY, Piece
+from transforms.exchange import LEDGER, TELEMETRY, Piece
 from transforms.ipc import to_ipc
 from transforms.seal import Partition
+from transforms.tallies import TALLIES
 
 PACK = load_pack()
 PLAN = layout(PACK)
@@ -140,7 +142,7 @@ def judged(outputs):
 
 
 def stream(*steps):
-    """Runs a stream and returns (judged rows, tallies). A step is a piece that arrives (a list of records or entries),
+    """Runs a stream and returns (judged rows, totals). A step is a piece that arrives (a list of records or entries),
     a list of pieces, or `("telemetry" | "ledger", time)`, to which that input's watermark goes on."""
     script = test_stream.TestStream(output_tags={"telemetry", "ledger"})
     for step in steps:
@@ -157,14 +159,16 @@ def stream(*steps):
     with beam.Pipeline(options=options) as pipeline:
         inputs = pipeline | script
         typed = [inputs[tag] | tag >> beam.Map(_same).with_output_types(Piece) for tag in ("telemetry", "ledger")]
-        return _kept(typed | beam.Flatten() | ConsentGate(PACK, STREAM, with_ledger=True))
+        _keep(typed | beam.Flatten() | ConsentGate(PACK, STREAM, with_ledger=True))
+    return _kept()
 
 
 def run(pieces, with_ledger=True):
-    """Runs a bounded job and returns (judged rows, tallies)."""
+    """Runs a bounded job and returns (judged rows, totals)."""
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         typed = pipeline | beam.Create(pieces).with_output_types(Piece)
-        return _kept(typed | ConsentGate(PACK, BOUNDED, with_ledger))
+        _keep(typed | ConsentGate(PACK, BOUNDED, with_ledger))
+    return _kept()
 
 
 def _same(element):
@@ -179,21 +183,17 @@ def _keep_rows(actual):
 
 
 def _keep_tallies(actual):
-    _KEPT["tallies"].update(summed(actual))
+    _KEPT["tallies"] += actual
 
 
-def _kept(gate):
-    _KEPT["rows"], _KEPT["tallies"] = [], Counter()
+def _keep(gate):
+    _KEPT["rows"], _KEPT["tallies"] = [], []
     assert_that(gate.judged, _keep_rows, label="judged")
     assert_that(gate[TALLIES], _keep_tallies, label="tallies")
-    return _KEPT["rows"], _KEPT["tallies"]  # filled when the pipeline has run
 
 
-def summed(tallies):
-    counts = Counter()
-    for tally, count in tallies:
-        counts[tally] += count
-    return counts
+def _kept():
+    return _KEPT["rows"], totals(_KEPT["tallies"])
 
 
 # --- the oracle ---
@@ -336,7 +336,7 @@ def test_what_contradicts_an_entry_counts_from_its_own_window_on():
 def test_a_piece_behind_the_last_firing_is_received_then():
     """It knows the stop that came between its own receipt and now, and goes out with the next window."""
     late = Record(1, 5)
-    rows, tallies = stream(
+    rows, counted = stream(
         [GRANT],
         [Record(2, 6)],
         ("telemetry", 10),
@@ -348,7 +348,8 @@ def test_a_piece_behind_the_last_firing_is_received_then():
     )
     assert named(rows) == {(0, 2): OPEN, (1, 1): set()}
     assert {received for _, number, received, _ in rows if number == 1} == {WINDOW}
-    assert tallies["eu", "gate", "", "", "judged"] == 2
+    assert counted.sum(region="eu", step="gate", outcome="judged") == 2
+    assert counted.sum(region="eu", step="gate", outcome="late") == 1
 
 
 @pytest.mark.clause("1.1-a")
@@ -360,7 +361,7 @@ def test_a_record_that_comes_again_is_kept_once():
         """Ten records of ten days: two of them a ring of days apart."""
         return [Record(number, at, event_time=(30 + number) * DAY) for number in ids]
 
-    rows, tallies = stream(
+    rows, counted = stream(
         [Entry(1, "grant", 0)],
         received(early) + received(early + 3),  # twice within a piece, the earlier first
         received(early + 1),  # again in the same window
@@ -372,8 +373,8 @@ def test_a_record_that_comes_again_is_kept_once():
     )
     found = sorted((number, at) for _, number, at, _ in rows)
     assert found == sorted([*((number, early) for number in ids), (1, middle)])
-    assert tallies["eu", "gate", "", "", "duplicates"] == 40
-    assert tallies["eu", "gate", "", "", "judged"] == 11
+    assert counted.sum(step="gate", outcome="duplicates") == 40
+    assert counted.sum(step="gate", outcome="judged") == 11
 
 
 @pytest.mark.clause("4.4-c")
@@ -381,7 +382,7 @@ def test_what_is_remembered_of_a_day_ends_with_the_age_limit():
     """An id may come again once no record of its day can be admitted: nothing remembers it any longer."""
     limit = PACK.limits.oldest_days
     far = (40 + limit + 3) * DAY
-    rows, tallies = stream(
+    rows, counted = stream(
         [Record(1, 40 * DAY)],
         ("telemetry", 40 * DAY + 10),
         ("ledger", 40 * DAY + 10),
@@ -392,7 +393,7 @@ def test_what_is_remembered_of_a_day_ends_with_the_age_limit():
         [Record(1, far + 20, event_time=40 * DAY)],
     )
     assert sorted(number for _, number, _, _ in rows) == [1, 1, 2]
-    assert tallies["eu", "gate", "", "", "duplicates"] == 0
+    assert counted.sum(step="gate", outcome="duplicates") == 0
 
 
 @pytest.mark.clause("5.3")
@@ -407,9 +408,9 @@ def test_windows_that_share_a_bag_are_judged_apart():
 
 
 def test_one_firing_a_window_judges_all_its_pieces():
-    rows, tallies = stream([GRANT], *([Record(n, n)] for n in range(8)), ("telemetry", 50), ("ledger", 50))
+    rows, counted = stream([GRANT], *([Record(n, n)] for n in range(8)), ("telemetry", 50), ("ledger", 50))
     assert len({lot for lot, *_ in rows}) == 1 and len(rows) == 8
-    assert tallies["eu", "gate", "crash", "operations", "opened"] == 8
+    assert counted.sum(step="gate", outcome="opened", event_type="crash", purpose="operations") == 8
 
 
 # --- tallies ---
@@ -419,22 +420,48 @@ def test_every_candidate_is_opened_or_refused_once():
     partner = SOURCES.index("partner")
     records = [Record(1, 5), Record(2, 5, device=2), Record(3, 5, source=partner), Record(4, 5, device=None)]
     ledger = [GRANT, Entry(2, "withdraw", 1, subject=("device", 2), purposes=frozenset({"operations"}))]
-    _, tallies = run([piece(records, BOUNDED).value, piece(ledger, BOUNDED).value])
-    by_purpose = Counter()
-    for (_, step, event, purpose, _), count in tallies.items():
-        assert step == "gate"
-        if purpose:
-            assert event == "crash" and count > 0
-            by_purpose[purpose] += count
-    assert by_purpose == dict.fromkeys(candidates(records[0]), len(records))
-    found = {key[3:]: count for key, count in tallies.items() if key[3] == "operations"}
-    assert found == {
-        ("operations", "opened"): 1,
-        ("operations", "withdrawn"): 1,
-        ("operations", "source_not_admitted"): 1,
-        ("operations", "no_subject"): 1,
+    _, counted = run([piece(records, BOUNDED).value, piece(ledger, BOUNDED).value])
+    by = "region", "step", "event_type"
+    assert set(counted.by(by)) == {("eu", "gate", "crash")}
+    decided = counted.by("purpose") - Counter({"": len(records)})
+    assert decided == dict.fromkeys(candidates(records[0]), len(records))
+    assert counted.by(("outcome", "reason"), purpose="operations") == {
+        ("opened", ""): 1,
+        ("refused", "withdrawn"): 1,
+        ("refused", "source_not_admitted"): 1,
+        ("refused", "no_subject"): 1,
     }
-    assert tallies["eu", "gate", "", "", "judged"] == 4 and tallies["eu", "gate", "", "", "duplicates"] == 0
+    assert counted.sum(outcome="judged") == 4 and counted.sum(outcome="duplicates") == 0
+
+
+def test_decisions_are_counted_by_the_hour_of_receipt():
+    hour = 3_600_000
+    session = EVENT_TYPES.index("session")
+    records = [
+        Record(1, 5),
+        Record(2, hour - 1, device=2),
+        Record(3, hour),
+        Record(4, hour + 1, event_type=session),
+        Record(5, 9 * hour, device=2),
+    ]
+    ledger = [GRANT, Entry(2, "withdraw", 1, subject=("device", 2), purposes=frozenset({"operations"}))]
+    _, counted = run([piece(records, BOUNDED).value, piece(ledger, BOUNDED).value])
+
+    def by_hour(*columns, **where):
+        found = counted.by(("hour", *columns), step="gate", **where)
+        return {(int(at.timestamp() * 1000) // hour, *words): count for (at, *words), count in found.items()}
+
+    judged_of = {(0, "crash"): 2, (1, "crash"): 1, (1, "session"): 1, (9, "crash"): 1}
+    assert by_hour("event_type", outcome="judged") == judged_of
+    assert by_hour("outcome", event_type="crash", purpose="operations") == {
+        (0, "opened"): 1,
+        (0, "refused"): 1,
+        (1, "opened"): 1,
+        (9, "refused"): 1,
+    }
+    for name in candidates(records[0]):  # in each hour each purpose decides all of them
+        found = by_hour(event_type="crash", purpose=name)
+        assert found == {(at,): count for (at, event_type), count in judged_of.items() if event_type == "crash"}
 
 
 @pytest.mark.clause("5.3")
@@ -455,7 +482,8 @@ def test_in_a_bounded_run_a_stop_that_came_after_counts():
 
 
 def test_a_run_without_telemetry_releases_nothing():
-    assert run([piece([GRANT], BOUNDED).value]) == ([], {})
+    rows, counted = run([piece([GRANT], BOUNDED).value])
+    assert not rows and not len(counted.table)
 
 
 # --- random histories ---
@@ -549,7 +577,7 @@ def test_a_bounded_run_decides_as_the_oracle_with_all_stops_known():
         parts = [piece(batch, BOUNDED).value for kind in things for batch in kind]
         results.append(run(parts[::order]))
     assert found_of(results[0][0], people) == expected(people, bounded=True)
-    assert results[0][0] == sorted_like(results[0][0], results[1][0]) and results[0][1] == results[1][1]
+    assert results[0][0] == sorted_like(results[0][0], results[1][0]) and results[0][1].table == results[1][1].table
 
 
 def sorted_like(rows, others):
@@ -589,10 +617,10 @@ def test_a_stream_decides_as_the_oracle_with_the_stops_received_whatever_the_ord
     people = [Person(1, number) for number in range(PEOPLE)]
     lots = []
     for seed in (1, 2):
-        rows, tallies = stream(*arrival(people, seed))
+        rows, counted = stream(*arrival(people, seed))
         assert found_of(rows, people) == expected(people, bounded=False)
         assert all(lot[2] == received // WINDOW for lot, _, received, _ in rows)
-        assert tallies["eu", "gate", "", "", "judged"] == len(rows)
+        assert counted.sum(region="eu", step="gate", outcome="judged") == len(rows)
         lots.append({})
         for lot, *row in rows:
             lots[-1].setdefault(lot, []).append(row)

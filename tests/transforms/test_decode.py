@@ -78,6 +78,7 @@ def test_a_faulty_event_is_set_aside_alone(i):
     decoded = decode_events(FINE[0] + b"\n\n" + FAULTY[i][0] + b"\n" + FINE[4], LIMITS)
     assert decoded.faults.counts() == {FAULTY[i][1]: 1} and decoded.faults.line.tolist() == [2]
     assert [EVENT_TYPES[code] for code in decoded.event_type] == ["session", "crash"]
+    assert decoded.line.tolist() == [0, 3]
     assert decoded.columns["crash.signal"].to_pylist() == [None, "11"]
 
 
@@ -89,6 +90,16 @@ def test_fine_events():
     assert decoded.event_type.dtype == np.int8
 
 
+def test_what_a_replay_received_counts_from_then_on():
+    """The first receipt neither saves an event that is too old by now nor condemns one."""
+    later = RECEIVED + 3_600_000
+    texts = (EVENT["event_time"], "2025-12-31T00:30:00.000Z", "2026-01-01T00:59:00.000Z")
+    decoded = decode_events(b"\n".join(line(EVENT, event_time=text) for text in texts), LIMITS, received_ms=later)
+    assert decoded.received_time.tolist() == [later, later]
+    assert decoded.line.tolist() == [0, 2]
+    assert decoded.faults.counts() == {"too_old": 1}
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, len(FINE) + len(FAULTY)), max_size=20))
 def test_every_line_is_accounted_for(mix):
@@ -97,6 +108,7 @@ def test_every_line_is_accounted_for(mix):
     decoded = decode_events(b"".join(lines[i] + b"\n" for i in mix), LIMITS)
     assert decoded.lines == len(mix) == decoded.blank + len(decoded.faults.line) + len(decoded.event_type)
     assert {len(column) for column in decoded.columns.values()} == {len(decoded.event_time)}
+    assert decoded.line.tolist() == [k for k, i in enumerate(mix) if i < len(FINE)]
     expected = [(k, reasons[i]) for k, i in enumerate(mix) if i < len(reasons) and reasons[i]]
     found = zip(decoded.faults.line, decoded.faults.reason, strict=True)
     assert [(n, REASONS[code].value) for n, code in found] == expected
@@ -115,6 +127,7 @@ def test_ledger_entries():
     decoded = decode_ledger(block)
     assert decoded.kind.tolist() == [Kind.grant, Kind.erase, Kind.grant, Kind.adult] and decoded.kind.dtype == np.int8
     assert (decoded.dated_ahead, decoded.lost, len(decoded.faults.line)) == (1, 0, 0)
+    assert decoded.line.tolist() == [0, 1, 2, 4]
     assert (decoded.time - decoded.received_time)[2] == 300_000
     assert decoded.columns["guardian"].to_pylist() == [None, None, None, "true"]
 

@@ -232,10 +232,12 @@ def test_a_record_without_a_region_is_left_out(seal):
     assert sealed.batch.equals(seal([event(1)]).batch)
 
 
-def test_a_record_without_a_usable_id_is_left_out_and_counted(seal):
+def test_a_record_without_a_usable_id_is_left_out_and_told(seal):
     bad = [event(0, event_id="no uuid"), event(1, event_id="00000000-0000-0000-0000-000000000000")]
-    sealed = seal([*bad, event(2), event(3, event_id="neither")], [EU, EU, EU, -1])
-    assert sealed.batch.num_rows == 1 and sealed.bad_event_id == 2
+    sealed = seal([bad[0], event(2), bad[1], event(3, event_id="neither")], [CN, EU, EU, -1])
+    assert sealed.batch.num_rows == 1
+    assert sealed.bad_event_id.tolist() == [0, 2]  # rows of the input, so that their lines can be found
+    assert not len(seal([event(2)]).bad_event_id)
 
 
 def test_no_record_is_an_empty_batch_of_the_same_columns(seal):

@@ -200,9 +200,11 @@ def test_an_application_that_has_to_be_scrubbed_is_nobodys(sealed):
 
 def test_an_entry_about_nobody_is_counted_and_acts_nowhere(sealed):
     valid, unreadable = sealed(
-        entry("withdraw", subject={"type": "device", "value": "0000000000000000"}), entry("grant")
+        entry("grant"), entry("withdraw", subject={"type": "device", "value": "0000000000000000"})
     )
     assert valid.nobody == 1 and unreadable.nobody == 0
+    assert valid.bad_subject.tolist() == [1]  # the row of the input, so that its line can be found
+    assert not len(unreadable.bad_subject)
     assert valid.batch["kind"].to_pylist() == [Kind.grant]
 
 
@@ -325,7 +327,9 @@ def test_every_line_is_sealed_or_counted(sealer, lines):
         made.append(b"nonsense\n" if what == "line" else ndjson(entry(kind, number=number, subject=subject)))
     decoded = decode_ledger(b"".join(made))
     valid, unreadable = sealer.seal(decoded, np.full(len(decoded.time), EU))
-    assert valid.nobody == sum(what == "bad" for _, what in lines)
+    assert valid.nobody == len(valid.bad_subject) == sum(what == "bad" for _, what in lines)
+    bad = [number for number, (_, what) in enumerate(lines) if what == "bad"]
+    assert decoded.line[valid.bad_subject].tolist() == bad
     assert unreadable.nobody == sum(what == "line" for _, what in lines)
     places = sum(
         (1 if what == "good" else SHARDS) * (1 if kind == "grant" else 2)

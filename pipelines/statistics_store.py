@@ -1,0 +1,99 @@
+"""StatisticsStore: one release a region and day, in plain Parquet, created once and never replaced (1.1.4-b, 3.1.4).
+
+    <statistics>/day=YYYY-MM-DD/release.parquet
+
+Its schema metadata say under which policy, clause and budget it was made. Noise is drawn only where there is no release
+yet. Of attempts that are made at once the first to be complete counts; what others drew leaves no file behind, since
+two draws of one day together would tell more than the budget allows.
+"""
+
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.deployment import RegionalPlace
+from pipelines.manifest import writing
+from schemas.policy import Pack
+from schemas.statistics import RELEASE, Statistics
+from schemas.tallies import Counts, Tally
+from transforms.keyring import make_durable
+from transforms.release import release
+from transforms.statistics import Day
+from transforms.tallies import told
+
+
+class _Release(beam.DoFn):
+    def __init__(self, places: Mapping[int, RegionalPlace], pack: Pack, run: str) -> None:
+        self._places, self._pack, self._run = dict(places), pack, run
+
+    def process(self, element: Day) -> Iterator[Tally]:
+        (region, number), (records, exact) = element
+        place, statistics, day = self._places[region], self._pack.statistics, str(np.datetime64(number, "D"))
+        path = place.statistics / RELEASE.format(day=day)
+        if not path.exists():
+            facts = {**_facts(statistics), "policy": self._pack.version, "region": place.region, "day": day}
+            noisy = release(exact, statistics).replace_schema_metadata({**facts, "run": self._run})
+            _put_once(path, noisy)
+        # A bundle that is tried again finds the release that it made: the records went into it all the same.
+        mine = pq.read_schema(path).metadata[b"run"] == self._run.encode()
+        counts = Counts()
+        outcome = "released" if mine else "already_released"
+        counts.add("statistics", outcome, records, region=place.region, purpose=statistics.purpose)
+        yield from told(counts)
+
+
+def _facts(statistics: Statistics) -> dict[str, str]:
+    """What a reader must know to judge the numbers: the whole budget, and by table its parts and bounds."""
+    tables = {}
+    for name, table in statistics.tables.items():
+        budget = statistics.budget(table)
+        tables[name] = table.model_dump(mode="json", exclude_none=True) | {
+            "epsilon": {"groups": budget.selection_epsilon} | dict.fromkeys(table.measures, budget.measure_epsilon),
+            "delta": {"groups": budget.selection_delta},
+        }
+    return {
+        "clause": statistics.clause,
+        "epsilon": f"{statistics.epsilon:g}",
+        "delta": f"{statistics.delta:g}",
+        "unit": "one device, one region, one day of event time",
+        "least_devices": str(statistics.least_devices),
+        "tables": json.dumps(tables),
+    }
+
+
+def _put_once(path: Path, content: pa.Table) -> None:
+    """Puts a file in place whole and for good, unless there is one: then that one stays, and nothing of this."""
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        attempt = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+        try:
+            pq.write_table(content, attempt)
+            make_durable(attempt)
+            os.link(attempt, path)
+        except FileExistsError:
+            pass
+        finally:
+            attempt.unlink(missing_ok=True)
+        make_durable(path.parent)
+
+
+@dataclass
+class StatisticsStore(beam.PTransform):
+    """((region code, day), (records, exact counts)) -> tallies of what was released. `places` are by region code."""
+
+    places: Mapping[int, RegionalPlace]
+    pack: Pack
+    run: str
+
+    def expand(self, days):
+        return days | "Release" >> beam.ParDo(_Release(self.places, self.pack, self.run)).with_input_types(
+            Day
+        ).with_output_types(Tally)

@@ -1,0 +1,22 @@
+"""What the models of a policy pack have in common."""
+
+from datetime import date
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints
+
+
+class Model(BaseModel):
+    """Unknown keys are errors, and nothing changes after it was loaded."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _word(value: Any) -> str:
+    """YAML reads a bare date as a date."""
+    return value.isoformat() if isinstance(value, date) else value
+
+
+Word = Annotated[str, BeforeValidator(_word)]
+# A region, purpose or table names a folder, a key and a word of the ledger.
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]

@@ -1,0 +1,403 @@
+"""What is said of one event: every way in which a line can end, every reason, every form of a field, every chain."""
+
+import pytest
+
+from schemas.consent import CLAUSE_OF_REASON
+from schemas.explanation import Did
+from schemas.fields import EVENT_FIELD, EVENT_TYPES
+from schemas.policy import load_pack
+from schemas.quarantine import CLAUSE_OF_FAULT
+from tests.lines import ANDROID_ID, EXAMPLES, NOW, entry, event, full_event, keystores, ndjson
+from transforms.decode import decode_ledger
+from transforms.entries import LIMIT, about, ids_of, joined, sharing_ids
+from transforms.explain import Explainer
+
+PACK = load_pack()
+DEVICE = {"device__android_id": ANDROID_ID}
+ACCOUNT = {"type": "account", "value": EXAMPLES["account_id"]}
+ZEROED = "00000000-0000-0000-0000-000000000000"
+DAY = 86_400_000
+MAP, MAIL = "com.example.map", "com.example.mail"
+
+
+@pytest.fixture(scope="module")
+def explainer(tmp_path_factory):
+    served = {PACK.where.code(region): region for region in ("eu", "us", "in")}
+    return Explainer(PACK, keystores(tmp_path_factory.mktemp("keys"), served))
+
+
+@pytest.fixture(scope="module")
+def explain(explainer):
+    """Explains an event (a dict, or the bytes of a line) given ledger entries; None for no ledger."""
+
+    def explain_(one, entries=()):
+        found = explainer.read(one if isinstance(one, bytes) else ndjson(one))
+        if entries is None or not found.good:
+            return explainer.explain(found, None)
+        block = entries if isinstance(entries, bytes) else ndjson(*entries)
+        whole = decode_ledger(block)
+        own = about(whole, found.subjects)
+        return explainer.explain(found, joined([own, sharing_ids(whole, ids_of(own), found.subjects)]))
+
+    return explain_
+
+
+def purpose(told, name):
+    (found,) = [each for each in told.purposes if each.purpose == name]
+    return found
+
+
+def field(told, path):
+    (found,) = [each for each in told.fields if each.path == path]
+    return found
+
+
+def chain(told, name):
+    """entry id -> what it did, with the ids of the entries that it concerns."""
+    ids = {each.number: each.entry_id for each in told.entries}
+    return {
+        ids[link.entry]: [(did.what, *(ids[number] for number in did.entries)) for did in link.did]
+        for link in purpose(told, name).chain
+    }
+
+
+def entries(*kinds, **more):
+    """Entries of those kinds, an hour apart and long before the events, with ids `entry-0` and so on."""
+    return [entry(kind, NOW - DAY + place * 3_600_000, number=place, **more) for place, kind in enumerate(kinds)]
+
+
+# --- lines ---
+
+
+@pytest.mark.parametrize(
+    ("line", "outcome", "stage", "reason"),
+    [
+        (b" \r\n", "blank", None, None),
+        (b'{"event_id": \n', "rejected", "decode", "not_json"),
+        (ndjson(event(event_type="no_such")), "rejected", "decode", "unknown_event_type"),
+        (ndjson(event(time=NOW + DAY)), "rejected", "decode", "future_event"),
+        (ndjson(event() | {"event_id": "not-a-uuid"}), "rejected", "seal", "bad_event_id"),
+        (ndjson(event() | {"residency": {"account_country": "ZZ"}}), "unlocatable", "locate", "no_usable_signal"),
+        (ndjson(event() | {"residency": {"account_country": "CN"}}), "foreign", "locate", "not_served"),
+        (ndjson(event()), "accepted", None, None),
+    ],
+)
+def test_what_becomes_of_a_line(explain, line, outcome, stage, reason):
+    told = explain(line)
+    assert (told.line.outcome, told.line.stage, told.line.reason) == (outcome, stage, reason)
+    assert bool(told.line.clause) == bool(reason)
+    assert told.line.clause == CLAUSE_OF_FAULT.get(reason, told.line.clause)
+    assert bool(told.purposes) == bool(told.rows) == (outcome == "accepted" and bool(told.rows))
+    if outcome in ("unlocatable", "foreign") or reason == "bad_event_id":
+        assert {each.outcome for each in told.fields} == {"not kept"}
+
+
+@pytest.mark.clause("6-in")
+@pytest.mark.parametrize(
+    ("residency", "region", "conflict", "decides", "said"),
+    [
+        ({"account_country": "NL"}, "eu", False, "account_country", ["NL"]),
+        ({"account_country": "US", "device_region": "IN"}, "in", True, "device_region", ["US", "IN"]),
+        ({"account_country": "Atlantis", "sim_mcc": 310}, "us", False, "sim_mcc", ["At… (8 characters)", "310"]),
+        ({"account_country": "ZZ"}, None, False, None, ["… (2 characters)"]),
+    ],
+)
+def test_region_and_signals(explain, residency, region, conflict, decides, said):
+    place = explain(event() | {"residency": residency}).place
+    assert (place.region, place.conflict) == (region, conflict)
+    assert [signal.said for signal in place.signals] == said
+    assert [signal.signal for signal in place.signals if signal.decides] == ([decides] if decides else [])
+    assert all((signal.region is None) == ("characters" in signal.said) for signal in place.signals)
+
+
+# --- purposes: each reason, and the entries behind it ---
+
+GRANT = entries("grant")
+REASONS = [
+    ("no_basis", "user_experience", event(**DEVICE), None, {}),
+    ("no_subject", "service", event(), (), {}),
+    ("source_not_admitted", "service", event(source="partner", **DEVICE), (), {}),
+    (
+        "opted_out",
+        "personalised_ads",
+        event(event_type="ad_interaction", device__gaid=ZEROED, **DEVICE),
+        GRANT,
+        {"entry-0": [("does not suffice",)]},
+    ),
+    (
+        "not_for_purpose",
+        "promotion",
+        event(event_type="push_interaction", push_interaction__notice="system", **DEVICE),
+        GRANT,
+        {"entry-0": [("does not suffice",)]},
+    ),
+    ("restricted", "service", event(**DEVICE), entries("restrict"), {"entry-0": [("closes",)]}),
+    (
+        "erased",
+        "service",
+        event(**DEVICE, time=NOW - DAY - 1),
+        entries("erase"),
+        {"entry-0": [("closes",)]},
+    ),
+    (
+        "closed",
+        "support",
+        event(event_type="crash", account_id=EXAMPLES["account_id"]),
+        entries("close", subject=ACCOUNT),
+        {"entry-0": [("closes",)]},
+    ),
+    (
+        "minor",
+        "personalised_ads",
+        event(event_type="ad_interaction", **DEVICE),
+        entries("grant", "minor"),
+        {"entry-0": [("overruled by", "entry-1")], "entry-1": [("closes",), ("overrules", "entry-0")]},
+    ),
+    (
+        "withdrawn",
+        "user_experience",
+        event(**DEVICE),
+        entries("grant", "withdraw"),
+        {"entry-0": [("overruled by", "entry-1")], "entry-1": [("closes",), ("overrules", "entry-0")]},
+    ),
+    (
+        "objected",
+        "security",
+        event(**DEVICE),
+        entries("object", "withdraw", purposes=["security"])[:1],
+        {"entry-0": [("closes",)]},
+    ),
+    (
+        "old_policy_version",
+        "personalisation",
+        event(event_type="service_activity", **DEVICE),
+        entries("grant", policy_version="2020-01-01"),
+        {"entry-0": [("does not suffice",)]},
+    ),
+    (
+        "app_not_granted",
+        "location_services",
+        event(event_type="location", app__package=MAP, **DEVICE),
+        entries("grant", app=MAIL),
+        {"entry-0": [("other application",)]},
+    ),
+    ("no_grant", "user_experience", event(**DEVICE), (), {}),
+]
+
+
+def test_every_reason_is_among_them():
+    assert {reason for reason, *_ in REASONS} == set(CLAUSE_OF_REASON)
+
+
+@pytest.mark.parametrize(("reason", "name", "one", "given", "expected"), REASONS, ids=[r for r, *_ in REASONS])
+def test_a_purpose_that_stays_closed(explain, reason, name, one, given, expected):
+    told = explain(one, given)
+    found = purpose(told, name)
+    assert (found.outcome, found.outcome_clause) == (reason, CLAUSE_OF_REASON[reason])
+    assert found.basis == PACK.basis(name, "eu")
+    assert chain(told, name) == expected
+    assert name not in told.rows
+    stored = [each for fate in told.fields for each in fate.datasets if each.dataset == name]
+    assert all((each.stored, each.why_not, each.clause) == (None, reason, found.outcome_clause) for each in stored)
+
+
+@pytest.mark.clause("5.1")
+@pytest.mark.parametrize(
+    ("name", "given", "expected"),
+    [
+        ("user_experience", entries("grant"), {"entry-0": [("opens",)]}),
+        ("user_experience", entries("grant", "grant"), {"entry-0": [("opens too",)], "entry-1": [("opens",)]}),
+        (
+            "user_experience",
+            entries("withdraw", "grant"),
+            {"entry-0": [("lifted by", "entry-1")], "entry-1": [("opens",), ("lifts", "entry-0")]},
+        ),
+        (
+            "service",
+            entries("restrict", "lift_restriction", "grant"),
+            {
+                "entry-0": [("lifted by", "entry-1")],
+                "entry-1": [("lifts", "entry-0")],
+                "entry-2": [("changes nothing",)],
+            },
+        ),
+        (
+            "user_experience",
+            entries("grant", "minor", "adult", "grant"),
+            {
+                "entry-0": [("overruled by", "entry-1")],
+                "entry-1": [("lifted by", "entry-2")],
+                "entry-2": [("lifts", "entry-1")],
+                "entry-3": [("opens",)],
+            },
+        ),
+        (
+            "user_experience",
+            entries("grant", "erase", "grant"),
+            {
+                "entry-0": [("overruled by", "entry-1")],
+                "entry-1": [("overrules", "entry-0")],
+                "entry-2": [("opens",)],
+            },
+        ),
+        ("service", entries("withdraw", purposes=["security"]), {"entry-0": [("other purpose",)]}),
+        ("service", [entry("grant", NOW + 1, NOW - DAY)], {"entry-0": [("not yet known",)]}),
+        ("service", [entry("grant", NOW, NOW - 1)], {"entry-0": [("given after the event",)]}),
+    ],
+)
+def test_a_purpose_that_opens(explain, name, given, expected):
+    told = explain(event(**DEVICE, time=NOW - 2), given)
+    assert (purpose(told, name).outcome, chain(told, name)) == ("open", expected)
+    assert name in told.rows
+
+
+def test_a_grant_for_all_applications_opens_no_location(explain):
+    one = event(event_type="location", app__package=MAP, location__latitude=52.25, **DEVICE)
+    told = explain(one, entries("grant"))
+    assert chain(told, "location_services") == {"entry-0": [("names no application",)]}
+    granted = explain(one, entries("grant", app=MAP))
+    assert chain(granted, "location_services") == {"entry-0": [("opens",)]}
+    assert granted.rows["location_services_sensitive"]["location_latitude"] == 52.25
+
+
+@pytest.mark.clause("1.1.2-loc")
+def test_exact_location_behind_a_gate_that_is_closed(explain):
+    one = event(event_type="activation", location__cell_id=4711, **DEVICE)
+    told = explain(one)
+    (cell,) = field(told, "location.cell_id").datasets
+    assert (cell.dataset, cell.stored) == ("activation_sensitive", None)
+    assert (cell.why_not, cell.clause) == ("location_services is closed", "1.1.2-loc")
+    assert "activation" in told.rows and "activation_sensitive" not in told.rows
+
+
+def test_a_line_that_does_not_read_closes_until_it_is_corrected(explain):
+    broken = (
+        b'{"entry_id": "entry-0", "kind": "gr", "subject": {"type": "device", "value": "%s"}}\n' % ANDROID_ID.encode()
+    )
+    told = explain(event(**DEVICE), broken)
+    assert purpose(told, "service").outcome == "restricted"
+    assert chain(told, "service") == {"entry-0": [("closes",)]}
+    assert (told.entries[0].kind, told.entries[0].time, told.entries[0].region) == ("unreadable", None, "everywhere")
+
+    elsewhere = entry("grant", NOW - DAY, residency={"account_country": "US"})
+    told = explain(event(**DEVICE), broken + ndjson(elsewhere))
+    first, second = told.entries
+    assert (first.kind, second.kind, second.region) == ("unreadable", "grant", "us")
+    assert purpose(told, "service").outcome == "open"
+    assert purpose(told, "user_experience").outcome == "no_grant"
+    did = {link.entry: link.did for link in purpose(told, "service").chain}
+    assert did == {1: (Did("corrected by", (2,)),), 2: (Did("lifts", (1,)),)}
+
+
+def test_two_contents_of_one_id(explain):
+    other = {"type": "device", "value": "2f3a5c7e9b0d2469"}
+    contents = [entry("grant", NOW - DAY), entry("grant", NOW - DAY, subject=other)]
+    told = explain(event(**DEVICE), contents)
+    assert purpose(told, "user_experience").outcome == "no_grant"
+    links = purpose(told, "user_experience").chain
+    other = next(link.entry for link in links if "else" in link.did[0].what)
+    assert {link.did for link in links} == {
+        (Did("about somebody else"),),
+        (Did("overruled by", (other,)),),
+    }
+
+
+def test_a_permission_of_another_region_is_shown_and_does_nothing(explain):
+    told = explain(event(**DEVICE), entries("grant", residency={"account_country": "US"}))
+    (shown,) = told.entries
+    assert (shown.region, shown.purposes) == ("us", None)
+    assert chain(told, "user_experience") == {}
+    nowhere = explain(event(**DEVICE), entries("grant", residency={}))
+    assert nowhere.entries[0].region is None
+
+
+def test_entries_about_others_are_not_shown(explain):
+    others = entries("grant", "restrict", subject={"type": "device", "value": "2f3a5c7e9b0d2469"})
+    same_bytes = entries("restrict", subject={"type": "account", "value": ANDROID_ID})
+    told = explain(event(**DEVICE), [*others, *same_bytes])
+    assert told.entries == () and purpose(told, "service").outcome == "open"
+
+
+def test_a_subject_that_nobody_can_read_is_told(explain):
+    told = explain(event(**DEVICE), entries("restrict", subject={"type": "device", "value": "nobody"}))
+    assert told.nobody == 1
+
+
+@pytest.mark.parametrize("old_stop_decides", [False, True])
+def test_of_very_many_entries_the_latest_are_looked_at(explain, old_stop_decides):
+    kinds = ["restrict" if old_stop_decides else "grant", *["grant"] * (2 * LIMIT)]
+    told = explain(
+        event(**DEVICE),
+        entries(*kinds[:1]) + [entry("grant", NOW - 3_600_000 + n, number=n + 1) for n in range(2 * LIMIT)],
+    )
+    assert len(told.entries) == LIMIT and told.further_entries == LIMIT + 1
+    found = purpose(told, "user_experience")
+    assert found.outcome == ("restricted" if old_stop_decides else "open")
+    assert (found.chain is None) == old_stop_decides
+
+
+# --- fields ---
+
+
+@pytest.mark.clause("0-a")
+@pytest.mark.parametrize("event_type", EVENT_TYPES)
+def test_every_field_is_told_with_its_category_and_what_became_of_it(explain, event_type):
+    one = full_event(event_type)
+    told = explain(one, entries("grant"))
+    described = {each.path: each for each in told.fields}
+    paths = {f"{name}.{leaf}" for name, inner in one.items() if isinstance(inner, dict) for leaf in inner}
+    assert set(described) == paths | {name for name, value in one.items() if not isinstance(value, dict)}
+    for path, fate in described.items():
+        assert (fate.category, fate.sensitivity) == (EVENT_FIELD[path].category, EVENT_FIELD[path].sensitivity)
+        assert fate.clause and fate.outcome
+    for dataset, row in told.rows.items():
+        held = {
+            fate.path.replace(".", "_"): each.stored
+            for fate in told.fields
+            for each in fate.datasets
+            if each.dataset == dataset and each.why_not is None
+        }
+        present = {name: value for name, value in row.items() if value is not None}
+        assert held.items() <= present.items()
+        assert set(present) - set(held) == {"event_type", "event_time", "received_date"}
+
+
+@pytest.mark.clause("1.1-a")
+def test_forms_of_a_field(explain):
+    text = "call 490154203237518 or mail jane@example.org"
+    one = event(
+        event_type="crash",
+        ip="203.0.113.77",
+        crash__exception=text,
+        app__package=MAP,
+        app__version="12.4.0",
+        device__model="not\x07plain",
+        device__imei=EXAMPLES["imei"],
+        account_id="no\x07account",
+        stray=1,
+        device__stray=2,
+        **DEVICE,
+    )
+    told = explain(one, entries("grant"))
+    outcomes = {fate.path: fate.outcome for fate in told.fields}
+    assert outcomes["ip"] == outcomes["device.imei"] == "left behind"
+    assert outcomes["device.model"] == outcomes["account_id"] == "malformed"
+    assert outcomes["crash.exception"] == "scrubbed" and outcomes["device.android_id"] == "sealed"
+    assert field(told, "crash.exception").recognisers == {"email": 1, "imei": 1}
+    assert field(told, "crash.exception").shown == "call <IMEI> or mail <EMAIL>"
+    assert told.unknown == {"": 1, "device": 1}
+    assert EXAMPLES["imei"] not in repr(told) and "jane" not in repr(told)
+    assert ANDROID_ID not in repr(told) and "203.0.113.77" not in repr(told)
+
+    session = explain(event(ip="203.0.113.77", session__duration_ms=61_000, **DEVICE), entries("grant"))
+    assert (field(session, "ip").outcome, field(session, "ip").shown) == ("cut to its network", "203.0.113.0/24")
+    forms = {each.dataset: (each.form, each.stored) for each in field(session, "session.duration_ms").datasets}
+    assert forms == {"research": ("bucket 600000", 0), "user_experience": ("plain", 61_000)}
+
+    activation = explain(event(event_type="activation", device__imei=EXAMPLES["imei"], **DEVICE))
+    assert field(activation, "device.imei").outcome == "sealed, reversibly"
+    ads = explain(event(event_type="ad_interaction", device__gaid=ZEROED, **DEVICE))
+    assert (field(ads, "device.gaid").outcome, field(ads, "device.gaid").clause) == (
+        "says that there is none",
+        "2-adcookie",
+    )

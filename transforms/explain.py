@@ -1,0 +1,214 @@
+"""Explain: what becomes of one event, field by field and purpose by purpose, and by which clause (0-a, 1.1-a, 4.1-c).
+
+All of it comes from the job's own steps, run on one line: nothing here decides anything. What is explained is the
+bounded run, in which every stop of the ledger is known. Other events are not looked at, so that a repetition is
+explained as if it were the first.
+
+An identifier appears as it would be stored, and beside it no more than its first two characters and its length.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from schemas.consent import CLAUSE_OF_REASON
+from schemas.datasets import RECEIVED_DATE, datasets
+from schemas.explanation import Explanation, Line, Place, PurposeFate, Signal
+from schemas.fields import EVENT_TYPES, PURPOSES
+from schemas.layout import layout
+from schemas.policy import Pack
+from schemas.quarantine import CLAUSE_OF_FAULT, stage_of
+from schemas.recognisers import LABEL_RECOGNISERS
+from schemas.regions import SIGNALS
+from transforms.canonical import canonical
+from transforms.chain import OPEN, OUTCOMES, Chain, outcomes
+from transforms.consent_gate import Gate
+from transforms.decode import Decoded, DecodedLedger, Limits, decode_events, decode_ledger
+from transforms.entries import Entries, moment
+from transforms.explain_fields import Fates, Steps, masked, not_kept
+from transforms.for_purpose import RECEIVED, REGION, for_purpose
+from transforms.keyring import open_keyring
+from transforms.labels import Labels
+from transforms.locate import UNLOCATABLE, locate
+from transforms.pseudonymise import Tokens
+from transforms.scrub import Scrubber
+from transforms.seal import EventSealer, Partition, Sealed, Seals
+from transforms.seal_ledger import LedgerSealer
+
+_DAY_MS = 86_400_000
+_ALL = Partition(1, None)
+
+
+@dataclass(frozen=True, repr=False)
+class Event:
+    """A line that was decoded and located."""
+
+    decoded: Decoded
+    region: int  # code, or UNLOCATABLE
+    conflict: bool
+
+    @property
+    def good(self) -> bool:
+        return len(self.decoded.event_time) == 1
+
+    @property
+    def subjects(self) -> dict[str, pa.Scalar]:
+        """The canonical subjects by type, null where there is no valid one."""
+        columns = self.decoded.columns
+        device, account = columns["device.android_id"], columns["account_id"]
+        return {"device": canonical("android_id", device)[0][0], "account": canonical("account_id", account)[0][0]}
+
+
+class Explainer:
+    """The job's steps for one policy, made once and run on one line at a time.
+
+    `keys` are keyring URIs by region code, of the regions that are served; they are opened when an event needs them.
+    """
+
+    def __init__(self, pack: Pack, keys: Mapping[int, str]) -> None:
+        scrub = Scrubber(max_bytes=pack.limits.text_bytes).scrub
+        self.steps = Steps(pack, layout(pack), datasets(pack), Labels(Scrubber(LABEL_RECOGNISERS)), scrub)
+        self.pack, self.keys, self.tokens = pack, dict(keys), Tokens(pack, keys)
+        self._limits = Limits.of(pack)
+
+    def read(self, line: bytes) -> Event:
+        """Decodes and locates one line. It raises for no input."""
+        decoded = decode_events(line, self._limits)
+        if not len(decoded.event_time):
+            return Event(decoded, UNLOCATABLE, False)
+        signals = {name: decoded.columns[f"residency.{name}"] for name in SIGNALS}
+        region, conflict = locate(signals, self.pack.where)
+        return Event(decoded, int(region[0]), bool(conflict[0]))
+
+    def explain(self, event: Event, ledger: DecodedLedger | None) -> Explanation:
+        """Explains an event, given the entries about its subjects; None is a run without a ledger.
+
+        Keys of the event's region that the job would make on this event's account are made here. Raises
+        `KeyUnavailable`.
+        """
+        pack = self.pack
+        if not event.good:
+            return Explanation(pack.version, _unread(event.decoded))
+        told = {"event": _head(event.decoded), "place": _place(event, pack), "unknown": event.decoded.unknown}
+        if event.region not in self.keys:
+            line = Line("foreign", "locate", "not_served", told["place"].clause)
+            if event.region == UNLOCATABLE:
+                line = Line("unlocatable", "locate", "no_usable_signal", pack.residency.clause)
+            return Explanation(pack.version, line, fields=not_kept(event.decoded, line.clause), **told)
+        case = _Case(event, self)
+        if not case.sealed.batch.num_rows:
+            line = _fault("bad_event_id")
+            return Explanation(pack.version, line, fields=not_kept(event.decoded, line.clause), **told)
+        return Explanation(pack.version, Line("accepted"), **told, **case.judged(ledger, told["place"]))
+
+
+def _unread(decoded: Decoded) -> Line:
+    if decoded.blank:
+        return Line("blank")
+    (reason,) = decoded.faults.counts()
+    return _fault(reason)
+
+
+def _fault(reason: str) -> Line:
+    return Line("rejected", stage_of(reason), reason, CLAUSE_OF_FAULT[reason])
+
+
+def _head(decoded: Decoded) -> dict[str, str]:
+    return {
+        "event_type": EVENT_TYPES[decoded.event_type[0]],
+        "event_time": moment(decoded.event_time[0]),
+        "received_time": moment(decoded.received_time[0]),
+        "source": decoded.columns["source"][0].as_py(),
+    }
+
+
+def _place(event: Event, pack: Pack) -> Place:
+    rules, columns = pack.where, event.decoded.columns
+    names = [name for name in rules.signals if columns[f"residency.{name}"][0].is_valid]
+    named = {name: int(locate({name: columns[f"residency.{name}"]}, rules)[0][0]) for name in names}
+    decides = next((name for name, code in named.items() if code == event.region != UNLOCATABLE), None)
+    signals = []
+    for name, code in named.items():
+        said = str(columns[f"residency.{name}"][0].as_py())
+        region = None if code == UNLOCATABLE else rules.regions[code]
+        signals.append(Signal(name, said if region else masked(said), region, name == decides))
+    region = None if event.region == UNLOCATABLE else rules.regions[event.region]
+    clause = pack.regions[region].clause if region else pack.residency.clause
+    return Place(region, clause, event.conflict, tuple(signals))
+
+
+class _Case:
+    """A good event of a region that is served, sealed."""
+
+    def __init__(self, event: Event, explainer: Explainer) -> None:
+        self._event, self._steps, self._tokens = event, explainer.steps, explainer.tokens
+        self._pack, self._code, self._region = explainer.pack, event.region, explainer.pack.where.regions[event.region]
+        self._seals = Seals({event.region: open_keyring(explainer.keys[event.region])})
+        steps = self._steps
+        sealer = EventSealer(self._seals, steps.plan, _ALL, self._pack.limits, steps.scrub, steps.labels)
+        self.sealed: Sealed = sealer.seal(event.decoded, np.array([event.region], np.int8))
+
+    def judged(self, ledger: DecodedLedger | None, place: Place) -> dict[str, Any]:
+        """The parts of an explanation that depend on the ledger."""
+        gate = Gate(self._pack, self._region, ledger is not None, bounded=True)
+        known = PURPOSES | set(self._pack.purposes)
+        sealer = LedgerSealer(self._seals, _ALL, (self._code,), self._steps.labels, known)
+        ledger = decode_ledger(b"") if ledger is None else ledger
+        entries = Entries(ledger, self._event.subjects, sealer, self._pack, self._code)
+        judged, verdict = gate.judge(self.sealed.batch, entries.all)
+        found = outcomes(verdict.reasons, len(self._pack.purposes), 1)[0]
+        outcome = dict(zip(self._pack.purposes, (OUTCOMES[code] for code in found), strict=True))
+        rows = self._rows(judged, outcome)
+        chain = Chain(gate, self._steps.plan, self.sealed.batch, entries.acting, entries.foreign, found)
+        return {
+            "fields": Fates(self._steps, self.sealed, place, outcome, rows).of(self._event.decoded),
+            "entries": tuple(entries.facts),
+            "further_entries": entries.further,
+            "nobody": ledger.lost,
+            "purposes": tuple(self._purposes(outcome, chain, entries)),
+            "rows": rows,
+        }
+
+    def _rows(self, judged: pa.RecordBatch, outcome: dict[str, str]) -> dict[str, dict[str, Any]]:
+        found = {}
+        for name, dataset in self._steps.datasets.items():
+            if outcome[dataset.purpose] != OPEN:
+                continue
+            rows = for_purpose(judged, dataset, self._pack, self._steps.plan)
+            stored = self._tokens.pseudonymise(rows, name, self._code)
+            for row in stored.to_pylist():
+                found[name] = _as_stored(row)
+        return found
+
+    def _purposes(self, outcome: dict[str, str], chain: Chain, entries: Entries) -> Iterator[PurposeFate]:
+        event_type = EVENT_TYPES[self._event.decoded.event_type[0]]
+        for bit, (name, purpose) in enumerate(self._pack.purposes.items()):
+            if event_type not in purpose.events:
+                continue
+            yield PurposeFate(
+                purpose=name,
+                title=purpose.title,
+                clause=purpose.clause,
+                basis=self._pack.basis(name, self._region).value,
+                outcome=outcome[name],
+                outcome_clause=CLAUSE_OF_REASON.get(outcome[name], purpose.clause),
+                stored=purpose.stored,
+                chain=entries.links(chain.of(bit)) if chain.whole[bit] else None,
+            )
+
+
+def _as_stored(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of a dataset: bytes in hexadecimal, times as text."""
+    date = str(np.datetime64(row[RECEIVED] // _DAY_MS, "D"))
+    row |= {RECEIVED_DATE: date, "event_type": EVENT_TYPES[row["event_type"]]}
+    return {name: _as_text(value) for name, value in row.items() if name not in (REGION, RECEIVED)}
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return value.hex() if isinstance(value, bytes) else value

@@ -1,0 +1,137 @@
+"""What must add up: nothing was lost, nothing crept in, and each decision is accounted for (design section 2).
+
+    lines      = blank + quarantined + unlocatable + foreign + decoded        of the run
+    quarantined = kept + no_key + sampled + repeated + foreign                of each input
+    decoded    = duplicates + judged                                          of each region
+    judged     = opened + refused                                             of each region, purpose and event type
+    opened     = stored + erased, or counted                                  of each region, purpose and event type
+    counted    = released + already released + incomplete + late             of each region
+    stored     = rows of the files that the manifest names                    of each region and dataset
+
+Each side is counted by another step, so that what one step loses the next one misses.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from schemas.policy import Pack
+from schemas.tallies import Totals
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Two counts that must be equal. `about` says of what: a region, purpose and event type, an input, or the run."""
+
+    title: str
+    about: str
+    left: int
+    right: int
+
+    @property
+    def holds(self) -> bool:
+        return self.left == self.right
+
+    def __str__(self) -> str:
+        return f"{self.title} does not hold for {self.about}: {self.left:,} on the left, {self.right:,} on the right"
+
+
+LINES = "lines = blank + quarantined + unlocatable + foreign + decoded"
+ENTRIES = "lines = blank + quarantined + dated ahead + entries"
+QUARANTINED = "quarantined = kept + no_key + sampled + repeated + foreign"
+DECODED = "decoded = duplicates + judged"
+CANDIDATES = "judged = opened + refused"
+STORED = "opened = stored + erased"
+COUNTED = "opened = counted"
+RELEASED = "counted = released + already released + incomplete + late"
+NAMED = "stored = rows that the manifest names"
+
+
+def identities(totals: Totals, pack: Pack) -> list[Identity]:
+    """Everything that must add up once a run has ended."""
+    return [*_of_inputs(totals), *of_regions(totals, pack)]
+
+
+def of_regions(totals: Totals, pack: Pack) -> list[Identity]:
+    """What must add up in each region by itself, for who cannot see all that a run counted."""
+    return [*_judged(totals, window=False), *_purposes(totals, pack), *_released(totals), *_named(totals)]
+
+
+def of_window(totals: Totals, pack: Pack) -> list[Identity]:
+    """What must add up for one window of a stream. Its lines lie in no one window, and records that came after their
+    own window had been judged (`late`) were decoded in that one."""
+    return [*_judged(totals, window=True), *_purposes(totals, pack)]
+
+
+def _of_inputs(totals: Totals) -> Iterator[Identity]:
+    for title, step, parts in (
+        (LINES, "telemetry", ("blank", "quarantined", "unlocatable", "foreign", "decoded")),
+        (ENTRIES, "ledger", ("blank", "quarantined", "dated_ahead", "entries")),
+    ):
+        found = totals.by("outcome", step=step)
+        yield Identity(title, step, found["lines"], sum(found[part] for part in parts))
+        yield _quarantined(totals, step)
+
+
+def _quarantined(totals: Totals, step: str) -> Identity:
+    kept = totals.by("outcome", step="quarantine", dataset=step).total()
+    return Identity(QUARANTINED, step, totals.sum(step=step, outcome="quarantined"), kept)
+
+
+def _judged(totals: Totals, window: bool) -> Iterator[Identity]:
+    decoded = totals.by("region", step="telemetry", outcome="decoded")
+    gate = totals.by(("region", "outcome"), step="gate")
+    for region in sorted(decoded.keys() | {region for region, _ in gate}):
+        judged = gate[region, "duplicates"] + gate[region, "judged"] - (gate[region, "late"] if window else 0)
+        yield Identity(DECODED, region, decoded[region], judged)
+
+
+def _purposes(totals: Totals, pack: Pack) -> Iterator[Identity]:
+    judged = totals.by(("region", "event_type"), step="gate", outcome="judged")
+    decided = totals.by(("region", "event_type", "purpose", "outcome"), step="gate")
+    stored = totals.by(("region", "event_type", "dataset"), step="store", outcome="stored")
+    stored += totals.by(("region", "event_type", "dataset"), step="store", outcome="erased")
+    counted = totals.by(("region", "event_type", "purpose"), step="statistics", outcome="counted")
+    places = {(r, e, p) for r, e in judged for p, of in pack.purposes.items() if e in of.events}
+    places |= {(r, e, p) for r, e, p, _ in decided if p} | {key for key in stored if key[2] in pack.purposes}
+    for region, event_type, name in sorted(places | set(counted)):
+        at = region, event_type, name
+        about = f"{name}, {event_type} in {region}"
+        opened = decided[*at, "opened"]
+        yield Identity(CANDIDATES, about, judged[region, event_type], opened + decided[*at, "refused"])
+        if pack.purposes[name].stored:
+            yield Identity(STORED, about, opened, stored[at])
+        elif pack.statistics is not None:
+            yield Identity(COUNTED, about, opened, counted[at])
+
+
+def _released(totals: Totals) -> Iterator[Identity]:
+    found = totals.by(("region", "outcome"), step="statistics")
+    for region in sorted({region for region, _ in found}):
+        ended = sum(found[region, part] for part in ("released", "already_released", "incomplete", "late"))
+        yield Identity(RELEASED, region, found[region, "counted"], ended)
+
+
+def _named(totals: Totals) -> Iterator[Identity]:
+    """Only where somebody has looked: when a run has ended, not once rows may have been erased."""
+    stored = totals.by(("region", "dataset"), step="store", outcome="stored")
+    for (region, dataset), rows in sorted(totals.by(("region", "dataset"), step="manifest").items()):
+        yield Identity(NAMED, f"{dataset} in {region}", stored[region, dataset], rows)
+
+
+def faults(totals: Totals, pack: Pack) -> list[str]:
+    """What keeps a run from being accounted for, each in a sentence; empty if every line is."""
+    return [str(identity) for identity in identities(totals, pack) if not identity.holds] + alarms(totals)
+
+
+def alarms(totals: Totals) -> list[str]:
+    """What must never happen, whether it adds up or not."""
+    found = []
+    if foreign := totals.sum(step="store", outcome="foreign"):
+        found.append(f"{foreign:,} rows were refused at a store of another region")
+    if unreadable := totals.sum(outcome="input_unreadable"):
+        found.append(f"{unreadable:,} inputs broke off: what came before is stored, the rest was not read")
+    if nobody := totals.sum(step="ledger", outcome="nobody"):
+        found.append(f"{nobody:,} ledger lines name no subject that can be read: whom they protect is not known")
+    if windows := totals.sum(step="audit", outcome="unreconciled"):
+        found.append(f"{windows:,} identities did not hold when their window was closed")
+    return found

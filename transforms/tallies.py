@@ -1,0 +1,47 @@
+"""How a step's counts leave it: as elements, which are committed like data, and coarsely as metrics.
+
+Elements are counted once however often a bundle is tried again, so the audit is made of them. Beam's own counters count
+every attempt: they are for dashboards. Nor do they say why a purpose stayed closed: a live counter of `minor` or
+`erased` would tell about the person whose identifier somebody posts.
+"""
+
+from collections.abc import Iterator
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.metrics import Metrics
+
+from schemas.tallies import Counts, Tally
+
+TALLIES = "tallies"  # the tag of a step's second output
+
+_COARSE = {
+    "telemetry": ("lines", "blank", "quarantined", "unlocatable", "foreign", "decoded", "input_unreadable"),
+    "ledger": ("lines", "quarantined", "entries", "nobody"),
+    "quarantine": ("kept", "sampled"),
+    "gate": ("duplicates", "judged", "opened", "refused"),
+    "store": ("stored", "foreign"),
+    "statistics": ("counted", "late"),
+}
+
+
+def told(counts: Counts) -> Iterator[Tally]:
+    """The counts as elements; metrics `STEP_OUTCOME` are raised on the way."""
+    for region, rows in counts.tallies():
+        _raise_metrics(rows)
+        yield region, rows
+
+
+def told_apart(counts: Counts) -> Iterator[beam.pvalue.TaggedOutput]:
+    """As `told`, for a step whose main output is something else."""
+    for tally in told(counts):
+        yield beam.pvalue.TaggedOutput(TALLIES, tally)
+
+
+def _raise_metrics(rows: pa.RecordBatch) -> None:
+    totals = (
+        pa.Table.from_batches([rows]).group_by(["step", "outcome"], use_threads=False).aggregate([("count", "sum")])
+    )
+    for step, outcome, count in zip(*(column.to_pylist() for column in totals.columns), strict=True):
+        if outcome in _COARSE.get(step, ()):
+            Metrics.counter("douane", f"{step}_{outcome}").inc(count)

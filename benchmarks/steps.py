@@ -49,14 +49,32 @@ STEPS = {
     "ledger build": ("transforms.consent_gate:Ledger.build",),
     "gate": (
         "transforms.consent_gate:Gate.judge",
-        "transforms.consent_gate:Gate.tallies",
         "transforms.consent_gate:_ConsentGate._release",
     ),
     "for_purpose": ("transforms.for_purpose:for_purpose",),
     "pseudonymise": ("transforms.pseudonymise:pseudonymise",),
     "write: parquet": ("pyarrow.parquet:write_table",),  # encoded and encrypted in one pass
     "write: put": ("pipelines.sinks:stage", "pipelines.sinks:by_date", "pipelines.sinks:commit"),
-    "audit": ("pipelines.audit:stage", "pipelines.audit:commit", "pipelines.audit:read_totals"),
+    "statistics": (
+        "transforms.statistics:Bounding.bounded",
+        "transforms.statistics:Bounding.tally",
+        "transforms.statistics:counted",
+        "pipelines.statistics_store:_Release.process",
+    ),
+    "quarantine": ("transforms.border:_Border._rejected", "pipelines.quarantine_store:gathered"),
+    "audit": (
+        "transforms.border:_Border._lines",
+        "transforms.border:_TelemetryBorder._tell",
+        "transforms.border:_TelemetryBorder._decoded",
+        "transforms.consent_gate:Gate.tally",
+        "schemas.tallies:Counts.tallies",
+        "transforms.tallies:_raise_metrics",
+        "pipelines.audit_store:summed",
+        "pipelines.audit_store:keep",
+        "pipelines.audit_rows:read_totals",
+        "pipelines.audit_rows:with_manifests",
+        "transforms.reconcile:faults",
+    ),
 }
 WHOLE = frozenset({"ledger input", "audit"})  # whatever runs inside them counts as theirs
 REST = "Beam and rest"
@@ -151,7 +169,7 @@ def measure(events: str, consents: str, deployment: str, profile: str | None) ->
         "seconds": total.tolist(),
         "steps": {step: seconds.tolist() for step, seconds in steps.items()},
         "calls": dict(clocks.calls),
-        "lines": sum(row["count"] for row in counts if (row["step"], row["reason"]) == ("telemetry", "lines")),
+        "lines": sum(row["count"] for row in counts if (row["step"], row["outcome"]) == ("telemetry", "lines")),
         "rows": _stored(counts),
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
     }
@@ -160,8 +178,8 @@ def measure(events: str, consents: str, deployment: str, profile: str | None) ->
 def _stored(counts: list[dict]) -> dict[str, int]:
     rows: Counter = Counter()
     for row in counts:
-        if (row["step"], row["reason"]) == ("store", "stored"):
-            rows[row["purpose"]] += row["count"]
+        if (row["step"], row["outcome"]) == ("store", "stored"):
+            rows[row["dataset"]] += row["count"]
     return dict(sorted(rows.items()))
 
 

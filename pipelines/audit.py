@@ -109,10 +109,17 @@ def _chosen(runs: list[CountedRun], name: str | None) -> list[CountedRun]:
 
 
 def _check(totals: Totals, pack: Pack, options) -> None:
+    editions = set(totals.by("reason", step="audit", outcome="policy"))
     decided = set(totals.by("purpose", step="gate")) - {""}
-    if strange := sorted(decided - set(pack.purposes)):
-        named = f"--policy {options.policy}: it has no purpose {strange[0]!r}, about which a run has decided"
-        raise ConfigurationError(f"{named}; name the policy pack of that run, or the run with --run")
+    fault = None
+    if strange := sorted(editions - {pack.version}):
+        fault = f"it is edition {pack.version}, and a run was made under {strange[0]}"
+    elif strange := sorted(decided - set(pack.purposes)):
+        fault = f"it has no purpose {strange[0]!r}, about which a run has decided"
+    if fault:
+        raise ConfigurationError(
+            f"--policy {options.policy}: {fault}; name the policy pack of that run, or another run with --run"
+        )
     if options.purpose is not None and options.purpose not in pack.purposes:
         raise ConfigurationError(f"--purpose {options.purpose}: purposes are {', '.join(pack.purposes)}")
     if options.event_type is not None and options.event_type not in EVENT_TYPES:

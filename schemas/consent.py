@@ -49,6 +49,7 @@ ABOUT_PURPOSES = frozenset({Kind.withdraw, Kind.object, Kind.grant, Kind.lift_ob
 FUTURE_LIMIT = 5 * 60 * 1000
 
 EVERY_PURPOSE = "*"
+NOBODY = bytes(16)  # no subject's tag: an entry that only bears its id, to correct one
 
 SEALED_LEDGER = pa.schema(
     [

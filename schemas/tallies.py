@@ -2,11 +2,12 @@
 
 step         outcomes (and which other columns say more)
 telemetry    lines blank quarantined(reason) unlocatable foreign decoded conflicting input_unreadable
-ledger       lines blank quarantined(reason) entries dated_ahead nobody unlocated unknown_purpose
+ledger       lines blank quarantined(reason) entries dated_ahead nobody unlocated unknown_purpose sent
 fields       carried sealed malformed (reason: the field's path) unknown (reason: where it stood; dataset: the input)
 text         scrubbed (reason: the recogniser)
 quarantine   kept no_key sampled repeated foreign (reason; dataset: the input)
-gate         duplicates late judged(event_type) opened(event_type, purpose) refused(event_type, purpose, reason)
+gate         known duplicates late passed_on judged(event_type) opened(event_type, purpose)
+             refused(event_type, purpose, reason)
 store        stored erased foreign (event_type, purpose, dataset)
 audit        policy (reason: the edition) unreconciled (reason: the identity)
 statistics   counted(event_type, purpose) released incomplete late already_released

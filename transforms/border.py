@@ -209,6 +209,8 @@ class _LedgerBorder(_Border):
             counts.add("ledger", "nobody", sealed.nobody)
             counts.add("ledger", "unlocated", sealed.unlocated)
             counts.add("ledger", "unknown_purpose", sealed.unknown_purposes)
+            for region, start, stop in runs(sealed.key // self._partition.shards):
+                counts.add("ledger", "sent", stop - start, region=self._pack.where.regions[region])
             yield from _ledger_pieces(sealed)
 
 

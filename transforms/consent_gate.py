@@ -19,9 +19,9 @@ import pyarrow.compute as pc
 from apache_beam.coders import BytesCoder, TupleCoder, VarIntCoder
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec, TimerSpec, on_timer
-from apache_beam.transforms.window import GlobalWindow
+from apache_beam.transforms.window import GlobalWindow, TimestampedValue
 
-from schemas.consent import SEALED_LEDGER, Terms
+from schemas.consent import NOBODY, SEALED_LEDGER, Terms
 from schemas.fields import EVENT_TYPES
 from schemas.layout import Layout, layout
 from schemas.policy import Pack
@@ -34,7 +34,7 @@ from transforms.exchange import LEDGER, Judged, Piece, coalesce
 from transforms.ipc import from_ipc, to_ipc
 from transforms.ledger import Ledger
 from transforms.seal import Partition
-from transforms.tallies import TALLIES, told_apart
+from transforms.tallies import TALLIES, told, told_apart
 
 _DAY_MS = 86_400_000
 _RING = 4  # windows that can be open at once without sharing a bag
@@ -128,10 +128,31 @@ class _ConsentGate(beam.DoFn):
         _, (kind, window, payload) = piece
         if kind == LEDGER:
             ledger.add(payload)
+            yield from self._known(piece)
             return
-        window = max(window, unfired.read() or 0)  # behind the last firing: received now, so more is known to it
+        first = unfired.read() or 0
+        if window < first:  # behind the last firing: received now, so more is known to it
+            yield from self._passed_on(piece)
+            window = first
         (waiting0, waiting1, waiting2, waiting3)[window % _RING].add((window, payload))
         fire.set(self._partition.end(window) or GlobalWindow().max_timestamp(), dynamic_timer_tag=str(window))
+
+    def _known(self, piece: Piece) -> Iterator:
+        """Counts the entries that have come, corrections aside: one that is lost on the way could open something."""
+        key, (_, _, payload) = piece
+        own = pc.not_equal(from_ipc(payload).column("subject"), pa.scalar(NOBODY, pa.binary(16)))
+        counts = Counts()
+        counts.add("gate", "known", pc.sum(own).as_py() or 0, region=self._gates[key // self._partition.shards].region)
+        yield from told_apart(counts)
+
+    def _passed_on(self, piece: Piece) -> Iterator:
+        """Told to the books of the window that these records were decoded in, which may still be open."""
+        key, (_, window, payload) = piece
+        counts = Counts()
+        region = self._gates[key // self._partition.shards].region
+        counts.add("gate", "passed_on", from_ipc(payload).num_rows, region=region)
+        for tally in told(counts):
+            yield beam.pvalue.TaggedOutput(TALLIES, TimestampedValue(tally, self._partition.end(window)))
 
     @on_timer(FIRE)
     def fire(
@@ -187,13 +208,13 @@ class _ConsentGate(beam.DoFn):
         self, key: int, window: int, batch: pa.RecordBatch, entries: pa.Table, seen, late: int = 0
     ) -> Iterator:
         gate = self._gates[key // self._partition.shards]
-        kept, marks = deduplicate(batch, seen.before(batch))
+        kept, marks, repeated = deduplicate(batch, seen.before(batch))
         seen.add(batch, kept, marks)
         judged, verdict = gate.judge(batch.take(pa.array(kept)), entries)
         lot = (key // self._partition.shards, key % self._partition.shards, window)
         yield lot, judged
         counts = Counts()
-        counts.add("gate", "duplicates", batch.num_rows - len(kept), region=gate.region)
+        counts.add("gate", "duplicates", repeated, region=gate.region)
         counts.add("gate", "late", late, region=gate.region)
         gate.tally(judged, verdict, counts)
         yield from told_apart(counts)

@@ -24,8 +24,9 @@ def fingerprints(batch: pa.RecordBatch) -> np.ndarray:
     return tag_words(batch.column("event_id")) ^ (subject * _SPREAD)
 
 
-def deduplicate(batch: pa.RecordBatch, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(rows to keep, their fingerprints): the first received of each record, unless it was `seen` before.
+def deduplicate(batch: pa.RecordBatch, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """(rows to keep, their fingerprints, how many repeat another): the first received of each record, unless it was
+    `seen` before.
 
     The rows come ordered by fingerprint, and records of one id received in the same millisecond are told apart by
     their content: what is kept, and in which order, does not depend on the order in which it came. `seen` is sorted.
@@ -34,7 +35,8 @@ def deduplicate(batch: pa.RecordBatch, seen: np.ndarray) -> tuple[np.ndarray, np
     order = np.argsort(marks, kind="stable")
     ordered = marks[order]
     repeats = np.append(False, ordered[1:] == ordered[:-1])
-    if repeats.any():
+    repeated = int(np.count_nonzero(repeats))  # counted where it is found: what is lost later on is no repetition
+    if repeated:
         crowded = repeats | np.append(repeats[1:], False)  # every row that shares its mark
         rows = order[crowded]
         order = order[~repeats]  # the place of the first of each is right; who stands there is settled next
@@ -42,8 +44,9 @@ def deduplicate(batch: pa.RecordBatch, seen: np.ndarray) -> tuple[np.ndarray, np
         ordered = marks[order]
     if len(seen):
         new = ~_among(ordered, seen)
+        repeated += int(np.count_nonzero(~new))
         order, ordered = order[new], ordered[new]
-    return order, ordered
+    return order, ordered, repeated
 
 
 def _first_received(batch: pa.RecordBatch, marks: np.ndarray, rows: np.ndarray) -> np.ndarray:

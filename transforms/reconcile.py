@@ -3,6 +3,7 @@
     lines      = blank + quarantined + unlocatable + foreign + decoded        of the run
     quarantined = kept + no_key + sampled + repeated + foreign                of each input
     decoded    = duplicates + judged                                          of each region
+    entries sent = entries that the gate knows                                of each region
     judged     = opened + refused                                             of each region, purpose and event type
     opened     = stored + erased, or counted                                  of each region, purpose and event type
     counted    = released + already released + incomplete + late             of each region
@@ -39,6 +40,7 @@ LINES = "lines = blank + quarantined + unlocatable + foreign + decoded"
 ENTRIES = "lines = blank + quarantined + dated ahead + entries"
 QUARANTINED = "quarantined = kept + no_key + sampled + repeated + foreign"
 DECODED = "decoded = duplicates + judged"
+SENT = "entries sent = entries that the gate knows"
 CANDIDATES = "judged = opened + refused"
 STORED = "opened = stored + erased"
 COUNTED = "opened = counted"
@@ -53,12 +55,18 @@ def identities(totals: Totals, pack: Pack) -> list[Identity]:
 
 def of_regions(totals: Totals, pack: Pack) -> list[Identity]:
     """What must add up in each region by itself, for who cannot see all that a run counted."""
-    return [*_judged(totals, window=False), *_purposes(totals, pack), *_released(totals), *_named(totals)]
+    return [
+        *_judged(totals, window=False),
+        *_sent(totals),
+        *_purposes(totals, pack),
+        *_released(totals),
+        *_named(totals),
+    ]
 
 
 def of_window(totals: Totals, pack: Pack) -> list[Identity]:
     """What must add up for one window of a stream. Its lines lie in no one window, and records that came after their
-    own window had been judged (`late`) were decoded in that one."""
+    own window had been judged were decoded in that one (`passed_on` there) and judged in this one (`late` here)."""
     return [*_judged(totals, window=True), *_purposes(totals, pack)]
 
 
@@ -81,8 +89,17 @@ def _judged(totals: Totals, window: bool) -> Iterator[Identity]:
     decoded = totals.by("region", step="telemetry", outcome="decoded")
     gate = totals.by(("region", "outcome"), step="gate")
     for region in sorted(decoded.keys() | {region for region, _ in gate}):
-        judged = gate[region, "duplicates"] + gate[region, "judged"] - (gate[region, "late"] if window else 0)
+        judged = gate[region, "duplicates"] + gate[region, "judged"]
+        if window:
+            judged += gate[region, "passed_on"] - gate[region, "late"]
         yield Identity(DECODED, region, decoded[region], judged)
+
+
+def _sent(totals: Totals) -> Iterator[Identity]:
+    sent = totals.by("region", step="ledger", outcome="sent")
+    known = totals.by("region", step="gate", outcome="known")
+    for region in sorted(sent.keys() | known.keys()):
+        yield Identity(SENT, region, sent[region], known[region])
 
 
 def _purposes(totals: Totals, pack: Pack) -> Iterator[Identity]:

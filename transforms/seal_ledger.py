@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.consent import EVERY_PURPOSE, SEALED_LEDGER, STOPS, Kind, SubjectType
+from schemas.consent import EVERY_PURPOSE, NOBODY, SEALED_LEDGER, STOPS, Kind, SubjectType
 from schemas.fields import SUBJECT_TYPES
 from transforms.canonical import canonical
 from transforms.columns import scattered, tag_words
@@ -23,7 +23,6 @@ from transforms.seal import Partition, Seals
 
 _KIND_OF = {"device": "android_id", "account": "account_id"}
 _STRANGE = "?"  # in place of any name that is not known: no other word goes on, nor can it pass for several
-_NOBODY = bytes(16)  # no subject's tag
 _STOP_CODES = np.array(sorted(STOPS))
 
 
@@ -118,7 +117,7 @@ class LedgerSealer:
         row, key = pa.array(row[order]), keys[at][order]
         columns = {
             "entry_id": self._seals.tag("entry_id", columns["entry_id"].take(row), key // self._shards),
-            "subject": _constant(_NOBODY, len(key), pa.binary(16)),
+            "subject": _constant(NOBODY, len(key), pa.binary(16)),
             "subject_type": _constant(SubjectType.device, len(key), pa.int8()),
             "kind": _constant(Kind.lift_restriction, len(key), pa.int8()),
             "purposes": _constant("", len(key), pa.string()),

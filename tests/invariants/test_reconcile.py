@@ -36,6 +36,7 @@ from transforms.reconcile import (
     NAMED,
     QUARANTINED,
     RELEASED,
+    SENT,
     STORED,
 )
 
@@ -136,6 +137,13 @@ def the_exchange_loses_a_piece(original):
     return fewer
 
 
+def the_exchange_loses_a_piece_of_the_ledger(original):
+    def fewer(batch, *given):
+        return list(original(batch, *given))[0 if _of_telemetry(batch) else 1 :]
+
+    return fewer
+
+
 def the_exchange_brings_a_piece_twice(original):
     def more(*given):
         found = original(*given)
@@ -146,6 +154,14 @@ def the_exchange_brings_a_piece_twice(original):
 
 def the_state_loses_a_piece(original):
     return lambda *given: original(*given)[1:]
+
+
+def deduplication_drops_too_much(original):
+    def fewer(*given):
+        kept, marks, repeated = original(*given)
+        return kept[1:], marks[1:], repeated
+
+    return fewer
 
 
 def the_gate_forgets_to_say_why(original):
@@ -233,8 +249,10 @@ FAULTS = [
     (locate_loses_a_row, "transforms.border._Border._located", LINES),
     (seal_drops_a_row, "transforms.border.EventSealer.seal", LINES),
     (the_exchange_loses_a_piece, "transforms.border.pieces", DECODED),
+    (the_exchange_loses_a_piece_of_the_ledger, "transforms.border.pieces", SENT),
     (the_exchange_brings_a_piece_twice, "transforms.consent_gate._taken", DECODED),
     (the_state_loses_a_piece, "transforms.consent_gate._taken", DECODED),
+    (deduplication_drops_too_much, "transforms.consent_gate.deduplicate", DECODED),
     (the_gate_forgets_to_say_why, "transforms.consent_gate.judge", CANDIDATES),
     (the_gate_does_not_pass_on_what_it_opened, "transforms.consent_gate.Gate.judge", STORED),
     (the_gate_passes_on_what_it_refused, "transforms.consent_gate.Gate.judge", STORED),

@@ -214,7 +214,12 @@ class TestWhatIsWrong:
         shutil.copytree(SHIPPED / DEFAULT_PACK, pack)
         for path in pack.glob("*.yaml"):
             path.write_text(path.read_text().replace("  legal:\n", "  legal_duties:\n"))
+        later = tmp_path / "later"
+        shutil.copytree(SHIPPED / DEFAULT_PACK, later)
+        file = later / "policy.yaml"
+        file.write_text(file.read_text().replace('version: "2021-01-15"', 'version: "2031-01-01"'))
         line = self.said(prepared, "--policy", pack)
+        assert "it is edition 2031-01-01, and a run was made under 2021-01-15" in self.said(prepared, "--policy", later)
         assert "it has no purpose 'legal'" in line and "name the policy pack of that run" in line
 
 

@@ -19,6 +19,7 @@ from schemas.policy import DEFAULT_PACK, SHIPPED, WITHOUT_LEDGER, load_pack
 from tests.stranger import DEVICE, REGIONS, Outcome, command, deploy, entry, event, ndjson
 
 OTHER = "2f3a5c7e9b0d2469"
+_WHAT = ("outcome", "reason", "event_type", "purpose", "dataset")
 COUNTED = (AUDIT, QUARANTINE)  # datasets that hold no records
 CANARY = "4f1d-canary@example.org"
 
@@ -237,7 +238,10 @@ class TestRunsOverTheSameInput:
         assert len(held[0]["eu", "service"]) == 6 and len(held[0]["cn", "service"]) == 1
         assert held[0] == held[1] == held[2]
         assert names[0] == names[2] and not names[0] & names[1] and len(names[1]) > len(names[0])
-        assert outcomes[0].counts.table == outcomes[1].counts.table == outcomes[2].counts.table
+        totals = [outcome.counts.by(("step", "region", *_WHAT)) for outcome in outcomes]
+        # The audit's own rows are one a file, of which a stream has more.
+        counts = [{key: count for key, count in found.items() if key[0] != "audit"} for found in totals]
+        assert counts[0] == counts[1] == counts[2]
         assert _files(tmp_path) == _named(tmp_path)
 
     @pytest.mark.clause("6-eea")

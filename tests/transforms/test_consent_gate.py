@@ -350,6 +350,7 @@ def test_a_piece_behind_the_last_firing_is_received_then():
     assert {received for _, number, received, _ in rows if number == 1} == {WINDOW}
     assert counted.sum(region="eu", step="gate", outcome="judged") == 2
     assert counted.sum(region="eu", step="gate", outcome="late") == 1
+    assert counted.sum(region="eu", step="gate", outcome="passed_on") == 1
 
 
 @pytest.mark.clause("1.1-a")
@@ -422,8 +423,9 @@ def test_every_candidate_is_opened_or_refused_once():
     ledger = [GRANT, Entry(2, "withdraw", 1, subject=("device", 2), purposes=frozenset({"operations"}))]
     _, counted = run([piece(records, BOUNDED).value, piece(ledger, BOUNDED).value])
     by = "region", "step", "event_type"
-    assert set(counted.by(by)) == {("eu", "gate", "crash")}
-    decided = counted.by("purpose") - Counter({"": len(records)})
+    assert counted.sum(outcome="known") == len(ledger)
+    assert set(counted.by(by)) == {("eu", "gate", "crash"), ("eu", "gate", "")}
+    decided = counted.by("purpose", event_type="crash") - Counter({"": len(records)})
     assert decided == dict.fromkeys(candidates(records[0]), len(records))
     assert counted.by(("outcome", "reason"), purpose="operations") == {
         ("opened", ""): 1,
@@ -483,7 +485,7 @@ def test_in_a_bounded_run_a_stop_that_came_after_counts():
 
 def test_a_run_without_telemetry_releases_nothing():
     rows, counted = run([piece([GRANT], BOUNDED).value])
-    assert not rows and not len(counted.table)
+    assert not rows and counted.by("outcome") == {"known": 1}
 
 
 # --- random histories ---

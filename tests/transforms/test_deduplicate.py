@@ -61,7 +61,8 @@ def identity(record):
 @given(seeds)
 def test_the_earliest_received_of_each_record_is_kept(seed):
     records = history(seed)
-    kept, marks = deduplicate(batch_of(records), np.empty(0, np.uint64))
+    kept, marks, repeated = deduplicate(batch_of(records), np.empty(0, np.uint64))
+    assert repeated == len(records) - len(kept)
     chosen = [records[place] for place in kept.tolist()]
     assert sorted(map(identity, chosen), key=str) == sorted(set(map(identity, records)), key=str)
     for record in chosen:
@@ -86,8 +87,9 @@ def test_the_order_of_arrival_changes_nothing(seed):
 def test_what_was_seen_before_does_not_come_again(seed, cut):
     records = history(seed)
     nothing = np.empty(0, np.uint64)
-    _, seen = deduplicate(batch_of(records[:cut]), nothing)
-    kept, marks = deduplicate(batch_of(records[cut:]), seen)
+    _, seen, _ = deduplicate(batch_of(records[:cut]), nothing)
+    kept, marks, repeated = deduplicate(batch_of(records[cut:]), seen)
+    assert repeated == len(records[cut:]) - len(kept)
     before = set(map(identity, records[:cut]))
     fresh = {identity(record) for record in records[cut:]} - before
     assert {identity(records[cut:][place]) for place in kept.tolist()} == fresh

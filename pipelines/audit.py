@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.audit_rows import ACCESS, CountedRun, counted_runs, note_access, read_totals  # noqa: F401
+from pipelines.audit_rows import ACCESS, CountedRun, counted_runs, read_totals
 from pipelines.command import OK, UNRECONCILED, guarded, parser
 from pipelines.deployment import RegionalPlace, load_deployment
 from pipelines.errors import ConfigurationError

@@ -3,7 +3,7 @@ Beam, so that who only looks does not wait for it."""
 
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -15,13 +15,14 @@ from pipelines.errors import InputError
 from pipelines.manifest import Entry
 from pipelines.stores import commit, open_entries, stage
 from schemas.consent import CLAUSE_OF_REASON
-from schemas.datasets import AUDIT, QUARANTINE, RECEIVED_DATE
+from schemas.datasets import AUDIT, RECEIVED_DATE
 from schemas.quarantine import CLAUSE_OF_FAULT
 from schemas.tallies import COUNTS, HOUR_MS, Counts, Totals
 
 ACCESS = "access"  # what privileged reads are named after, where a run's counts are named after the run
 _ONLY_WINDOW = "0-0"  # of a bounded run, in the names of its files
 _CLAUSE = CLAUSE_OF_REASON | CLAUSE_OF_FAULT
+_NOTHING = dict.fromkeys(("reason", "event_type", "purpose", "clause"), "")
 _READ = pa.schema(
     [
         pa.field("region", pa.string()),
@@ -91,15 +92,20 @@ def read_totals(places: Iterable[RegionalPlace], run: str | None = None) -> Tota
     return Totals(pa.concat_tables([_READ.empty_table(), *_tables(places, run)], promote_options="permissive"))
 
 
-def with_manifests(counted: Totals, places: Iterable[RegionalPlace], run: str) -> Totals:
-    """The counts of a run that has just ended and, beside what its store says that it has stored, what the manifests
-    name of it (step `manifest`, outcome `rows`): nothing else will a reader ever find.
+def with_manifests(counted: Totals, places: Iterable[RegionalPlace], run: str, given: Mapping[str, int]) -> Totals:
+    """The counts of a run that has just ended and, beside what its steps say, what others know: the rows of it that the
+    manifests name (step `manifest`, outcome `rows`), for nothing else will a reader ever find; and how many spans of
+    each input were `given` to it (step `plan`).
 
     Later on the two differ for good reasons: rows are erased, or their time is over.
     """
+    places = list(places)
     stored = counted.by(("region", "dataset"), step="store")
+    stored += counted.by(("region", "dataset"), step="quarantine", outcome="rows")
     held = [_held(place, run, {dataset for region, dataset in stored if region == place.region}) for place in places]
     day = pc.max(counted.table[RECEIVED_DATE]).as_py() or ""
+    spans = pa.table({"dataset": pa.array(given.keys(), pa.string()), "count": pa.array(given.values(), pa.int64())})
+    held.append(_with(spans, region="", run=run, step="plan", outcome="given", **_NOTHING))
     beside = _with(pa.concat_tables(held), received_date=day)
     return Totals(pa.concat_tables([counted.table, beside], promote_options="permissive"))
 
@@ -127,11 +133,10 @@ def _read(place: RegionalPlace, entries: list[Entry]) -> pa.Table:
 
 def _held(place: RegionalPlace, run: str, stored: set[str]) -> pa.Table:
     rows = Counter({dataset: 0 for dataset in stored})
-    for dataset in set(place.manifest.datasets()) - {AUDIT, QUARANTINE}:
+    for dataset in set(place.manifest.datasets()) - {AUDIT}:
         rows[dataset] = sum(entry.rows for entry in place.manifest.entries(dataset) if entry.run == run)
     table = pa.table({"dataset": pa.array(rows.keys(), pa.string()), "count": pa.array(rows.values(), pa.int64())})
-    nothing = dict.fromkeys(("reason", "event_type", "purpose", "clause"), "")
-    return _with(table, region=place.region, run=run, step="manifest", outcome="rows", **nothing)
+    return _with(table, region=place.region, run=run, step="manifest", outcome="rows", **_NOTHING)
 
 
 def _with(table: pa.Table, **words: str) -> pa.Table:

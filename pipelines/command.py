@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable
 
@@ -25,13 +26,16 @@ def guarded(command: str, work: Callable[[], int]) -> int:
     try:
         return work()
     except (ConfigurationError, PackError, KeyUnavailable) as error:
-        print(f"douane {command}: {error}", file=sys.stderr)
+        print(f"douane {command}: {_plain(error)}", file=sys.stderr)
         return CONFIGURATION
+    except BrokenPipeError:  # who reads our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
     except (InputError, StoreError) as error:
         print(f"douane {command}: {_plain(error)}", file=sys.stderr)
         return UNREADABLE if isinstance(error, InputError) else CONFIGURATION
 
 
-def _plain(error: OSError) -> str:
+def _plain(error: Exception) -> str:
     """The message without the name of the step, which Beam adds where it fails on a worker."""
     return str(error).partition(" [while running")[0]

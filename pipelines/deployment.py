@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipelines.errors import ConfigurationError
-from pipelines.manifest import Manifest
+from pipelines.manifest import Manifest, writing
 from schemas.datasets import QUARANTINE
 from schemas.policy import explain, in_one_line, read_yaml
 from transforms.keyring import (
@@ -153,6 +153,22 @@ def _check_apart(path: Path, places: Iterable[RegionalPlace]) -> None:
             if _overlap(place.store, folder):
                 own = f"region {place.region} keeps its {what} in its store, or its store in them"
                 raise ConfigurationError(f"deployment {path}: {own}; keep them apart")
+        _check_others(path, place)
+
+
+def _check_others(path: Path, place: RegionalPlace) -> None:
+    """Rejected lines, statistics and the inbox lie apart from each other, from keys and from datasets."""
+    others = {"quarantine": place.quarantine, "statistics": place.statistics, "inbox": place.inbox}
+    secret = {"keys": local_folder(place.keys), "manifest": place.manifest_folder}
+    for name, folder in others.items():
+        rest = secret | {other: each for other, each in others.items() if other != name}
+        if clash := next((other for other, each in rest.items() if _overlap(folder, each)), None):
+            raise ConfigurationError(
+                f"deployment {path}: region {place.region} has {name} in its {clash}; keep them apart"
+            )
+        if folder != place.store / name and _overlap(folder, place.store):
+            where = f"region {place.region} has {name} in its store, where datasets lie"
+            raise ConfigurationError(f"deployment {path}: {where}; name a folder beside it")
 
 
 def _overlap(folder: Path, other: Path) -> bool:
@@ -163,6 +179,9 @@ def prepare(place: RegionalPlace, say) -> None:
     """Makes a region's local keystore if there is none yet and nothing was stored; refuses what would lose data."""
     known = region_of_keystore(place.keys)
     folder = local_folder(place.keys)
+    for needed in (place.store, place.quarantine, place.statistics):
+        with writing(needed / "."):
+            needed.mkdir(parents=True, exist_ok=True)
     if known is None:
         held = next((f for f in (place.store, place.manifest_folder, place.quarantine) if _holds_files(f)), None)
         if held:

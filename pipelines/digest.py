@@ -196,13 +196,6 @@ def _releases(place: RegionalPlace) -> Iterator[tuple[str, str]]:
             raise InputError(f"release {path} is damaged, or written by another version of douane") from None
 
 
-def days_listed(days: Sequence[str]) -> str:
-    """Days in few words, however many they are."""
-    if not days:
-        return "none"
-    return f"{days[0]} to {days[-1]} ({len(days)} days)" if len(days) > 2 else " and ".join(days)
-
-
 def as_data(found: Digest, totals: Totals) -> dict:
     """The digest and the counts that it is made of, as JSON has them."""
     checks = [

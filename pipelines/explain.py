@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _explain(options) -> int:
     # Here and not above: they import Beam, which takes most of a second, and `--help` has no need of it.
-    from pipelines.audit import note_access
+    from pipelines.audit_rows import note_access
     from pipelines.blocks import expand
     from pipelines.deployment import load_deployment
     from pipelines.explained import as_text

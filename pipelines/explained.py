@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from pipelines.tables import aligned, printable
 from schemas.explanation import Entry, Explanation, FieldFate, Link, PurposeFate
 
 _OUTCOMES = {
@@ -14,11 +15,11 @@ _OUTCOMES = {
 
 
 def as_text(told: Explanation) -> list[str]:
-    """The lines to print."""
+    """The lines to print, each of which is one and prints as it is, whatever the event and the ledger hold."""
     lines = [_verdict(told)]
     if told.event:
         type_, time, received, source = told.event.values()
-        lines.append(f"{type_} of {time}, received {received}, from {source}")
+        lines.append(printable(f"{type_} of {time}, received {received}, from {source}"))
     sections = [
         ("Region", _region(told)),
         ("Fields", [line for each in told.fields for line in _field(each)] + _unknown(told)),
@@ -34,7 +35,11 @@ def as_text(told: Explanation) -> list[str]:
 
 def _verdict(told: Explanation) -> str:
     line = told.line
-    why = f" by {line.stage}: {line.reason} ({line.clause})" if line.reason else ""
+    why = ""
+    if line.outcome == "rejected":
+        why = f" by {line.stage}: {line.reason} ({line.clause})"
+    elif line.reason:
+        why = f" ({line.reason}, {line.clause})"
     return f"Under policy {told.policy} {_OUTCOMES[line.outcome]}{why}"
 
 
@@ -44,32 +49,34 @@ def _region(told: Explanation) -> list[str]:
         return []
     conflict = "; its signals name several regions" if place.conflict else ""
     rows = [(s.signal, s.said, s.region or "not usable", "decides" if s.decides else "") for s in place.signals]
-    return [f"  {place.region or 'none'} ({place.clause}){conflict}", *_aligned(rows, indent=4)]
+    return [f"  {place.region or 'none'} ({place.clause}){conflict}", *aligned(rows, indent=4)]
 
 
 def _field(fate: FieldFate) -> Iterator[str]:
     found = ", ".join(f"{name} {count}" for name, count in fate.recognisers.items())
     yield f"  {fate.path}: {fate.outcome}{f' of {found}' if found else ''} ({fate.clause})"
-    yield f"      {fate.category}, {fate.sensitivity}: {_in_one_line(fate.shown)}"
+    yield f"      {fate.category}, {fate.sensitivity}: {printable(fate.shown)}"
     rows = [
-        (d.dataset, d.form, _in_one_line(d.stored) if d.why_not is None else f"nothing: {d.why_not}", f"({d.clause})")
+        (d.dataset, d.form, printable(d.stored) if d.why_not is None else f"nothing: {d.why_not}", f"({d.clause})")
         for d in fate.datasets
     ]
-    yield from _aligned(rows, indent=6)
+    yield from aligned(rows, indent=6)
 
 
 def _unknown(told: Explanation) -> list[str]:
-    return [f"  {path or 'the line'}: {n} unknown fields dropped (1.1-a)" for path, n in told.unknown.items()]
+    return [f"  {path or 'the line'}: {_many(n, 'unknown field')} dropped (1.1-a)" for path, n in told.unknown.items()]
+
+
+def _many(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def _entries(told: Explanation) -> list[str]:
-    lines = list(_aligned([_entry(entry) for entry in told.entries], indent=2))
+    lines = aligned([_entry(entry) for entry in told.entries], indent=2)
     if told.further_entries:
-        lines.append(f"  and {told.further_entries} more, which count but are not looked at one by one")
+        lines.append(f"  {told.further_entries} more, not looked at one by one, though the verdicts heed them")
     if told.nobody:
-        lines.append(
-            f"  {told.nobody} lines of the ledger name nobody that can be read: they may be about this subject"
-        )
+        lines.append(f"  {_many(told.nobody, 'line')} of the ledger with no subject that can be read: perhaps this one")
     if not lines and told.purposes:
         lines.append("  none")
     return lines
@@ -135,20 +142,8 @@ def _rows(told: Explanation) -> list[str]:
         return ["  none"] if told.purposes else []
     lines = []
     for dataset, row in told.rows.items():
-        cells = [(name, _in_one_line(value)) for name, value in row.items() if value is not None]
-        lines += [f"  {dataset}", *_aligned(cells, indent=4)]
+        cells = [(name, printable(value)) for name, value in row.items() if value is not None]
+        lines += [f"  {dataset}", *aligned(cells, indent=4)]
         if empty := [name for name, value in row.items() if value is None]:
             lines.append(f"    null: {', '.join(empty)}")
     return lines
-
-
-def _in_one_line(value: object) -> str:
-    """A value as text, line breaks and what does not print as escapes."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(value))
-
-
-def _aligned(rows: Sequence[tuple[str, ...]], indent: int) -> Iterator[str]:
-    """Rows with their columns one below the other."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield " " * indent + "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -29,7 +29,7 @@ def _ingest(options: IngestOptions) -> int:
             retire(place, job.input_id, job.run)
             sweep(place, job.input_id)
     places = job.places.values()
-    totals = with_manifests(read_totals(places, job.run), places, job.run)
+    totals = with_manifests(read_totals(places, job.run), places, job.run, job.given)
     print_summary(job, totals, as_json=options.json)
     if totals.sum(outcome="input_unreadable"):
         return UNREADABLE

@@ -68,6 +68,11 @@ class Job:
         return {code: place.keys for code, place in self.places.items()}
 
     @property
+    def given(self) -> dict[str, int]:
+        """How many spans of each input there are to read."""
+        return {"telemetry": len(self.spans), "ledger": len(_spans(self.consents))}
+
+    @property
     def arrival_code(self) -> int:
         return self.pack.where.code(self.arrival.region)
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipelines.digest import Digest, OfPurpose, days_listed
+from pipelines.digest import Digest, OfPurpose
 from pipelines.figures import Link, Node, Part, bar, flow
+from pipelines.tables import days_listed
 
 _PAGES = Path(__file__).parent / "pages"
 _FEW = 100  # records of a region below which its fine reasons may tell of one person

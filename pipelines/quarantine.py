@@ -82,6 +82,10 @@ def _keygen(options: Namespace) -> int:
 
 
 def _keep_apart(out: Path, place) -> None:
+    from transforms.keyring import local_folder
+
+    if out == local_folder(place.keys).parent:
+        raise ConfigurationError(f"--out {out} holds the pipeline's keystores: keep private keys apart from them")
     for folder in place.folders:
         if out == folder or folder in out.parents:
             raise ConfigurationError(f"--out {out} lies in {folder}, which the pipeline reads: keep private keys apart")

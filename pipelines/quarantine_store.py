@@ -54,6 +54,7 @@ class _Write(beam.DoFn):
         rows = gathered(parts, place.region, counts)
         number, day = number_and_day(window, self._started)
         commit([stage(place, QUARANTINE, day, logical_name(self._input_id, number, pane.index), rows, self._run)])
+        counts.add("quarantine", "rows", rows.num_rows, region=place.region, dataset=QUARANTINE)
         yield from told(counts)
 
 

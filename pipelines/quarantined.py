@@ -154,7 +154,7 @@ def seal_mended(
     """Rows of MENDED for the lines that differ from what was rejected. Raises `ConfigurationError` if one of them
     belongs to a region that is not served: sent from here, it would be lost."""
     key, recipient_ = row_id_key(place.keyring()), recipient(place.keys)
-    changed = {id_: line for id_, line in lines.items() if row_id(line, key).hex() != id_}
+    changed = {id_: line for id_, line in lines.items() if row_id(line, key, "telemetry").hex() != id_}
     regions = locate_lines(list(changed.values()), where).tolist()
     if elsewhere := sum(code != UNLOCATABLE and where.regions[code] not in served for code in regions):
         raise ConfigurationError(f"{elsewhere:,} mended lines belong to regions that this cell does not serve")

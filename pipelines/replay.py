@@ -40,7 +40,10 @@ def _parsed(argv: list[str] | None):
     arguments.add_argument("--reason", help="only lines that were rejected for this")
     mended = "what `open` wrote, its lines mended: these are sent, and no others"
     arguments.add_argument("--mended", metavar="FILE.jsonl", help=mended)
-    return parse_job(arguments, argv)
+    ours, options = parse_job(arguments, argv)
+    if not options.with_ledger:
+        raise ConfigurationError("--no-ledger: only the ledger of today tells who has left since; give --consents")
+    return ours, options
 
 
 def _replay(ours, options: IngestOptions) -> int:
@@ -53,10 +56,19 @@ def _replay(ours, options: IngestOptions) -> int:
     if unknown := sorted(set(ours.region or ()) - set(served)):
         raise ConfigurationError(f"--region {unknown[0]}: this cell serves {', '.join(served)}")
     mended = read_mended(Path(ours.mended)) if ours.mended else None
+    if mended and (unknown := _unknown(mended, served.values())):
+        _say(f"{unknown:,} lines of {ours.mended} are none that wait here: they are not sent")
     outcomes = [_replay_region(job, served[name], ours, options, mended) for name in ours.region or served]
     if options.json:
         print(json.dumps([told for _, batches in outcomes for told in batches], indent=2))
     return max(status for status, _ in outcomes)
+
+
+def _unknown(mended: Mapping[str, bytes], places) -> int:
+    from pipelines.quarantined import waiting
+
+    known = {row_id.hex() for place in places for row_id in waiting(place)["row_id"].to_pylist()}
+    return len(mended.keys() - known)
 
 
 def _check(job: "Job") -> None:
@@ -148,7 +160,7 @@ def _send(job: "Job", place: "RegionalPlace", plan: "Plan", private: Path, optio
     for each in places:
         retire(each, batch.input_id, batch.run)
         sweep(each, batch.input_id)
-    totals = with_manifests(read_totals(places, batch.run), places, batch.run)
+    totals = with_manifests(read_totals(places, batch.run), places, batch.run, batch.given)
     found = faults(totals, job.pack)
     told = {"region": place.region, "batch": plan.batch, "run": batch.run, "faults": found}
     told |= {outcome: totals.sum(step="telemetry", outcome=outcome) for outcome in _TOLD}

@@ -1,6 +1,8 @@
 """`douane report`: what a run did, on one page of HTML for a privacy officer to show."""
 
+import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +36,6 @@ def _report(options) -> int:
     from pipelines.audit_rows import counted_runs, read_totals
     from pipelines.deployment import load_deployment
     from pipelines.digest import digest, released_days
-    from pipelines.manifest import put_whole
     from pipelines.page import render
 
     pack, deployment = load_pack(options.policy), load_deployment(options.deployment)
@@ -52,9 +53,24 @@ def _report(options) -> int:
     regions = tuple(place.region for place in places)
     found = digest(totals, pack, replace(run, regions=regions), released_days(places, run.name), ended=run.bounded)
     out = Path(options.out or f"report-{run.name}.html")
-    put_whole(out, render(found, run.dates).encode())
+    _put_private(out, render(found, run.dates).encode())
     print(out)
     return OK
+
+
+def _put_private(path: Path, content: bytes) -> None:
+    """Puts the page in place at once, for its owner alone to read: counts of few records are personal data."""
+    from pipelines.manifest import writing
+
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, attempt = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)  # mode 0600
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(content)
+            os.replace(attempt, path)
+        finally:
+            Path(attempt).unlink(missing_ok=True)
 
 
 def _chosen(runs: Sequence["CountedRun"], name: str | None) -> "CountedRun":

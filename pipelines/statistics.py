@@ -11,6 +11,8 @@ from pathlib import Path
 
 from pipelines.command import OK, guarded, parser
 from pipelines.errors import ConfigurationError, InputError
+from pipelines.tables import aligned
+from schemas.fields import EVENT_FIELD
 
 _NO_WORD = "-"  # the record had none
 
@@ -30,7 +32,7 @@ class Release:
         rule, found = self.tables[table], {}
         for row in self.rows:
             if row["table"] == table:
-                words = tuple(row[path.replace(".", "_")] for path in rule["by"])
+                words = tuple(row[EVENT_FIELD[path].column] for path in rule["by"])
                 found.setdefault(words, {})[row["measure"]] = row["value"], row["interval"]
         first = rule["measures"][0]
         return sorted(found.items(), key=lambda group: (-group[1][first][0], [word or "" for word in group[0]]))
@@ -108,7 +110,7 @@ def _list(releases: Sequence[Release]) -> str:
     rows = [
         [f"{value:g}" if isinstance(value, float) else str(value) for value in _summary(r).values()] for r in releases
     ]
-    return "\n".join(_aligned(head, rows, numbers={2, 3, 4}))
+    return "\n".join(aligned([head, *rows], numbers={2, 3, 4}))
 
 
 def _summary(release: Release) -> dict:
@@ -157,19 +159,14 @@ def _table(release: Release, name: str) -> Iterator[str]:
         for words, values in release.groups(name)
     ]
     head = [*by, *chain.from_iterable((measure, "95 %") for measure in measures)]
-    lines = _aligned(head, rows, numbers=set(range(len(by), len(head)))) if rows else ["no group is large enough"]
-    yield from (f"    {line}" for line in lines)
+    if rows:
+        yield from aligned([head, *rows], indent=4, numbers=range(len(by), len(head)))
+    else:
+        yield "    no group is large enough"
 
 
 def _number(value: int, interval: int) -> tuple[str, str]:
     return f"{value:,}", f"± {interval:,}"
-
-
-def _aligned(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: set[int]) -> list[str]:
-    widths = [max(len(line[at]) for line in (head, *rows)) for at in range(len(head))]
-    sides = [str.rjust if at in numbers else str.ljust for at in range(len(head))]
-    cells = [[side(*cell) for side, *cell in zip(sides, line, widths, strict=True)] for line in (head, *rows)]
-    return ["  ".join(line).rstrip() for line in cells]
 
 
 if __name__ == "__main__":

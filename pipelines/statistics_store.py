@@ -7,6 +7,7 @@ yet. Of attempts that are made at once the first to be complete counts; what oth
 two draws of one day together would tell more than the budget allows.
 """
 
+import fcntl
 import json
 import os
 import secrets
@@ -20,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.deployment import RegionalPlace
+from pipelines.errors import InputError
 from pipelines.manifest import writing
 from schemas.policy import Pack
 from schemas.statistics import RELEASE, Statistics
@@ -43,11 +45,18 @@ class _Release(beam.DoFn):
             noisy = release(exact, statistics).replace_schema_metadata({**facts, "run": self._run})
             _put_once(path, noisy)
         # A bundle that is tried again finds the release that it made: the records went into it all the same.
-        mine = pq.read_schema(path).metadata[b"run"] == self._run.encode()
+        mine = _made_by(path) == self._run
         counts = Counts()
         outcome = "released" if mine else "already_released"
         counts.add("statistics", outcome, records, region=place.region, purpose=statistics.purpose)
         yield from told(counts)
+
+
+def _made_by(path: Path) -> str:
+    try:
+        return pq.read_schema(path).metadata[b"run"].decode()
+    except (OSError, pa.ArrowException, KeyError, TypeError) as error:
+        raise InputError(f"release {path} is damaged ({type(error).__name__}): bring it back from a copy") from None
 
 
 def _facts(statistics: Statistics) -> dict[str, str]:
@@ -73,16 +82,27 @@ def _put_once(path: Path, content: pa.Table) -> None:
     """Puts a file in place whole and for good, unless there is one: then that one stays, and nothing of this."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        attempt = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+        folder = os.open(path.parent, os.O_RDONLY)
         try:
-            pq.write_table(content, attempt)
-            make_durable(attempt)
-            os.link(attempt, path)
-        except FileExistsError:
-            pass
+            fcntl.flock(folder, fcntl.LOCK_EX)  # a worker that is killed lets go of it, too
+            _put_alone(path, content)
         finally:
-            attempt.unlink(missing_ok=True)
-        make_durable(path.parent)
+            os.close(folder)
+
+
+def _put_alone(path: Path, content: pa.Table) -> None:
+    for left in path.parent.glob(f".{path.name}.*.part"):  # what a killed worker drew: two draws tell too much
+        left.unlink()
+    attempt = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    try:
+        pq.write_table(content, attempt)
+        make_durable(attempt)
+        os.link(attempt, path)
+    except FileExistsError:
+        pass
+    finally:
+        attempt.unlink(missing_ok=True)
+    make_durable(path.parent)
 
 
 @dataclass

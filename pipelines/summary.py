@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from pipelines.audit_rows import CountedRun
-from pipelines.digest import Digest, Rejected, as_data, days_listed, digest, released_days
+from pipelines.digest import Digest, Rejected, as_data, digest, released_days
+from pipelines.tables import days_listed
 from schemas.tallies import Totals
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ def _identifiers(found: Digest) -> list[str]:
     lines = [f"  {'':22} {'carried':>10} {'replaced':>10} {'left behind':>12} {'malformed':>10}"]
     for path, of in found.identifiers.items():
         lines.append(f"  {path:22} {of.carried:>10,} {of.replaced:>10,} {of.left_behind:>12,} {of.malformed:>10,}")
-    lines.append("  replaced: by a pseudonym or sealed; left behind: no purpose may have it for that event")
+    lines.append("  replaced: by a pseudonym or sealed; left behind: no purpose may have it for that event, or the")
+    lines.append("  event is unlocatable or foreign and goes no further")
     return lines + _labelled("replaced in free text: ", _listed(found.scrubbed))
 
 

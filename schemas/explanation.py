@@ -120,7 +120,7 @@ class Explanation:
     fields: tuple[FieldFate, ...] = ()
     unknown: Mapping[str, int] = field(default_factory=dict)  # by the path of the object that they stand in
     entries: tuple[Entry, ...] = ()
-    further_entries: int = 0  # that were not looked at one by one
+    further_entries: int = 0  # that were not looked at one by one; a repetition is none
     nobody: int = 0  # lines of the ledger of which nobody knows whom they are about
     purposes: tuple[PurposeFate, ...] = ()
     rows: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # dataset -> column -> value as stored

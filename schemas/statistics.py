@@ -4,6 +4,7 @@ The unit that is protected is all that one device did in one region on one day o
 day is, taken together, (epsilon, delta)-differentially private towards it, by basic composition: the budget is divided
 equally over the tables, and within a table over the choice of the groups that are shown and each measure. Epsilons add
 up; delta is spent by the choice of groups alone. A device that is active on many days weighs in each of them anew.
+That there is a release of a region and day at all is not protected: it tells that somebody was active there.
 
     a release, one Parquet file a region and day, created once: see `RELEASE`
     table measure event_type app_package ...   value   interval (half the width of the 95 % interval of the noise)
@@ -103,6 +104,10 @@ class Statistics(Model):
             raise ValueError(f"statistics.purpose is {self.purpose!r}, which is no purpose of this pack")
         if purpose.stored:
             raise ValueError(f"statistics.purpose: {self.purpose} is stored by row; write `stored: false` there")
+        if others := sorted(name for name, of in pack.purposes.items() if not of.stored and name != self.purpose):
+            raise ValueError(
+                f"purposes {others} are not stored, and only {self.purpose} is counted: drop `stored: false`"
+            )
         if "device" not in purpose.subject:
             raise ValueError(
                 f"statistics.purpose: {self.purpose} must need the subject `device`, which is what is bounded"

@@ -43,9 +43,7 @@ def test_what_data_is_does_not_depend_on_how_it_is_run(path):
     assert not {name for name in imported(path) if name.partition(".")[0] == "apache_beam"}
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--help"], *([command, "--help"] for command in COMMANDS)], ids=" ".join
-)
+@pytest.mark.parametrize("arguments", [["--help"], *([command, "--help"] for command in COMMANDS)], ids=" ".join)
 def test_help_does_not_wait_for_beam(arguments):
     script = (
         "import sys\n"

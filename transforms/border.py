@@ -41,6 +41,7 @@ from transforms.tallies import TALLIES, told, told_apart
 from transforms.verdict import Reason
 
 _KEPT_ROWS = 1_000  # rejected lines of a block that are kept whatever its size
+_LEAST_BYTES = 512  # shorter lines are not more for it: sealed, each takes a few hundred bytes
 
 UNREADABLE = "unreadable"  # the tag of the ids of ledger lines that did not read, sealed for the arrival region
 
@@ -70,6 +71,7 @@ class _Border(beam.DoFn):
 
     def process(self, element: Any) -> Iterator:
         counts = Counts()
+        counts.add(self.step, "spans", 1)
         for block in self._blocks(element, counts):
             yield from self._cross(block, counts)
         yield from told_apart(counts)
@@ -100,7 +102,8 @@ class _Border(beam.DoFn):
         for reason, count in faults.counts().items():
             counts.add(self.step, "quarantined", count, reason=reason)
         if len(faults.line):
-            keep = max(_KEPT_ROWS, lines * self._pack.limits.quarantine_percent // 100)
+            share = min(lines, len(block) // _LEAST_BYTES) * self._pack.limits.quarantine_percent // 100
+            keep = max(_KEPT_ROWS, share)
             if self._received_ms is not None:  # of a replay: all these were kept before
                 keep = lines
             for rejected in self._quarantine.seal(block, faults, keep, counts):

@@ -237,16 +237,21 @@ def _subjects(text: str) -> list[tuple[str | None, str, str]]:
     try:
         members = json.loads(text, object_pairs_hook=_Members)
         ids = members.all("entry_id")
-        pairs = [pair for s in members.all("subject") for pair in product(s.all("type"), s.all("value"))]
+        pairs = [pair for s in members.all("subject") for pair in _pairs(s.all("type"), s.all("value"))]
     except (ValueError, RecursionError, AttributeError):
         ids = _STRING["entry_id"].findall(text)
         pairs = [
             pair
             for subject in _SUBJECT.findall(text)
-            for pair in product(_STRING["type"].findall(subject), _STRING["value"].findall(subject))
+            for pair in _pairs(_STRING["type"].findall(subject), _STRING["value"].findall(subject))
         ]
     entry_id = ids[0] if len(ids) == 1 and _is_clean(ids[0]) else None
-    return [(entry_id, type_, value) for type_, value in pairs if type_ in SUBJECT_TYPES and _is_clean(value)]
+    return [(entry_id, type_, value) for type_, value in pairs]
+
+
+def _pairs(types: list[Any], values: list[Any]) -> Iterable[tuple[str, str]]:
+    """Each type of subject that is named with each value: few types, whatever a line repeats."""
+    return product([type_ for type_ in SUBJECT_TYPES if type_ in types], dict.fromkeys(filter(_is_clean, values)))
 
 
 def _is_clean(value: Any) -> bool:

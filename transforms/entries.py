@@ -17,6 +17,8 @@ from transforms.locate import UNLOCATABLE, locate
 from transforms.seal_ledger import LedgerSealer
 
 LIMIT = 50  # entries of one person that are looked at one by one
+_LEAST_PERMISSIONS = 10  # of these, where stops alone would take all places
+_STOPS = np.array(sorted(STOPS))
 Subjects = Mapping[str, pa.Scalar]  # canonical values by type, null where there is none
 _KIND_OF = {"device": "android_id", "account": "account_id"}
 
@@ -57,15 +59,33 @@ def joined(parts: list[DecodedLedger]) -> DecodedLedger:
     return replace(parts[0], **columns, **arrays, lost=sum(part.lost for part in parts))
 
 
-def latest(ledger: DecodedLedger, limit: int) -> list[DecodedLedger]:
-    """One by one: of the rejected lines some, then of the entries those received last, in the order of receipt."""
+def latest(ledger: DecodedLedger, limit: int) -> tuple[list[DecodedLedger], int]:
+    """One by one, and how many more there are: rejected lines, then entries in the order of receipt, at most `limit` of
+    each. Stops come before permissions, since an old one still closes; of each the latest. What is repeated to the
+    letter is there once."""
     nothing = _take(ledger, np.empty(0, np.int64))
-    lines = min(limit, len(ledger.unreadable["entry_id"]))
-    rejected = ({name: c.slice(line, 1) for name, c in ledger.unreadable.items()} for line in range(lines))
-    order = np.argsort(ledger.received_time, kind="stable")[-limit:]
-    return [replace(nothing, unreadable=line) for line in rejected] + [
-        _take(ledger, order[n : n + 1]) for n in range(len(order))
-    ]
+    lines, entries = _distinct(ledger.unreadable), _distinct(ledger.columns)
+    rejected = ({name: c.slice(line, 1) for name, c in ledger.unreadable.items()} for line in lines[:limit])
+    order = entries[np.argsort(ledger.received_time[entries], kind="stable")]
+    chosen = order[_stops_first(np.isin(ledger.kind[order], _STOPS), limit)]
+    parts = [replace(nothing, unreadable=line) for line in rejected]
+    parts += [_take(ledger, chosen[n : n + 1]) for n in range(len(chosen))]
+    return parts, len(lines) + len(entries) - len(parts)
+
+
+def _distinct(columns: Mapping[str, pa.Array]) -> np.ndarray:
+    """The first row of each sort, in order; rows are of one sort if they are equal in all columns."""
+    flat = [pc.binary_join(column, "\0") if pa.types.is_list(column.type) else column for column in columns.values()]
+    names = [str(at) for at in range(len(flat))]
+    rows = pa.table([*flat, pa.array(np.arange(len(flat[0])))], [*names, "row"])
+    return np.sort(rows.group_by(names).aggregate([("row", "min")])["row_min"].to_numpy())
+
+
+def _stops_first(stop: np.ndarray, limit: int) -> np.ndarray:
+    """Which of these, the latest last, are looked at, in order."""
+    stops, permissions = np.flatnonzero(stop), np.flatnonzero(~stop)
+    stops = stops[-(limit - min(len(permissions), _LEAST_PERMISSIONS)) :]
+    return np.sort(np.append(stops, permissions[max(0, len(permissions) - limit + len(stops)) :]))
 
 
 def _take(ledger: DecodedLedger, rows: np.ndarray) -> DecodedLedger:
@@ -101,7 +121,7 @@ def _names(columns: Mapping[str, pa.Array], subjects: Subjects) -> tuple[np.ndar
 
 
 class Entries:
-    """The entries of a ledger about an event's subjects: all of them sealed, and the latest of them one by one."""
+    """The entries of a ledger about an event's subjects: all of them sealed, and some of them one by one."""
 
     def __init__(
         self, ledger: DecodedLedger, subjects: Subjects, sealer: LedgerSealer, pack: Pack, region: int
@@ -112,7 +132,8 @@ class Entries:
         self.facts: list[Entry] = []
         self._numbers: list[int] = []
         foreign, acting = [], [SEALED_LEDGER.empty_table()]
-        for number, part in enumerate(latest(ledger, LIMIT), 1):
+        parts, self.further = latest(ledger, LIMIT)
+        for number, part in enumerate(parts, 1):
             rows, acts_in = self._sealed(part)
             self.facts.append(_facts(number, part, rows, acts_in))
             if rows.num_rows:
@@ -121,7 +142,6 @@ class Entries:
                 foreign.append(not _size(about(part, subjects)))
         self.foreign = np.array(foreign, bool)
         self.acting = pa.concat_tables(acting).unify_dictionaries().combine_chunks()
-        self.further = _size(ledger) - len(self.facts)
 
     def links(self, chain: list[list[Did]]) -> tuple[Link, ...]:
         """A chain under the numbers that the entries are shown by."""

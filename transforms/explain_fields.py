@@ -45,7 +45,7 @@ def _unsealed(described: Field, value: Any) -> Any:
 
 def masked(text: str) -> str:
     """The first two characters of a text and its length; of a short one the length only."""
-    return f"{text[:2] if len(text) > 5 else ''}… ({len(text)} characters)"
+    return f"{text[:2] if len(text) > 5 else ''}… ({len(text)} character{'' if len(text) == 1 else 's'})"
 
 
 @dataclass(frozen=True, repr=False)

@@ -35,6 +35,7 @@ PUBLIC_KEY = "quarantine.pub"  # its file in the keystore of a region
 _ROW_ID_BYTES = 16
 _LONGEST = MAX_LINE_BYTES + 1  # of a line that is too long no more is kept: enough to see that it is
 _HOURS = 1_000  # so many different ones a block are told: who makes up hours makes up no rows
+_LOCATED = 1 << 20  # of a line that is too long, how much is searched for where it belongs
 _BOM = b"\xef\xbb\xbf"
 
 # For lines that are no JSON, or of another shape: a signal's name and, behind a few signs, what could be its value.
@@ -90,13 +91,14 @@ class Quarantine:
 
     def _found(self, block: bytes, faults: Faults, counts: Counts) -> Iterator[tuple[bytes, _Line]]:
         """Each rejected line that has its place here."""
-        lines = [line[:_LONGEST] for line in line_at(block, faults.line)]
-        regions = locate_lines(lines, self._where)
+        whole = line_at(block, faults.line)
+        regions = locate_lines([line[:_LOCATED] for line in whole], self._where)
+        lines = [line[:_LONGEST] for line in whole]
         regions = np.where(regions == UNLOCATABLE, self._arrival, regions).tolist()
         for line, code, region, hour in zip(lines, faults.reason.tolist(), regions, hours(lines), strict=True):
             reason = REASONS[code].value
             if region in self._id_keys:
-                yield line, _Line(row_id(line, self._id_keys[region]), region, reason, hour)
+                yield line, _Line(row_id(line, self._id_keys[region], self._input), region, reason, hour)
             else:
                 counts.add("quarantine", "foreign", 1, reason=reason, dataset=self._input)
 
@@ -134,10 +136,10 @@ def row_id_key(keyring: Keyring) -> bytes:
     return keyring.secret("quarantine/row-id", BORDER)
 
 
-def row_id(line: bytes, key: bytes) -> bytes:
-    """A keyed BLAKE2b of a line, without BOM and outer space, and no more of it than is kept."""
+def row_id(line: bytes, key: bytes, input_: str) -> bytes:
+    """A keyed BLAKE2b of a line of an input, without BOM and outer space, and no more of it than is kept."""
     text = line[:_LONGEST].removeprefix(_BOM).strip(SPACE)
-    return blake2b(text, key=key, digest_size=_ROW_ID_BYTES).digest()
+    return blake2b(text, key=key, digest_size=_ROW_ID_BYTES, person=input_.encode()).digest()
 
 
 def sample(lines: list, keep: int) -> list:
@@ -168,6 +170,9 @@ def locate_lines(lines: list[bytes], where: Residency) -> np.ndarray:
     return locate({signal: pa.array(values, pa.string()) for signal, values in chosen.items()}, where)[0].copy()
 
 
+_NO_FRACTION = re.compile(r"(?<=\d)\.0+$")
+
+
 class _Members(list):
     """The members of a JSON object as pairs: what is read here may name a key twice."""
 
@@ -183,6 +188,7 @@ def _signals(text: str) -> dict[str, list[str]]:
 def _of_residency(text: str) -> dict[str, list[str]]:
     """The signals of a line that is a JSON object with objects as `residency`; of any other line nothing."""
     found: dict[str, list[str]] = {}
+    loose = False
     try:
         members = _JSON.decode(text.removeprefix("\ufeff"))
     except (ValueError, RecursionError):
@@ -193,13 +199,31 @@ def _of_residency(text: str) -> dict[str, list[str]]:
             return {}
         for name, value in residency:
             if name in _NEAR_NAME:
-                found.setdefault(name, []).append(_as_text(value))
-    return found
+                loose |= not isinstance(value, str | int)
+                found.setdefault(name, []).extend(map(_as_text, _leaves(value)))
+    if loose:  # a value that no sender in order would give: what stands near the names counts as well
+        for name, pattern in _NEAR_NAME.items():
+            found.setdefault(name, []).extend(pattern.findall(text))
+    return {name: values for name, values in found.items() if values}
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """The value itself, or what a list or an object in its place holds."""
+    if isinstance(value, _Members):
+        value = [member for _, member in value]
+    if isinstance(value, list):
+        for each in value:
+            yield from _leaves(each)
+    else:
+        yield value
 
 
 def _as_text(value: Any) -> str:
     """A country, or a mobile country code as text or number. What cannot be either is empty."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     text = str(value) if isinstance(value, str | int) else ""
+    text = _NO_FRACTION.sub("", text)
     if text.isdigit():
         text = text.lstrip("0")  # as the border takes a number in quotes
     return text if text.isascii() else ""

@@ -8,6 +8,7 @@
     opened     = stored + erased, or counted                                  of each region, purpose and event type
     counted    = released + already released + incomplete + late             of each region
     stored     = rows of the files that the manifest names                    of each region and dataset
+    spans read = spans given                                                  of each input
 
 Each side is counted by another step, so that what one step loses the next one misses.
 """
@@ -45,6 +46,7 @@ CANDIDATES = "judged = opened + refused"
 STORED = "opened = stored + erased"
 COUNTED = "opened = counted"
 RELEASED = "counted = released + already released + incomplete + late"
+READ = "spans read = spans given"
 NAMED = "stored = rows that the manifest names"
 
 
@@ -78,6 +80,8 @@ def _of_inputs(totals: Totals) -> Iterator[Identity]:
         found = totals.by("outcome", step=step)
         yield Identity(title, step, found["lines"], sum(found[part] for part in parts))
         yield _quarantined(totals, step)
+    for step, given in sorted(totals.by("dataset", step="plan", outcome="given").items()):
+        yield Identity(READ, step, totals.sum(step=step, outcome="spans"), given)
 
 
 def _quarantined(totals: Totals, step: str) -> Identity:
@@ -131,6 +135,7 @@ def _released(totals: Totals) -> Iterator[Identity]:
 def _named(totals: Totals) -> Iterator[Identity]:
     """Only where somebody has looked: when a run has ended, not once rows may have been erased."""
     stored = totals.by(("region", "dataset"), step="store", outcome="stored")
+    stored += totals.by(("region", "dataset"), step="quarantine", outcome="rows")
     for (region, dataset), rows in sorted(totals.by(("region", "dataset"), step="manifest").items()):
         yield Identity(NAMED, f"{dataset} in {region}", stored[region, dataset], rows)
 

@@ -35,6 +35,7 @@ from transforms.reconcile import (
     LINES,
     NAMED,
     QUARANTINED,
+    READ,
     RELEASED,
     SENT,
     STORED,
@@ -232,6 +233,10 @@ def statistics_lose_a_day(original):
     return fewer
 
 
+def reading_loses_a_span(original):
+    return lambda border, element: original(border, element) if border.step == "ledger" else iter(())
+
+
 def a_region_is_not_audited(original):
     def kept(place, *given):
         return None if place.region == REGIONS[0] else original(place, *given)
@@ -264,6 +269,9 @@ FAULTS = [
     (nothing_is_put_in_the_manifest, "pipelines.sinks.commit", NAMED),
     (nothing_is_quarantined, "transforms.border.Quarantine.seal", QUARANTINED),
     (a_block_is_not_quarantined, "pipelines.quarantine_store.gathered", QUARANTINED),
+    (a_file_holds_fewer_rows, "pipelines.quarantine_store.stage", NAMED),
+    (nothing_is_put_in_the_manifest, "pipelines.quarantine_store.commit", NAMED),
+    (reading_loses_a_span, "transforms.border._Border.process", READ),
     (statistics_leave_a_record_out, "transforms.statistics.counted_rows", COUNTED),
     (statistics_lose_a_day, "transforms.statistics._sum", RELEASED),
     (a_region_is_not_audited, "pipelines.audit_store.keep", LINES),

@@ -12,8 +12,7 @@ from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
 from pipelines import sinks
-from pipelines.audit import note_access, read_totals
-from pipelines.audit_rows import counted_runs, with_manifests
+from pipelines.audit_rows import counted_runs, note_access, read_totals, with_manifests
 from pipelines.audit_store import RegionalAudit
 from pipelines.deployment import load_deployment, prepare
 from pipelines.errors import InputError
@@ -118,7 +117,7 @@ def test_a_run_is_read_back_from_its_audit(prepared):
     places = deployment.regions.values()
     (run,) = counted_runs(places)
     assert run.bounded and run.regions == REGIONS
-    counted = with_manifests(read_totals(places, run.name), places, run.name)
+    counted = with_manifests(read_totals(places, run.name), places, run.name, {"telemetry": 1})
     assert faults(counted, PACK) == []
     assert counted.sum(step="telemetry", outcome="lines") == 17
     judged = counted.by("region", step="gate", outcome="judged")

@@ -99,6 +99,20 @@ def test_keys_do_not_lie_in_the_store(tmp_path, keys):
     assert "region eu keeps its keys in its store" in message and "keep them apart" in message
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"statistics": "keys/eu/statistics"},
+        {"quarantine": "keys/eu/manifest/quarantine"},
+        {"statistics": "apart", "quarantine": "apart/quarantine"},
+        {"statistics": "stores/eu/operations"},
+        {"inbox": "stores"},
+    ],
+)
+def test_what_is_no_dataset_lies_apart(tmp_path, changes):
+    assert "region eu has" in refused(written(tmp_path, {"eu": place("eu", **changes)}))
+
+
 @pytest.mark.parametrize("changes", [{"manifest": "stores/eu/manifest"}, {"store": "keys/eu/store"}])
 def test_wrapped_keys_do_not_lie_beside_the_files(tmp_path, changes):
     assert "keep them apart" in refused(written(tmp_path, {"eu": place("eu", **changes)}))

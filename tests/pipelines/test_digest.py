@@ -9,7 +9,7 @@ import pytest
 
 from pipelines import digest as digest_module
 from pipelines.deployment import load_deployment
-from pipelines.digest import as_data, days_listed, released_days
+from pipelines.digest import as_data, released_days
 from pipelines.errors import InputError
 from schemas.fields import EVENT_TYPES
 from schemas.tallies import Totals
@@ -102,16 +102,3 @@ def test_the_days_that_a_run_released(tmp_path):
     (place.statistics / "day=2021-03-01" / "release.parquet").write_bytes(b"PAR1")
     with pytest.raises(InputError, match=r"day=2021-03-01.*is damaged"):
         released_days([place], "b")
-
-
-@pytest.mark.parametrize(
-    ("days", "told"),
-    [
-        ([], "none"),
-        (["2021-03-01"], "2021-03-01"),
-        (["2021-03-01", "2021-03-02"], "2021-03-01 and 2021-03-02"),
-        (["2021-03-01", "2021-03-02", "2021-03-05"], "2021-03-01 to 2021-03-05 (3 days)"),
-    ],
-)
-def test_days_in_few_words(days, told):
-    assert days_listed(days) == told

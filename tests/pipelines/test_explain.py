@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pytest
 
-from pipelines import audit, explain
-from pipelines.audit import read_totals
+from pipelines import audit_rows, explain
+from pipelines.audit_rows import read_totals
 from pipelines.deployment import load_deployment, prepare
 from pipelines.errors import StoreError
 from pipelines.job import plan, run
@@ -138,7 +138,7 @@ def test_the_entries_that_decide_are_enough_and_none_of_them_is_too_many(ran):
     deciding = {"opens", "closes", "does not suffice"}
     asked = 0
     for told, found, ledger in zip(ran.told, ran.events, ran.ledgers, strict=True):
-        parts = latest(ledger, LIMIT)
+        parts, _ = latest(ledger, LIMIT)
         for purpose in told.purposes:
             numbers = [link.entry for link in purpose.chain if deciding & {did.what for did in link.did}]
             if asked < 15 and numbers and purpose.outcome not in ("opted_out", "not_for_purpose"):
@@ -201,6 +201,36 @@ def test_text_and_json_tell_the_same(site, run_explain):
     assert "#1 opens" in text.out
 
 
+def test_no_value_makes_a_line_or_a_colour_of_its_own(site, run_explain):
+    """The ledger's ids and the event's signals are text of others; JSON escapes them by itself."""
+    forged = "x\x1b[31m\nPurposes: FORGED\u2028\u202e"
+    site.consents.write_bytes(ndjson(entry(1, "grant", entry_id=forged)))
+    signals = {"account_country": "\x1b\nForged", "device_region": "DE"}
+    site.events.write_bytes(ndjson(event(1, residency=signals)))
+    text = run_explain(site.events)
+    assert text.status == 0 and "id x\\x1b[31m\\nPurposes: FORGED\\u2028\\u202e" in text.out
+    assert "\\x1b\\n… (8 characters)" in text.out
+    assert all(line.isprintable() for line in text.out.split("\n"))
+    told = json.loads(run_explain(site.events, "--json").out)
+    assert [each["entry_id"] for each in told["entries"]] == [forged]
+
+
+def test_one_of_a_thing_is_told_as_one(site, run_explain):
+    nobody = {"type": "device", "value": "nobody"}
+    site.consents.write_bytes(ndjson(entry(1, "restrict", subject=nobody)))
+    site.events.write_bytes(ndjson(event(1, stray=1, residency={"account_country": "1", "device_region": "DE"})))
+    text = run_explain(site.events).out
+    assert "the line: 1 unknown field dropped (1.1-a)" in text
+    assert "… (1 character)" in text
+    assert "1 line of the ledger with no subject" in text
+
+
+def test_a_line_that_no_region_may_have(site, run_explain):
+    site.events.write_bytes(ndjson(event(1, residency={"account_country": "ZZ"})))
+    verdict = run_explain(site.events).out.splitlines()[0]
+    assert verdict.endswith("it is counted and not kept (no_usable_signal, 6-dc)")
+
+
 @pytest.mark.clause("1.1.1")
 @pytest.mark.parametrize("more", [(), ("--json",)])
 def test_raw_identifiers_are_not_echoed(site, run_explain, more):
@@ -223,7 +253,7 @@ def test_nothing_is_shown_without_a_trace(site, run_explain, monkeypatch):
     def refuse(*_, **__):
         raise StoreError("the audit cannot be written")
 
-    monkeypatch.setattr(audit, "note_access", refuse)
+    monkeypatch.setattr(audit_rows, "note_access", refuse)
     outcome = run_explain(site.events)
     assert (outcome.status, outcome.out) == (2, "")
     assert outcome.errors == ["douane explain: the audit cannot be written"]

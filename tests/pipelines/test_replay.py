@@ -245,6 +245,10 @@ class TestRefused:
         shutil.copy(site.folder / "private/us.pem", site.folder / "private/eu.pem")
         assert "opens none of the lines of eu" in self.replay(site, "--region", "eu")
 
+    def test_without_the_ledger_of_today(self, site):
+        outcome = site.command("replay", "--private-keys", site.folder / "private", "--no-ledger")
+        assert outcome.status == 2 and "give --consents" in outcome.err
+
     def test_in_a_stream(self, site):
         assert "a replay is a bounded run" in self.replay(site, "--streaming")
 

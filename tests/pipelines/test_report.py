@@ -1,15 +1,18 @@
 """The report: one page that stands alone, says what the summary says, and says it first if a run does not reconcile."""
 
+import inspect
 import json
 import os
 import re
 import shutil
+import stat
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 
 import pytest
 
-from pipelines import ingest, report
+from pipelines import audit, figures, ingest, report
+from pipelines import page as page_module
 from pipelines.page import _PAGES, GROUPS, MEANING, percent, render
 from schemas.consent import CLAUSE_OF_REASON
 from schemas.policy import DEFAULT_PACK, SHIPPED
@@ -88,6 +91,40 @@ def test_the_page_stands_alone(prepared, tmp_path):
     assert sum('role="img"' in picture for picture in pictures) == 2
     for picture in pictures:
         ET.fromstring(picture)
+
+
+def test_only_its_owner_reads_the_page(prepared, tmp_path):
+    (tmp_path / "page.html").touch(mode=0o666)
+    done, out = put(prepared, tmp_path)
+    assert done.status == 0 and stat.S_IMODE(out.stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_what_only_some_counts_hold_is_said():
+    ended, going_on = page(digested(counted({"eu": 3}))).text, page(digested(counted({"eu": 3}), ended=False)).text
+    assert "Among the lines: 0 with signals that named several regions" in ended
+    assert "Rows stored are here those of each purpose's own dataset" in ended
+    assert "or the event is unlocatable or foreign and goes no further" in ended
+    assert "unless a later run is given the whole day again" in ended and "nobody to see" not in ended
+    assert "for nobody to see" in going_on and "given the whole day" not in going_on
+
+
+def test_the_page_names_a_command_for_its_counts(prepared, tmp_path):
+    _, out = put(prepared, tmp_path)
+    words = re.search(r"douane (audit --run \w+ --json)", Page(out.read_text()).text)[1].split()
+    told = command(audit, *words[1:], "--deployment", prepared.deployment, "--by", "step,outcome,dataset")
+    run = json.loads(prepared.outcome.out)
+    assert [each["run"] for each in json.loads(told.out)["runs"]] == [run["run"]]
+    lines = [n["count"] for n in json.loads(told.out)["counts"] if (n["step"], n["outcome"]) == ("telemetry", "lines")]
+    assert lines == [run["came_in"]["telemetry"]["lines"]]
+
+
+def test_every_style_has_something_to_style():
+    css = (_PAGES / "report.css").read_text()
+    classes = set(re.findall(r"\.([a-z]\w*)", re.sub(r"/\*.*?\*/|\{[^{}]*\}", "{", css, flags=re.DOTALL)))
+    written = (_PAGES / "report.html.j2").read_text() + "".join(map(inspect.getsource, (page_module, figures)))
+    assert {"scroll", "kept", "title"} <= classes
+    assert {name for name in classes if not re.search(rf'["\s]{name}["\s]', written)} == set()
 
 
 def test_by_default_the_page_is_named_after_the_latest_run(prepared, tmp_path, monkeypatch):

@@ -141,6 +141,14 @@ def test_who_comes_second_changes_nothing(tmp_path):
     assert pq.read_table(path)["value"].to_pylist() == [1] and len(list(path.parent.iterdir())) == 1
 
 
+def test_what_a_killed_worker_drew_is_taken_away_before_another_draw(tmp_path):
+    path = tmp_path / "day=2021-03-01" / "release.parquet"
+    path.parent.mkdir()
+    path.with_name(f".{path.name}.0123456789abcdef.part").write_bytes(b"noise")
+    _put_once(path, pa.table({"value": [1]}))
+    assert list(path.parent.iterdir()) == [path]
+
+
 def test_what_fails_half_way_leaves_nothing(tmp_path, monkeypatch):
     def broken(table, where):
         where.write_bytes(b"half")

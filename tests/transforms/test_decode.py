@@ -188,3 +188,10 @@ def test_required_of_the_ledger():
 def test_no_value_in_what_is_shown():
     shown = repr(decode_ledger(line(ENTRY, kind="canary"))) + repr(decode_events(line(EVENT), LIMITS))
     assert "canary" not in shown and "a1b2" not in shown and "8c4ff7f2" not in shown
+
+
+def test_a_ledger_line_that_repeats_its_keys_costs_no_more_than_its_length():
+    """Each type with each value: not as many pairs as the line repeats both."""
+    repeated = b",".join(b'"type":"device","value":"a%d"' % number for number in range(3_000))
+    ledger = decode_ledger(b'{"entry_id":"e","subject":{' + repeated + b"}}\n")
+    assert len(ledger.unreadable["entry_id"]) == 3_000

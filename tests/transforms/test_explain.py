@@ -323,17 +323,46 @@ def test_a_subject_that_nobody_can_read_is_told(explain):
     assert told.nobody == 1
 
 
-@pytest.mark.parametrize("old_stop_decides", [False, True])
-def test_of_very_many_entries_the_latest_are_looked_at(explain, old_stop_decides):
-    kinds = ["restrict" if old_stop_decides else "grant", *["grant"] * (2 * LIMIT)]
-    told = explain(
-        event(**DEVICE),
-        entries(*kinds[:1]) + [entry("grant", NOW - 3_600_000 + n, number=n + 1) for n in range(2 * LIMIT)],
-    )
+def many(kind, count, first=1, **more):
+    """Entries of one kind that came after those of `entries`."""
+    return [entry(kind, NOW - 3_600_000 + n, number=first + n, **more) for n in range(count)]
+
+
+@pytest.mark.parametrize("first", ["restrict", "grant"])
+def test_of_very_many_entries_the_stops_and_the_latest_are_looked_at(explain, first):
+    told = explain(event(**DEVICE), entries(first) + many("grant", 2 * LIMIT))
     assert len(told.entries) == LIMIT and told.further_entries == LIMIT + 1
+    assert (told.entries[0].entry_id == "entry-0") == (first == "restrict")
+    assert told.entries[-1].entry_id == f"entry-{2 * LIMIT}"
     found = purpose(told, "user_experience")
-    assert found.outcome == ("restricted" if old_stop_decides else "open")
-    assert (found.chain is None) == old_stop_decides
+    assert found.outcome == ("restricted" if first == "restrict" else "open")
+    deciding = {link.entry: link.did[0].what for link in found.chain if link.did[0].what in ("opens", "closes")}
+    assert deciding == ({1: "closes"} if first == "restrict" else {LIMIT: "opens"})
+
+
+def test_very_many_stops_leave_places_to_permissions(explain):
+    stops = many("withdraw", 2 * LIMIT, purposes=["promotion"])
+    told = explain(event(**DEVICE), entries("grant") + stops)
+    assert told.entries[0].entry_id == "entry-0" and len(told.entries) == LIMIT
+    assert purpose(told, "user_experience").outcome == "open"
+    assert chain(told, "user_experience")["entry-0"] == [("opens",)]
+
+
+def test_a_verdict_of_entries_that_are_not_looked_at_has_no_chain(explain):
+    stops = many("withdraw", 2 * LIMIT, purposes=["promotion"])
+    told = explain(event(**DEVICE), entries("restrict") + stops)
+    found = purpose(told, "service")
+    assert (found.outcome, found.chain) == ("restricted", None)
+    assert told.further_entries == LIMIT + 1
+
+
+def test_what_the_ledger_repeats_is_shown_once(explain):
+    broken = b'{"entry_id": "entry-9", "subject": {"type": "device", "value": "%s"}}\n' % ANDROID_ID.encode()
+    given = ndjson(*entries("grant"), *entries("grant", purposes=["service"])) + broken
+    told = explain(event(**DEVICE), given * (2 * LIMIT))
+    assert [each.kind for each in told.entries] == ["unreadable", "grant", "grant"] and told.further_entries == 0
+    once = explain(event(**DEVICE), given)
+    assert (told.entries, told.purposes) == (once.entries, once.purposes)
 
 
 # --- fields ---

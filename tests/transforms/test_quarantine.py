@@ -141,6 +141,11 @@ class TestLocating:
             b'{"residency":{"account_country":"US"},"residency":{"account_country":"RU"}}',
             b'{"residency":{"account_country":"US"},"residency":{"sim_mcc":250}}',
             b'{"account_country":"US","account_country":"RU",',
+            b'{"residency":{"account_country":["RU"]}}',
+            b'{"residency":{"account_country":{"code":"RU"}}}',
+            b'{"residency":{"account_country":"US","device_region":["RU"]}}',
+            b'{"residency":{"account_country":"US","sim_mcc":250.0}}',
+            b'{"residency":{"sim_mcc":"250.0"}}',
             b'{"account_country":"","account_country":"SG","account_country":"RU","account_country":"US"',
         ],
     )
@@ -200,17 +205,20 @@ def test_who_makes_up_hours_makes_up_no_rows():
 class TestRowIds:
     @pytest.mark.parametrize("line", [b"line\r", b" line", b"line \t", b"\xef\xbb\xbfline", b"\xef\xbb\xbf line\r"])
     def test_what_surrounds_a_line_does_not_count(self, line):
-        assert row_id(line, KEY) == row_id(b"line", KEY)
+        assert row_id(line, KEY, "telemetry") == row_id(b"line", KEY, "telemetry")
+
+    def test_a_line_of_telemetry_is_not_the_same_line_of_the_ledger(self):
+        assert row_id(b"line", KEY, "telemetry") != row_id(b"line", KEY, "ledger")
 
     def test_they_are_keyed(self):
-        assert row_id(b"line", KEY) != row_id(b"line", bytes(32))
-        assert row_id(b"line", KEY) != row_id(b"lines", KEY)
+        assert row_id(b"line", KEY, "telemetry") != row_id(b"line", bytes(32), "telemetry")
+        assert row_id(b"line", KEY, "telemetry") != row_id(b"lines", KEY, "telemetry")
 
     @unhurried
     @given(st.integers(MAX_LINE_BYTES - 2, MAX_LINE_BYTES + 4), st.sampled_from([b"", b"\r", b" "]))
     def test_what_is_kept_of_a_line_has_its_id(self, length, end):
         line = b"x" * length + end
-        assert row_id(line[: MAX_LINE_BYTES + 1], KEY) == row_id(line, KEY)
+        assert row_id(line[: MAX_LINE_BYTES + 1], KEY, "telemetry") == row_id(line, KEY, "telemetry")
 
 
 @unhurried

@@ -13,7 +13,7 @@ import pyarrow as pa
 from schemas.consent import CLAUSE_OF_REASON, PERMISSIONS, SEALED_LEDGER, Kind
 from schemas.explanation import Did
 from schemas.layout import Layout
-from transforms.consent_gate import Gate
+from transforms.gate import Gate
 from transforms.ledger import NO_APP, Ledger
 
 OPEN = "open"

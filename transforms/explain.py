@@ -26,11 +26,11 @@ from schemas.recognisers import LABEL_RECOGNISERS
 from schemas.regions import SIGNALS
 from transforms.canonical import canonical
 from transforms.chain import OPEN, OUTCOMES, Chain, outcomes
-from transforms.consent_gate import Gate
 from transforms.decode import Decoded, DecodedLedger, Limits, decode_events, decode_ledger
 from transforms.entries import Entries, moment
 from transforms.explain_fields import Fates, Steps, masked, not_kept
 from transforms.for_purpose import RECEIVED, REGION, for_purpose
+from transforms.gate import Gate
 from transforms.keyring import open_keyring
 from transforms.labels import Labels
 from transforms.locate import UNLOCATABLE, locate

@@ -20,7 +20,7 @@ from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec, TimerSpec, on_timer
 from apache_beam.transforms.window import GlobalWindow, TimestampedValue
 
-from schemas.consent import NOBODY, SEALED_LEDGER
+from schemas.consent import NOBODY, SEALED_LEDGER, STOPS
 from schemas.policy import Pack
 from schemas.tallies import Counts, Tally
 from transforms.deduplicate import deduplicate
@@ -34,6 +34,9 @@ _DAY_MS = 86_400_000
 _RING = 4  # windows that can be open at once without sharing a bag
 _DAY_RING = 8
 _NUMBERED = TupleCoder([VarIntCoder(), BytesCoder()])
+_STOPS = pa.array(sorted(STOPS), pa.int8())
+
+STOPPING = "stopping"  # the tag of the stops that a key has been told of: what was stored before them is to go
 
 
 class _ConsentGate(beam.DoFn):
@@ -63,11 +66,12 @@ class _ConsentGate(beam.DoFn):
         fire=beam.DoFn.TimerParam(FIRE),
     ):
         _, (kind, window, payload) = piece
+        first = unfired.read() or 0
         if kind == LEDGER:
             ledger.add(payload)
             yield from self._known(piece)
+            yield from self._stops(piece, first)
             return
-        first = unfired.read() or 0
         if window < first:  # behind the last firing: received now, so more is known to it
             yield from self._passed_on(piece)
             window = first
@@ -81,6 +85,15 @@ class _ConsentGate(beam.DoFn):
         counts = Counts()
         counts.add("gate", "known", pc.sum(own).as_py() or 0, region=self._gates[key // self._partition.shards].region)
         yield from told_apart(counts)
+
+    def _stops(self, piece: Piece, first: int) -> Iterator:
+        """The stops among the entries that have come, by the first window whose records are judged knowing of them."""
+        key, (_, _, payload) = piece
+        stops = from_ipc(payload).filter(pc.is_in(from_ipc(payload).column("kind"), value_set=_STOPS))
+        window = np.maximum(self._partition.windows(stops.column("received_time").to_numpy()), first)
+        for number in np.unique(window).tolist():
+            lot = (key // self._partition.shards, key % self._partition.shards, number)
+            yield beam.pvalue.TaggedOutput(STOPPING, (lot, stops.filter(pa.array(window == number))))
 
     def _passed_on(self, piece: Piece) -> Iterator:
         """Told to the books of the window that these records were decoded in, which may still be open."""
@@ -218,7 +231,8 @@ _NOTHING_SEEN = _NothingSeen()
 
 @dataclass
 class ConsentGate(beam.PTransform):
-    """Sealed pieces of both inputs -> ((region, shard, window), judged records), and tallies under `TALLIES`.
+    """Sealed pieces of both inputs -> ((region, shard, window), judged records), tallies under `TALLIES`, and the stops
+    of the ledger under `STOPPING`: ((region, shard, window), entries), by the first window that knows of them.
 
     Judged records have the layout's columns and `open`, the mask of the purposes that are open for them. Records are
     without repetitions and ordered by their fingerprint, whatever order they came in.
@@ -230,5 +244,5 @@ class ConsentGate(beam.PTransform):
 
     def expand(self, pieces):
         judging = beam.ParDo(_ConsentGate(self.pack, self.partition, self.with_ledger))
-        typed = judging.with_output_types(Judged, **{TALLIES: Tally})
-        return pieces | "Judge" >> typed.with_outputs(TALLIES, main="judged")
+        typed = judging.with_output_types(Judged, **{TALLIES: Tally, STOPPING: Judged})
+        return pieces | "Judge" >> typed.with_outputs(TALLIES, STOPPING, main="judged")

@@ -8,7 +8,8 @@ As JSON (`as_data`), format 1; a count that is not there is zero:
     reconciles faults checks            faults are sentences; checks [{title left right checked holding}]
     came_in         {telemetry: {lines ...}, ledger: {...}}: outcomes of reading, deduplicating and judging
     by_region       {region: {decoded duplicates judged opened refused stored datasets statistics days_released}}
-    purposes        {purpose: {title clause opened refused stored erased counted reasons: [{reason clause count}]}}
+    purposes        {purpose: {title clause opened refused stored erased stopped counted
+                               reasons: [{reason clause count}]}}
     identifiers     {field: {carried replaced left_behind malformed}}
     unknown_fields  {where they stood: count}
     scrubbed        {recogniser: count}
@@ -55,7 +56,8 @@ class Reason:
 
 @dataclass(frozen=True)
 class OfPurpose:
-    """What was decided for one purpose, and what came of it. `counted` is for statistics, which stores no record."""
+    """What was decided for one purpose, and what came of it. `counted` is for statistics, which stores no record;
+    `stopped` had been opened, but a stop that came in time took it back."""
 
     title: str
     clause: str
@@ -63,6 +65,7 @@ class OfPurpose:
     refused: int
     stored: int
     erased: int
+    stopped: int
     counted: int
     reasons: list[Reason]
 
@@ -223,7 +226,7 @@ def _checks(found: Iterable[Identity]) -> list[Check]:
 def _came_in(totals: Totals) -> dict[str, dict[str, int]]:
     found = {step: dict.fromkeys(outcomes, 0) | totals.by("outcome", step=step) for step, outcomes in _CAME_IN.items()}
     gate = totals.by("outcome", step="gate")
-    found["telemetry"] |= {outcome: gate[outcome] for outcome in ("duplicates", "judged", "late")}
+    found["telemetry"] |= {outcome: gate[outcome] for outcome in ("duplicates", "too_old", "judged", "late")}
     return found
 
 
@@ -259,7 +262,7 @@ def _purposes(totals: Totals, pack: Pack) -> dict[str, OfPurpose]:
         name: OfPurpose(
             title=purpose.title,
             clause=purpose.clause,
-            **{outcome: gate[name, outcome] for outcome in ("opened", "refused")},
+            **{outcome: gate[name, outcome] for outcome in ("opened", "refused", "stopped")},
             **{outcome: store[name, outcome] for outcome in ("stored", "erased")},
             counted=counted[name],
             reasons=_reasons(_of(reasons, name)),

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from pipelines.command import OK, guarded, parser
 from pipelines.errors import ConfigurationError, InputError
-from schemas.policy import DEFAULT_PACK, Pack, load_pack
+from schemas.editions import load_editions
+from schemas.policy import DEFAULT_PACK, Pack
 
 if TYPE_CHECKING:
     from pipelines.deployment import Deployment, RegionalPlace
@@ -35,9 +36,8 @@ def main(argv: list[str] | None = None) -> int:
     )
     arguments.add_argument("--no-ledger", action="store_true", help="explain a run without a ledger")
     arguments.add_argument("--deployment", required=True, metavar="FILE", help="where the regions' stores and keys are")
-    arguments.add_argument(
-        "--policy", default=DEFAULT_PACK, metavar="NAME|DIR", help="policy pack (default: %(default)s)"
-    )
+    editions = f"the policy packs of the run, in any order (default: {DEFAULT_PACK})"
+    arguments.add_argument("--policy", action="extend", nargs="+", metavar="NAME|DIR", help=editions)
     arguments.add_argument("--json", action="store_true", help="print the explanation as JSON")
     arguments.epilog = "Explained as in a bounded run, which knows every stop. That it was seen before is not noticed."
     options = arguments.parse_args(argv)
@@ -54,10 +54,11 @@ def _explain(options) -> int:
 
     if bool(options.consents) == options.no_ledger:
         raise ConfigurationError("give a ledger with --consents, or --no-ledger if there is none, not both")
-    pack, deployment = load_pack(options.policy), load_deployment(options.deployment)
+    editions, deployment = load_editions(options.policy or (DEFAULT_PACK,)), load_deployment(options.deployment)
+    pack = editions.newest
     consents = expand(options.consents) if options.consents else []
     keys = {pack.where.code(name): p.keys for name, p in deployment.regions.items() if name in pack.regions}
-    explainer = Explainer(pack, keys)
+    explainer = Explainer(editions, keys)
     event = explainer.read(_line(options.event))
     place = _ready(event, keys, pack, deployment)
     ledger = _about(event, consents) if event.region in keys and consents else None

@@ -20,6 +20,10 @@ def as_text(told: Explanation) -> list[str]:
     if told.event:
         type_, time, received, source = told.event.values()
         lines.append(printable(f"{type_} of {time}, received {received}, from {source}"))
+        if told.edition is None:
+            lines.append("at that time no edition of the policy was in force")
+        elif told.edition != told.policy:
+            lines.append(printable(f"at that time edition {told.edition} was in force, which has to allow it as well"))
     sections = [
         ("Region", _region(told)),
         ("Fields", [line for each in told.fields for line in _field(each)] + _unknown(told)),

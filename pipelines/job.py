@@ -27,7 +27,8 @@ from pipelines.progress import read_span
 from pipelines.quarantine_store import QuarantineStore
 from pipelines.sinks import RegionalStore
 from pipelines.statistics_store import StatisticsStore
-from schemas.policy import Pack, in_one_line, load_pack
+from schemas.editions import Editions, load_editions
+from schemas.policy import Pack, in_one_line
 from transforms.border import UNREADABLE, Border, Corrections, Read
 from transforms.consent_gate import ConsentGate
 from transforms.for_purpose import ForPurpose
@@ -48,7 +49,7 @@ SPAN = tuple[str, int, int]  # (path, start, end; -1 is the end of a compressed 
 class Job:
     """A job that is ready to be built: everything has been checked, and every keystore is there."""
 
-    pack: Pack
+    editions: Editions
     places: Mapping[int, RegionalPlace]  # by region code: the regions that this cell serves
     arrival: RegionalPlace  # where what has no region is accounted for
     events: tuple[str, ...]
@@ -62,6 +63,11 @@ class Job:
     complete_through: date | None = None  # the last day whose statistics are released; None: as receipts tell
     read: Read = read_span  # what a span of telemetry holds
     received_ms: int | None = None  # when all of it is received, where it is not the first time
+
+    @property
+    def pack(self) -> Pack:
+        """The newest edition."""
+        return self.editions.newest
 
     @property
     def keys(self) -> dict[int, str]:
@@ -79,16 +85,16 @@ class Job:
 
 def plan(options: IngestOptions, say: Callable[[str], None]) -> Job:
     """Checks what can be wrong before anything runs. Raises `ConfigurationError`, `PackError` or `InputError`."""
-    pack = load_pack(options.policy)
+    editions = load_editions(options.policy)
     deployment = load_deployment(options.deployment)
-    places = _served(options.cell, pack, deployment)
+    places = _served(options.cell, editions.newest, deployment)
     events = expand(options.events)
     consents = expand(options.consents) if options.consents else []
     for place in places.values():
         prepare(place, say)
     streaming = PipelineOptions(list(options.beam)).view_as(StandardOptions).streaming
     return Job(
-        pack=pack,
+        editions=editions,
         places=places,
         arrival=next((p for p in places.values() if p.region == deployment.arrival), next(iter(places.values()))),
         events=tuple(events),
@@ -130,17 +136,17 @@ def build(pipeline: beam.Pipeline, job: Job) -> None:
     if job.partition.window_ms is None:
         pieces.append(entries | "Corrections" >> Corrections(border, ledger[UNREADABLE]))
     rejected = (telemetry[REJECTED], ledger[REJECTED]) | "Rejected" >> beam.Flatten()
-    judged = (
-        pieces | "Exchange" >> beam.Flatten() | "ConsentGate" >> ConsentGate(job.pack, job.partition, job.with_ledger)
-    )
-    rows = judged.judged | "ForPurpose" >> ForPurpose(job.pack)
+    gate = ConsentGate(job.editions, job.partition, job.with_ledger)
+    judged = pieces | "Exchange" >> beam.Flatten() | "ConsentGate" >> gate
+    rows = judged.judged | "ForPurpose" >> ForPurpose(job.editions)
     rows = rows | "Pseudonymise" >> Pseudonymise(job.pack, job.keys)
     stored = rows | "RegionalStore" >> RegionalStore(job.places, job.input_id, job.run)
     window_ms = job.partition.window_ms
     kept = rejected | "QuarantineStore" >> QuarantineStore(job.places, job.input_id, job.run, window_ms)
     told = [telemetry[TALLIES], ledger[TALLIES], judged[TALLIES], stored, kept]
     if job.pack.statistics:
-        counted = judged.judged | "Statistics" >> Statistics(job.pack, job.keys, job.partition, job.complete_through)
+        statistics = Statistics(job.editions, job.keys, job.partition, job.complete_through)
+        counted = judged.judged | "Statistics" >> statistics
         released = counted[DAYS] | "StatisticsStore" >> StatisticsStore(job.places, job.pack, job.run)
         told += [counted[TALLIES], released]
     places = tuple(job.places.values())
@@ -150,7 +156,7 @@ def build(pipeline: beam.Pipeline, job: Job) -> None:
 
 def _border(job: Job, ledger: bool) -> Border:
     read, received_ms = (read_span, None) if ledger else (job.read, job.received_ms)
-    return Border(ledger, read, job.pack, job.keys, job.partition, job.arrival_code, received_ms)
+    return Border(ledger, read, job.editions, job.keys, job.partition, job.arrival_code, received_ms)
 
 
 def _spans(paths: Sequence[str]) -> tuple[SPAN, ...]:

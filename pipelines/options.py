@@ -47,7 +47,7 @@ class IngestOptions:
     events: tuple[str, ...]
     consents: tuple[str, ...]
     with_ledger: bool
-    policy: str
+    policy: tuple[str, ...]
     deployment: str
     cell: str
     complete_through: date | None
@@ -82,9 +82,8 @@ def parse_job(arguments: argparse.ArgumentParser, argv: list[str] | None) -> tup
         help="run without a ledger: then only what stands on contract or legal obligation opens",
     )
     arguments.add_argument("--deployment", required=True, metavar="FILE", help="where the regions' stores and keys are")
-    arguments.add_argument(
-        "--policy", default=DEFAULT_PACK, metavar="NAME|DIR", help="policy pack (default: %(default)s)"
-    )
+    editions = f"policy packs: every edition that the records fall under, in any order (default: {DEFAULT_PACK})"
+    arguments.add_argument("--policy", action="extend", nargs="+", metavar="NAME|DIR", help=editions)
     arguments.add_argument("--cell", default="all", metavar="REGION", help="the region this job serves (default: all)")
     arguments.add_argument("--json", action="store_true", help="print the summary as JSON")
     arguments.epilog = "Every Beam option may follow: --runner, --streaming, ..."
@@ -95,7 +94,7 @@ def parse_job(arguments: argparse.ArgumentParser, argv: list[str] | None) -> tup
         events=tuple(getattr(ours, "events", ())),
         consents=tuple(ours.consents or ()),
         with_ledger=not ours.no_ledger,
-        policy=ours.policy,
+        policy=tuple(ours.policy or (DEFAULT_PACK,)),
         deployment=ours.deployment,
         cell=ours.cell,
         complete_through=getattr(ours, "complete_through", None),

@@ -19,7 +19,8 @@ MEANING = {
     "no_grant": "no consent that covers it was given before the event",
     "old_policy_version": "consent was given under an older edition of the policy than the purpose demands",
     "app_not_granted": "consent was not given for this application",
-    "no_basis": "without a ledger only contract and legal obligation open anything",
+    "no_basis": "it has no legal basis here without a ledger, or had none under the policy of that time",
+    "no_policy": "no edition of the policy was in force at the time of the event",
     "withdrawn": "consent was withdrawn",
     "objected": "the subject objected",
     "restricted": "processing of the subject's data is restricted",
@@ -33,7 +34,7 @@ MEANING = {
 }
 # Colours for few groups, so that they keep apart without relying on hue.
 GROUPS = {
-    "unasked": ("no consent", ("no_grant", "old_policy_version", "app_not_granted", "no_basis")),
+    "unasked": ("no consent", ("no_grant", "old_policy_version", "app_not_granted", "no_basis", "no_policy")),
     "stopped": ("stopped by the subject", ("withdrawn", "objected", "restricted", "erased", "closed", "opted_out")),
     "minor": ("minor", ("minor",)),
     "unfit": ("record does not qualify", ("no_subject", "source_not_admitted", "not_for_purpose")),
@@ -104,7 +105,7 @@ def parts(purpose: OfPurpose) -> list[Part]:
 def lines(found: Digest) -> Markup:
     """The flow of lines: from the input to what became of each, and the judged ones to their regions."""
     came = found.came_in["telemetry"]
-    what = {"judged": "judged", "duplicates": "duplicates", **_NOT_READ}
+    what = {"judged": "judged", "duplicates": "duplicates", "too_old": "too old", **_NOT_READ}
     nodes = {"lines": Node(0, "lines", "source"), "judged": Node(1, "judged", "kept")}
     nodes |= {key: Node(1, label) for key, label in what.items() if key != "judged"}
     nodes["missing"] = Node(1, "not accounted for", "fault")
@@ -128,11 +129,13 @@ def decisions(found: Digest) -> Markup:
         "stored": Node(2, "rows stored", "kept"),
         "counted": Node(2, "counted for statistics", "kept"),
         "erased": Node(2, "erased since"),
+        "stopped": Node(2, "stopped before it was stored"),
         "missing": Node(2, "only decided", "plain") if found.reconciles else Node(2, "not accounted for", "fault"),
     }
     nodes |= {f"reason {reason.reason}": Node(2, f"{reason.reason}  {reason.clause}") for reason in found.reasons}
     links = [("decisions", "opened", opened), ("decisions", "refused", refused)]
-    ends = [("opened", what, sum(getattr(purpose, what) for purpose in of)) for what in ("stored", "counted", "erased")]
+    fates = ("stored", "counted", "erased", "stopped")
+    ends = [("opened", what, sum(getattr(purpose, what) for purpose in of)) for what in fates]
     ends.append(("opened", "missing", opened - sum(count for *_, count in ends)))
     ends += [("refused", f"reason {reason.reason}", reason.count) for reason in found.reasons]
     told = ", ".join(f"{nodes[key].label} {count:,}" for _, key, count in ends if count > 0)

@@ -46,6 +46,7 @@ def _came_in(found: Digest) -> list[str]:
         ("unlocatable", came["unlocatable"], "no usable signal of residency: not kept (6-dc)"),
         ("foreign", came["foreign"], "belong to another cell: not kept here"),
         ("duplicates", came["duplicates"], "seen before"),
+        ("too old", came["too_old"], "came so late that their events lie too far back"),
         ("judged", came["judged"], "records, each for every purpose it could serve"),
         ("late", came["late"], "of these, that came after their window"),
         ("conflicting", came["conflicting"], "signals name several regions; the localising one won"),

@@ -115,8 +115,9 @@ class Terms:
         return self.every & ~self.mask(name for name, date in least if version is None or version < date)
 
 
-# The clause under which a purpose stays closed, by the reason that the rule of consent gives.
+# The clause under which a purpose stays closed, by the reason that the gate gives.
 CLAUSE_OF_REASON = {
+    "no_policy": "9",
     "no_basis": "1.2-consented",
     "no_subject": "1.1-a",
     "source_not_admitted": "1.1.3",

@@ -111,11 +111,13 @@ class PurposeFate:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Everything that there is to say of one line."""
+    """Everything that there is to say of one line. `policy` is the newest edition; `edition` the one in force at the
+    event's time, None where there was none, or where no event could be read."""
 
     policy: str
     line: Line
     event: Mapping[str, str] = field(default_factory=dict)
+    edition: str | None = None
     place: Place | None = None
     fields: tuple[FieldFate, ...] = ()
     unknown: Mapping[str, int] = field(default_factory=dict)  # by the path of the object that they stand in

@@ -95,8 +95,9 @@ def source_of(column: DatasetColumn, purpose: str) -> Source:
     return Source(column.field.path, "plain")
 
 
-def layout(pack: Pack) -> Layout:
-    """The exchange columns of a pack, in the order in which its purposes name the fields."""
+def layout(pack: Pack, *earlier: Pack) -> Layout:
+    """The exchange columns of a pack, in the order in which its purposes name the fields; and after them what earlier
+    editions ask of a record before it may serve a purpose."""
     wanted: dict[Source, tuple[str, frozenset[int]]] = {}
     for name, purpose in pack.purposes.items():
         if not purpose.stored:
@@ -105,20 +106,21 @@ def layout(pack: Pack) -> Layout:
             source = source_of(column, name)
             _, events = wanted.get(source, ("", frozenset()))
             wanted[source] = (_slot_kind(column, source), events | column.events)
-    for source, events in (*_conditions(pack), *_counted_by(pack)):
+    for source, events in (*_conditions(pack, *earlier), *_counted_by(pack)):
         _, taken = wanted.get(source, ("", frozenset()))
         wanted[source] = ("label", taken | events)
-    if scoped := _events_judged_by_application(pack):
+    if scoped := _events_judged_by_application(pack, *earlier):
         _, events = wanted.get(APPLICATION, ("", frozenset()))
         wanted[APPLICATION] = ("label", events | scoped)
     return _allocate(wanted)
 
 
-def _conditions(pack: Pack) -> Iterator[tuple[Source, frozenset[int]]]:
+def _conditions(*packs: Pack) -> Iterator[tuple[Source, frozenset[int]]]:
     """What the gate must see of a record to tell whether it may serve a purpose at all."""
-    for purpose in pack.purposes.values():
-        for path in purpose.unless:
-            yield Source(path, "plain"), frozenset({EVENT_TYPES.index(payload_of(path))})
+    for pack in packs:
+        for purpose in pack.purposes.values():
+            for path in purpose.unless:
+                yield Source(path, "plain"), frozenset({EVENT_TYPES.index(payload_of(path))})
 
 
 def _counted_by(pack: Pack) -> Iterator[tuple[Source, frozenset[int]]]:
@@ -131,13 +133,14 @@ def _counted_by(pack: Pack) -> Iterator[tuple[Source, frozenset[int]]]:
                     yield Source(path, "plain"), table.event_types(purpose)
 
 
-def _events_judged_by_application(pack: Pack) -> frozenset[int]:
+def _events_judged_by_application(*packs: Pack) -> frozenset[int]:
     """Event types whose records the gate can only judge if it knows the application."""
-    scoped = {name for name, purpose in pack.purposes.items() if purpose.per_application}
+    scoped = {name for pack in packs for name, purpose in pack.purposes.items() if purpose.per_application}
     events: set[int] = set()
-    for name, purpose in pack.purposes.items():
-        columns = purpose_columns(pack, purpose)
-        events.update(*(column.events for column in columns if name in scoped or column.gate in scoped))
+    for pack in packs:
+        for name, purpose in pack.purposes.items():
+            columns = purpose_columns(pack, purpose)
+            events.update(*(column.events for column in columns if name in scoped or column.gate in scoped))
     return frozenset(events)
 
 

@@ -12,7 +12,7 @@ NOW = 1_767_225_600_000
 
 def judged_batch(pack: Pack, rows: int, seed: int, nulls: float = 0.3, opened: int | None = None) -> pa.RecordBatch:
     """`rows` records of one region, received over four days around a New Year. `opened` is the mask of all of them;
-    without it each has its own."""
+    without it each has its own. All that is open stands."""
     draw = np.random.default_rng(seed)
     plan = layout(pack)
     received = NOW + draw.integers(-2 * 86_400_000, 2 * 86_400_000, rows)
@@ -33,7 +33,9 @@ def judged_batch(pack: Pack, rows: int, seed: int, nulls: float = 0.3, opened: i
         else:
             absent = draw.random(rows) < (0 if field.name == "event_id" else nulls)
             columns.append(_values(field, rows, draw, absent))
-    return pa.RecordBatch.from_arrays([*columns, pa.array(masks.astype(np.uint64))], names=[*plan.schema.names, "open"])
+    opened = pa.array(masks.astype(np.uint64))
+    names = [*plan.schema.names, "open", "stands"]
+    return pa.RecordBatch.from_arrays([*columns, opened, opened], names=names)
 
 
 def _values(field: pa.Field, rows: int, draw: np.random.Generator, absent: np.ndarray) -> pa.Array:

@@ -19,9 +19,9 @@ import pyarrow.compute as pc
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
+from schemas.editions import Editions
 from schemas.fields import EVENT_TYPES, PURPOSES
 from schemas.layout import layout
-from schemas.policy import Pack
 from schemas.recognisers import LABEL_RECOGNISERS
 from schemas.regions import SIGNALS
 from schemas.tallies import HOUR_MS, Counts, Tally
@@ -56,11 +56,12 @@ class _Border(beam.DoFn):
     def __init__(self, border: "Border") -> None:
         self._read, self._pack, self._keys, self._partition = (
             border.read,
-            border.pack,
+            border.editions.newest,
             dict(border.keys),
             border.partition,
         )
         self._arrival, self._received_ms = border.arrival, border.received_ms
+        self._editions = border.editions
 
     def setup(self) -> None:
         self._seals = Seals({region: open_keyring(uri) for region, uri in self._keys.items()})
@@ -115,7 +116,7 @@ class _TelemetryBorder(_Border):
 
     def setup(self) -> None:
         super().setup()
-        plan = layout(self._pack)
+        plan = layout(self._pack, *self._editions.earlier)
         scrub = Scrubber(max_bytes=self._pack.limits.text_bytes).scrub
         self._sealer = EventSealer(self._seals, plan, self._partition, self._pack.limits, scrub, self._labels)
 
@@ -248,7 +249,7 @@ class Border(beam.PTransform):
 
     ledger: bool
     read: Read
-    pack: Pack
+    editions: Editions
     keys: Mapping[int, str]
     partition: Partition
     arrival: int

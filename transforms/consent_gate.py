@@ -21,7 +21,7 @@ from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateS
 from apache_beam.transforms.window import GlobalWindow, TimestampedValue
 
 from schemas.consent import NOBODY, SEALED_LEDGER, STOPS
-from schemas.policy import Pack
+from schemas.editions import Editions
 from schemas.tallies import Counts, Tally
 from transforms.deduplicate import deduplicate
 from transforms.exchange import LEDGER, Judged, Piece, coalesce
@@ -46,13 +46,14 @@ class _ConsentGate(beam.DoFn):
     UNFIRED = ReadModifyWriteStateSpec("unfired", VarIntCoder())  # the first window that has not fired
     FIRE = TimerSpec("fire", TimeDomain.WATERMARK)
 
-    def __init__(self, pack: Pack, partition: Partition, with_ledger: bool) -> None:
-        self._pack, self._partition, self._with_ledger = pack, partition, with_ledger
+    def __init__(self, editions: Editions, partition: Partition, with_ledger: bool) -> None:
+        self._editions, self._pack = editions, editions.newest
+        self._partition, self._with_ledger = partition, with_ledger
         self._bounded = partition.window_ms is None
 
     def setup(self) -> None:
         regions = self._pack.where.regions
-        self._gates = [Gate(self._pack, region, self._with_ledger, self._bounded) for region in regions]
+        self._gates = [Gate(self._editions, region, self._with_ledger, self._bounded) for region in regions]
 
     def process(
         self,
@@ -234,15 +235,15 @@ class ConsentGate(beam.PTransform):
     """Sealed pieces of both inputs -> ((region, shard, window), judged records), tallies under `TALLIES`, and the stops
     of the ledger under `STOPPING`: ((region, shard, window), entries), by the first window that knows of them.
 
-    Judged records have the layout's columns and `open`, the mask of the purposes that are open for them. Records are
+    Judged records have the layout's columns and two masks of purposes, `open` and `stands` (see `Gate`). Records are
     without repetitions and ordered by their fingerprint, whatever order they came in.
     """
 
-    pack: Pack
+    editions: Editions
     partition: Partition
     with_ledger: bool
 
     def expand(self, pieces):
-        judging = beam.ParDo(_ConsentGate(self.pack, self.partition, self.with_ledger))
+        judging = beam.ParDo(_ConsentGate(self.editions, self.partition, self.with_ledger))
         typed = judging.with_output_types(Judged, **{TALLIES: Tally, STOPPING: Judged})
         return pieces | "Judge" >> typed.with_outputs(TALLIES, STOPPING, main="judged")

@@ -66,11 +66,11 @@ class Contributions:
 
 
 def counted_rows(judged: pa.RecordBatch, pack: Pack) -> np.ndarray:
-    """The rows of judged records that are counted: those for which the gate has opened the purpose of statistics."""
+    """The rows of judged records that are counted: those for which the purpose of statistics is open and stands."""
     name = pack.statistics.purpose
     admitted = np.zeros(128, bool)
     admitted[[EVENT_TYPES.index(event) for event in pack.purposes[name].events]] = True
-    opened = judged.column("open").to_numpy() & np.uint64(1 << list(pack.purposes).index(name)) != 0
+    opened = judged.column("stands").to_numpy() & np.uint64(1 << list(pack.purposes).index(name)) != 0
     return np.flatnonzero(opened & admitted[judged.column("event_type").to_numpy()])
 
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from schemas.consent import CLAUSE_OF_REASON
 from schemas.datasets import RECEIVED_DATE, datasets
+from schemas.editions import NONE, Editions
 from schemas.explanation import Explanation, Line, Place, PurposeFate, Signal
 from schemas.fields import EVENT_TYPES, PURPOSES
 from schemas.layout import layout
@@ -64,15 +65,16 @@ class Event:
 
 
 class Explainer:
-    """The job's steps for one policy, made once and run on one line at a time.
+    """The job's steps for the editions of a policy, made once and run on one line at a time.
 
     `keys` are keyring URIs by region code, of the regions that are served; they are opened when an event needs them.
     """
 
-    def __init__(self, pack: Pack, keys: Mapping[int, str]) -> None:
+    def __init__(self, editions: Editions, keys: Mapping[int, str]) -> None:
+        pack, plan = editions.newest, layout(editions.newest, *editions.earlier)
         scrub = Scrubber(max_bytes=pack.limits.text_bytes).scrub
-        self.steps = Steps(pack, layout(pack), datasets(pack), Labels(Scrubber(LABEL_RECOGNISERS)), scrub)
-        self.pack, self.keys, self.tokens = pack, dict(keys), Tokens(pack, keys)
+        self.steps = Steps(pack, plan, datasets(pack), Labels(Scrubber(LABEL_RECOGNISERS)), scrub)
+        self.editions, self.pack, self.keys, self.tokens = editions, pack, dict(keys), Tokens(pack, keys)
         self._limits = Limits.of(pack)
 
     def read(self, line: bytes) -> Event:
@@ -94,6 +96,7 @@ class Explainer:
         if not event.good:
             return Explanation(pack.version, _unread(event.decoded))
         told = {"event": _head(event.decoded), "place": _place(event, pack), "unknown": event.decoded.unknown}
+        told["edition"] = self._edition(event.decoded)
         if event.region not in self.keys:
             line = Line("foreign", "locate", "not_served", told["place"].clause)
             if event.region == UNLOCATABLE:
@@ -104,6 +107,10 @@ class Explainer:
             line = _fault("bad_event_id")
             return Explanation(pack.version, line, fields=not_kept(event.decoded, line.clause), **told)
         return Explanation(pack.version, Line("accepted"), **told, **case.judged(ledger, told["place"]))
+
+    def _edition(self, decoded: Decoded) -> str | None:
+        (number,) = self.editions.in_force(decoded.event_time).tolist()
+        return None if number == NONE else self.editions.packs[number].version
 
 
 def _unread(decoded: Decoded) -> Line:
@@ -146,6 +153,7 @@ class _Case:
 
     def __init__(self, event: Event, explainer: Explainer) -> None:
         self._event, self._steps, self._tokens = event, explainer.steps, explainer.tokens
+        self._editions = explainer.editions
         self._pack, self._code, self._region = explainer.pack, event.region, explainer.pack.where.regions[event.region]
         self._seals = Seals({event.region: open_keyring(explainer.keys[event.region])})
         steps = self._steps
@@ -154,7 +162,7 @@ class _Case:
 
     def judged(self, ledger: DecodedLedger | None, place: Place) -> dict[str, Any]:
         """The parts of an explanation that depend on the ledger."""
-        gate = Gate(self._pack, self._region, ledger is not None, bounded=True)
+        gate = Gate(self._editions, self._region, ledger is not None, bounded=True)
         known = PURPOSES | set(self._pack.purposes)
         sealer = LedgerSealer(self._seals, _ALL, (self._code,), self._steps.labels, known)
         ledger = decode_ledger(b"") if ledger is None else ledger
@@ -178,7 +186,7 @@ class _Case:
         for name, dataset in self._steps.datasets.items():
             if outcome[dataset.purpose] != OPEN:
                 continue
-            rows = for_purpose(judged, dataset, self._pack, self._steps.plan)
+            rows = for_purpose(judged, dataset, self._editions, self._steps.plan)
             stored = self._tokens.pseudonymise(rows, name, self._code)
             for row in stored.to_pylist():
                 found[name] = _as_stored(row)

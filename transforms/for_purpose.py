@@ -6,73 +6,93 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
-from schemas.datasets import Dataset, DatasetColumn, datasets
+from schemas.datasets import Dataset, datasets
+from schemas.editions import Cut, Editions
 from schemas.fields import EVENT_TYPES
 from schemas.layout import Layout, layout
-from schemas.policy import Form, Pack
-from transforms.exchange import Judged
+from schemas.policy import Form
+from transforms.exchange import Judged, coalesce
 from transforms.generalise import bucket, compact, cut_time, major
 
-# Beside a dataset's own columns a batch has these until it is stored.
+# Beside a dataset's own columns a batch has these until it is stored; where its purpose needs a subject, also the
+# sealed subjects of each record.
 REGION, RECEIVED, ORDER = "region", "received_time", "order"
+SUBJECTS = ("device", "account")
 
 
-def for_purpose(judged: pa.RecordBatch, dataset: Dataset, pack: Pack, plan: Layout) -> pa.RecordBatch:
-    """The rows and columns of one dataset, generalised; identifiers still sealed.
+def for_purpose(judged: pa.RecordBatch, dataset: Dataset, editions: Editions, plan: Layout) -> pa.RecordBatch:
+    """The rows and columns of one dataset of the newest pack, generalised; identifiers still sealed.
 
-    `judged` has the layout's columns and `open`, a mask of the purposes that are open. A column is null on event types
-    whose allow-list does not name it, and where its gate is closed for the record.
+    `judged` has the layout's columns and `stands`, a mask of the purposes that are open. A column is null on event
+    types whose allow-list does not name it, and where its gate is closed for the record. A record of an earlier edition
+    has to pass the allow-list and the gates of both, and is made as coarse as either pack says.
     """
-    purpose = pack.purposes[dataset.purpose]
-    bit = {name: np.uint64(1) << np.uint64(index) for index, name in enumerate(pack.purposes)}
-    chosen = _Chosen(judged, bit, _rows(judged, bit[dataset.purpose], purpose.events))
-    columns = [chosen.column(column, plan.column_of(column, dataset.purpose)) for column in dataset.columns]
-    rows = chosen.rows
-    if dataset.sensitive:
-        present = _any_sensitive(dataset, columns)
-        rows, columns = rows[present], [column.filter(pa.array(present)) for column in columns]
-    index = pa.array(rows)
-    head = [
-        judged.column("event_type").take(index),
-        cut_time(judged.column("event_time").take(index), purpose.event_time),
-    ]
-    tail = [judged.column(name).take(index) for name in (REGION, RECEIVED, "event_id")]
-    return pa.RecordBatch.from_arrays(head + columns + tail, names=[*dataset.schema.names, REGION, RECEIVED, ORDER])
+    purpose = editions.newest.purposes[dataset.purpose]
+    bit = {name: np.uint64(1) << np.uint64(index) for index, name in enumerate(editions.newest.purposes)}
+    rows = _rows(judged, bit[dataset.purpose], purpose.events)
+    edition = editions.in_force(judged.column("event_time").to_numpy()[rows])
+    newest = len(editions.packs) - 1
+    parts = [_Chosen(judged, bit, rows[edition == newest]).part(dataset, editions, newest, plan)]
+    for number in np.unique(edition[(edition >= 0) & (edition < newest)]).tolist():
+        parts.append(_Chosen(judged, bit, rows[edition == number]).part(dataset, editions, number, plan))
+    return parts[0] if len(parts) == 1 else coalesce(parts)
 
 
 def _rows(judged: pa.RecordBatch, bit: np.uint64, events: dict) -> np.ndarray:
     admitted = np.zeros(128, bool)
     admitted[[EVENT_TYPES.index(event) for event in events]] = True
     return np.flatnonzero(
-        (judged.column("open").to_numpy() & bit != 0) & admitted[judged.column("event_type").to_numpy()]
+        (judged.column("stands").to_numpy() & bit != 0) & admitted[judged.column("event_type").to_numpy()]
     )
 
 
 class _Chosen:
-    """The rows that a purpose gets, and how a column is gathered for them."""
+    """The rows of one edition that a purpose gets, and how a column is gathered for them."""
 
     def __init__(self, judged: pa.RecordBatch, bit: dict[str, np.uint64], rows: np.ndarray) -> None:
-        self._judged, self._bit, self.rows = judged, bit, rows
+        self._judged, self._bit, self._rows = judged, bit, rows
         self._event_type = judged.column("event_type").to_numpy()[rows]
-        self._open = judged.column("open").to_numpy()[rows]
-        self._indices: dict[tuple[frozenset[int], str | None], pa.Array] = {}
+        self._open = judged.column("stands").to_numpy()[rows]
+        self._indices: dict[tuple[frozenset[int], frozenset[str]], pa.Array] = {}
 
-    def column(self, column: DatasetColumn, place: str) -> pa.Array:
-        values = self._judged.column(place).take(self._index(column.events, column.gate))
+    def part(self, dataset: Dataset, editions: Editions, edition: int, plan: Layout) -> pa.RecordBatch:
+        """What the dataset gets of these rows."""
+        places = [plan.column_of(column, dataset.purpose) for column in dataset.columns]
+        cuts = zip(editions.cuts[dataset.name][edition], places, strict=True)
+        rows, columns = self._rows, [self._column(cut, place) for cut, place in cuts]
+        if dataset.sensitive:
+            present = _any_sensitive(dataset, columns)
+            rows, columns = rows[present], [column.filter(pa.array(present)) for column in columns]
+        index = pa.array(rows)
+        unit = editions.event_time(dataset.purpose, edition)
+        head = [self._taken("event_type", index), cut_time(self._taken("event_time", index), unit)]
+        tail = {REGION: REGION, RECEIVED: RECEIVED, ORDER: "event_id"}
+        if editions.newest.purposes[dataset.purpose].subject:
+            tail |= {name: name for name in SUBJECTS}
+        columns = head + columns + [self._taken(name, index) for name in tail.values()]
+        return pa.RecordBatch.from_arrays(columns, names=[*dataset.schema.names, *tail])
+
+    def _taken(self, name: str, index: pa.Array) -> pa.Array:
+        return self._judged.column(name).take(index)
+
+    def _column(self, cut: Cut, place: str) -> pa.Array:
+        values = self._judged.column(place).take(self._index(cut.events, cut.gates))
         if pa.types.is_dictionary(values.type):
-            return compact(values, major(values.dictionary) if column.form is Form.MAJOR else None)
-        return bucket(values, column.step) if column.form is Form.BUCKET else values
+            return compact(values, major(values.dictionary) if cut.major else None)
+        for step in cut.steps:
+            values = bucket(values, step)
+        return values
 
-    def _index(self, events: frozenset[int], gate: str | None) -> pa.Array:
+    def _index(self, events: frozenset[int], gates: frozenset[str]) -> pa.Array:
         """Row numbers, null where the column may not stand: a gather by it copies nothing of what it leaves out."""
-        if (events, gate) not in self._indices:
+        if (events, gates) not in self._indices:
             admitted = np.zeros(128, bool)
             admitted[list(events)] = True
             allowed = admitted[self._event_type]
-            if gate is not None:
-                allowed &= self._open & self._bit[gate] != 0
-            self._indices[events, gate] = pa.array(self.rows, mask=None if allowed.all() else ~allowed)
-        return self._indices[events, gate]
+            for gate in gates:
+                allowed &= self._open & self._bit.get(gate, np.uint64(0)) != 0
+            self._indices[events, gates] = pa.array(self._rows, mask=None if allowed.all() else ~allowed)
+        return self._indices[events, gates]
 
 
 def _any_sensitive(dataset: Dataset, columns: list[pa.Array]) -> np.ndarray:
@@ -85,29 +105,29 @@ def _any_sensitive(dataset: Dataset, columns: list[pa.Array]) -> np.ndarray:
 
 
 class _ForPurpose(beam.DoFn):
-    def __init__(self, pack: Pack) -> None:
-        self._pack = pack
+    def __init__(self, editions: Editions) -> None:
+        self._editions = editions
 
     def setup(self) -> None:
-        self._plan = layout(self._pack)
-        self._datasets = datasets(self._pack)
+        self._plan = layout(self._editions.newest, *self._editions.earlier)
+        self._datasets = datasets(self._editions.newest)
 
     def process(self, element: Judged):
         lot, judged = element
         for name, dataset in self._datasets.items():
-            rows = for_purpose(judged, dataset, self._pack, self._plan)
+            rows = for_purpose(judged, dataset, self._editions, self._plan)
             if rows.num_rows:
                 yield (name, lot), rows
 
 
 @dataclass
 class ForPurpose(beam.PTransform):
-    """(lot, judged records) -> ((dataset, lot), rows), for each dataset of the pack that gets any."""
+    """(lot, judged records) -> ((dataset, lot), rows), for each dataset of the newest pack that gets any."""
 
-    pack: Pack
+    editions: Editions
 
     def expand(self, judged):
-        rows = beam.ParDo(_ForPurpose(self.pack)).with_input_types(Judged).with_output_types(ROWS)
+        rows = beam.ParDo(_ForPurpose(self.editions)).with_input_types(Judged).with_output_types(ROWS)
         return judged | "Split" >> rows
 
 

@@ -21,7 +21,7 @@ from schemas.policy import Form, Pack
 from transforms.canonical import KINDS
 from transforms.cmac import ColumnCmac, ColumnSiv
 from transforms.columns import scattered, tag_words
-from transforms.for_purpose import ORDER, RECEIVED, ROWS
+from transforms.for_purpose import ORDER, RECEIVED, ROWS, SUBJECTS
 from transforms.keyring import Keyring, open_keyring
 from transforms.seal import TEXT_KIND, reversible_key
 
@@ -56,8 +56,9 @@ def pseudonymise(
 
     `token_of(kind, epoch label)` gives the cipher. `epoch` is the pack's word for how long a pseudonym lives.
     """
+    passing = [name for name in (ORDER, *SUBJECTS) if name in rows.schema.names]
     if not rows.num_rows:
-        return rows.drop_columns([ORDER])
+        return rows.drop_columns(passing)
     day = rows.column(RECEIVED).to_numpy() // _DAY_MS
     epochs = _Epochs.of(day, epoch)
     order = _tokens(rows.column(ORDER), "event_id", epochs, token_of)
@@ -67,7 +68,7 @@ def pseudonymise(
         if column.form in (Form.TOKEN, Form.FINGERPRINT):
             tokens = _tokens(rows.column(column.name), column.field.kind or TEXT_KIND, epochs, token_of)
             rows = rows.set_column(rows.schema.get_field_index(column.name), column.name, tokens)
-    return rows.drop_columns([ORDER])
+    return rows.drop_columns(passing)
 
 
 def _tokens(sealed: pa.Array, kind: str, epochs: _Epochs, token_of: Callable[[str, str], ColumnCmac]) -> pa.Array:

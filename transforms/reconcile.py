@@ -2,10 +2,10 @@
 
     lines      = blank + quarantined + unlocatable + foreign + decoded        of the run
     quarantined = kept + no_key + sampled + repeated + foreign                of each input
-    decoded    = duplicates + judged                                          of each region
+    decoded    = duplicates + too old + judged                                of each region
     entries sent = entries that the gate knows                                of each region
     judged     = opened + refused                                             of each region, purpose and event type
-    opened     = stored + erased, or counted                                  of each region, purpose and event type
+    opened     = stored + erased + stopped, or counted + stopped              of each region, purpose and event type
     counted    = released + already released + incomplete + late             of each region
     stored     = rows of the files that the manifest names                    of each region and dataset
     spans read = spans given                                                  of each input
@@ -40,11 +40,11 @@ class Identity:
 LINES = "lines = blank + quarantined + unlocatable + foreign + decoded"
 ENTRIES = "lines = blank + quarantined + dated ahead + entries"
 QUARANTINED = "quarantined = kept + no_key + sampled + repeated + foreign"
-DECODED = "decoded = duplicates + judged"
+DECODED = "decoded = duplicates + too old + judged"
 SENT = "entries sent = entries that the gate knows"
 CANDIDATES = "judged = opened + refused"
-STORED = "opened = stored + erased"
-COUNTED = "opened = counted"
+STORED = "opened = stored + erased + stopped"
+COUNTED = "opened = counted + stopped"
 RELEASED = "counted = released + already released + incomplete + late"
 READ = "spans read = spans given"
 NAMED = "stored = rows that the manifest names"
@@ -93,7 +93,7 @@ def _judged(totals: Totals, window: bool) -> Iterator[Identity]:
     decoded = totals.by("region", step="telemetry", outcome="decoded")
     gate = totals.by(("region", "outcome"), step="gate")
     for region in sorted(decoded.keys() | {region for region, _ in gate}):
-        judged = gate[region, "duplicates"] + gate[region, "judged"]
+        judged = sum(gate[region, outcome] for outcome in ("duplicates", "too_old", "judged"))
         if window:
             judged += gate[region, "passed_on"] - gate[region, "late"]
         yield Identity(DECODED, region, decoded[region], judged)
@@ -117,12 +117,12 @@ def _purposes(totals: Totals, pack: Pack) -> Iterator[Identity]:
     for region, event_type, name in sorted(places | set(counted)):
         at = region, event_type, name
         about = f"{name}, {event_type} in {region}"
-        opened = decided[*at, "opened"]
+        opened, stopped = decided[*at, "opened"], decided[*at, "stopped"]
         yield Identity(CANDIDATES, about, judged[region, event_type], opened + decided[*at, "refused"])
         if pack.purposes[name].stored:
-            yield Identity(STORED, about, opened, stored[at])
+            yield Identity(STORED, about, opened, stored[at] + stopped)
         elif pack.statistics is not None:
-            yield Identity(COUNTED, about, opened, counted[at])
+            yield Identity(COUNTED, about, opened, counted[at] + stopped)
 
 
 def _released(totals: Totals) -> Iterator[Identity]:

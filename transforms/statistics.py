@@ -24,6 +24,7 @@ from apache_beam.transforms.userstate import BagStateSpec, TimerSpec, on_timer
 from apache_beam.transforms.window import FixedWindows, GlobalWindows
 from apache_beam.utils.timestamp import Duration, Timestamp
 
+from schemas.editions import Editions
 from schemas.fields import EVENT_TYPES
 from schemas.layout import layout
 from schemas.policy import Pack
@@ -54,9 +55,10 @@ def over(day: int, statistics: Rules) -> int:
 class Bounding:
     """Counts and bounds the records of one lot. One a worker: it holds the keys by which groups are chosen."""
 
-    def __init__(self, pack: Pack, keys: Mapping[int, str]) -> None:
-        self._pack, self._keys, self._plan = pack, keys, layout(pack)
-        self._tables = tuple(pack.statistics.tables.values())
+    def __init__(self, editions: Editions, keys: Mapping[int, str]) -> None:
+        self._pack, self._keys = editions.newest, keys
+        self._plan = layout(self._pack, *editions.earlier)
+        self._tables = tuple(self._pack.statistics.tables.values())
         self._ciphers: dict[int, ColumnCmac] = {}
 
     def bounded(self, judged: pa.RecordBatch, region: int) -> tuple[Contributions, dict[int, int]]:
@@ -91,11 +93,11 @@ class _Contribute(beam.DoFn):
     """Judged records -> what they add. A bounded run judges all records of a shard at once, and so counts them here; in
     a stream they wait for the rest of their day."""
 
-    def __init__(self, pack: Pack, keys: Mapping[int, str], partition: Partition) -> None:
-        self._pack, self._keys, self._partition = pack, dict(keys), partition
+    def __init__(self, editions: Editions, keys: Mapping[int, str], partition: Partition) -> None:
+        self._editions, self._pack, self._keys, self._partition = editions, editions.newest, dict(keys), partition
 
     def setup(self) -> None:
-        self._bounding = Bounding(self._pack, self._keys)
+        self._bounding = Bounding(self._editions, self._keys)
 
     def process(self, element: Judged):
         (region, shard, window), judged = element
@@ -159,11 +161,11 @@ class _AwaitDay(beam.DoFn):
     WAITING = BagStateSpec("waiting", _HELD)
     OVER = TimerSpec("over", TimeDomain.WATERMARK)
 
-    def __init__(self, pack: Pack, keys: Mapping[int, str]) -> None:
-        self._pack, self._keys = pack, dict(keys)
+    def __init__(self, editions: Editions, keys: Mapping[int, str]) -> None:
+        self._editions, self._pack, self._keys = editions, editions.newest, dict(keys)
 
     def setup(self) -> None:
-        self._bounding = Bounding(self._pack, self._keys)
+        self._bounding = Bounding(self._editions, self._keys)
 
     def process(self, element: _Waiting, waiting=beam.DoFn.StateParam(WAITING), timer=beam.DoFn.TimerParam(OVER)):
         (_, _, day), held = element
@@ -195,19 +197,19 @@ class Statistics(beam.PTransform):
     `complete_through` is the last day that a bounded run takes for over; without it the greatest receipt decides.
     """
 
-    pack: Pack
+    editions: Editions
     keys: Mapping[int, str]
     partition: Partition
     complete_through: date | None = None
 
     def expand(self, judged):
         bounded = self.partition.window_ms is None
-        contribute = beam.ParDo(_Contribute(self.pack, self.keys, self.partition)).with_input_types(Judged)
+        contribute = beam.ParDo(_Contribute(self.editions, self.keys, self.partition)).with_input_types(Judged)
         typed = contribute.with_output_types(_OfShard if bounded else _Waiting, **{TALLIES: Tally})
         found = judged | "Contribute" >> typed.with_outputs(TALLIES, main="found")
         if not bounded:
             return {DAYS: self._of_stream(found.found), TALLIES: found[TALLIES]}
-        complete = beam.ParDo(_CompleteInRun(self.pack, self.complete_through))
+        complete = beam.ParDo(_CompleteInRun(self.editions.newest, self.complete_through))
         complete = complete.with_output_types(Day, **{TALLIES: Tally}).with_outputs(TALLIES, main=DAYS)
         days = found.found | "Region" >> beam.GroupByKey() | "Complete" >> complete
         return {DAYS: days.days, TALLIES: (found[TALLIES], days[TALLIES]) | "Tallies" >> beam.Flatten()}
@@ -223,7 +225,7 @@ class Statistics(beam.PTransform):
         )
         return (
             waiting
-            | "AwaitDay" >> beam.ParDo(_AwaitDay(self.pack, self.keys)).with_output_types(Day)
+            | "AwaitDay" >> beam.ParDo(_AwaitDay(self.editions, self.keys)).with_output_types(Day)
             | "Moment" >> moment
             | "Shards" >> beam.GroupByKey()
             | "Sum" >> beam.MapTuple(_summed).with_output_types(Day)

@@ -275,7 +275,7 @@ def crossed(dirty, tmp_path_factory) -> bytes:
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         for name, ledger, paths in (("Telemetry", False, events), ("Ledger", True, consents)):
             spans = pipeline | f"{name}Spans" >> beam.Create([(path, 0, os.path.getsize(path)) for path in paths])
-            border = Border(ledger, read_span, job.pack, job.keys, job.partition, job.arrival_code)
+            border = Border(ledger, read_span, job.editions, job.keys, job.partition, job.arrival_code)
             sealed = spans | f"{name}Border" >> border
             sealed.pieces | f"{name}Pieces" >> beam.Map(keep)  # noqa: B018
             sealed[TALLIES] | f"{name}Tallies" >> beam.Map(keep)  # noqa: B018

@@ -178,20 +178,35 @@ def the_gate_forgets_to_say_why(original):
 def the_gate_does_not_pass_on_what_it_opened(original):
     def judged(self, *given):
         batch, verdict = original(self, *given)
-        masks = batch.column("open").to_numpy().copy()
+        masks = batch.column("stands").to_numpy().copy()
         masks[:1] = 0
-        return batch.set_column(batch.schema.get_field_index("open"), "open", pa.array(masks)), verdict
+        return _standing(batch, masks), verdict
 
     return judged
+
+
+def _standing(batch: pa.RecordBatch, masks: np.ndarray) -> pa.RecordBatch:
+    return batch.set_column(batch.schema.get_field_index("stands"), "stands", pa.array(masks))
 
 
 def the_gate_passes_on_what_it_refused(original):
     def judged(self, *given):
         batch, verdict = original(self, *given)
         everything = np.full(batch.num_rows, (1 << len(PACK.purposes)) - 1, np.uint64)
-        return batch.set_column(batch.schema.get_field_index("open"), "open", pa.array(everything)), verdict
+        return _standing(batch, everything), verdict
 
     return judged
+
+
+def what_was_stopped_goes_on(original):
+    """The gate says of one record that it was stopped, and hands it on all the same."""
+
+    def tallied(self, batch, verdict, counts):
+        stands = verdict.stands.copy()
+        stands[:1] = 0
+        return original(self, batch, replace(verdict, stands=stands), counts)
+
+    return tallied
 
 
 def a_row_is_dropped(original):
@@ -261,6 +276,7 @@ FAULTS = [
     (the_gate_forgets_to_say_why, "transforms.gate.judge", CANDIDATES),
     (the_gate_does_not_pass_on_what_it_opened, "transforms.gate.Gate.judge", STORED),
     (the_gate_passes_on_what_it_refused, "transforms.gate.Gate.judge", STORED),
+    (what_was_stopped_goes_on, "transforms.gate.Gate.tally", STORED),
     (a_row_is_dropped, "transforms.for_purpose.for_purpose", STORED),
     (a_row_is_dropped, "transforms.pseudonymise.pseudonymise", STORED),
     (a_day_is_not_stored, "pipelines.sinks.by_date", STORED),

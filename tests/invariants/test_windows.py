@@ -109,7 +109,7 @@ def test_a_piece_that_is_lost_raises_an_alarm_for_its_window(stream, caplog, mon
     totals = stream(*STEPS)
     assert totals.by("reason", step="audit", outcome="unreconciled") == {DECODED: 1}
     (told,) = errors(caplog)
-    assert told.startswith("decoded = duplicates + judged does not hold for eu: 4 on the left")
+    assert told.startswith("decoded = duplicates + too old + judged does not hold for eu: 4 on the left")
     assert ANDROID_ID not in caplog.text
     assert [alarm for alarm in alarms(totals) if "when their window was closed" in alarm]
 

@@ -16,6 +16,7 @@ from schemas.consent import CLAUSE_OF_REASON
 from schemas.policy import DEFAULT_PACK, SHIPPED, load_pack
 from schemas.tallies import COUNTS, Counts
 from tests.stranger import DEVICE, REGIONS, command, deploy, event, ndjson
+from transforms.reconcile import DECODED, STORED
 
 ROOT = Path(__file__).parents[2]
 
@@ -130,9 +131,15 @@ def test_privileged_reads_are_shown_and_take_no_part(copied):
 @pytest.mark.parametrize(
     ("lost", "identity"),
     [
-        ({"step": "telemetry", "outcome": "decoded"}, "decoded = duplicates + judged does not hold for eu"),
-        ({"step": "gate", "outcome": "opened", "purpose": "push"}, "opened = stored + erased does not hold for push"),
-        ({"step": "store", "outcome": "stored", "dataset": "push"}, "opened = stored + erased does not hold for push"),
+        ({"step": "telemetry", "outcome": "decoded"}, f"{DECODED} does not hold for eu"),
+        (
+            {"step": "gate", "outcome": "opened", "purpose": "push"},
+            f"{STORED} does not hold for push",
+        ),
+        (
+            {"step": "store", "outcome": "stored", "dataset": "push"},
+            f"{STORED} does not hold for push",
+        ),
         ({"step": "telemetry", "outcome": "lines"}, "lines = blank + quarantined"),
     ],
 )
@@ -168,7 +175,7 @@ def test_a_stream_was_compared_window_by_window(tmp_path):
     place.manifest.put(held.__class__(**{**vars(held), "file": None, "rows": 0}))  # a window is not counted yet
     assert command(audit, "--deployment", deployment).status == 0
     counts = Counts()
-    counts.add("audit", "unreconciled", 2, reason="decoded = duplicates + judged")
+    counts.add("audit", "unreconciled", 2, reason=DECODED)
     (tally,) = counts.tallies()
     keep(place, "2021-03-01", held.logical[:-1] + "9", pa.Table.from_batches([tally[1]]), held.run)
     outcome = command(audit, "--deployment", deployment)

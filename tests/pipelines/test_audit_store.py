@@ -238,7 +238,7 @@ def test_a_window_that_lost_something_raises_one(deployment, caplog):
     )
     assert raised == {"audit_unreconciled": 1}
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == [
-        "decoded = duplicates + judged does not hold for eu: 5 on the left, 4 on the right"
+        f"{DECODED} does not hold for eu: 5 on the left, 4 on the right"
     ]
     counted = read_totals(deployment.regions.values())
     assert counted.by(("region", "reason"), step="audit", outcome="unreconciled") == {("eu", DECODED): 1}

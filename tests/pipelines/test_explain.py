@@ -44,7 +44,7 @@ def ran(tmp_path_factory):
     options = parse([*given, f"--deployment={deployment}"])
     job = plan(options, say=lambda _: None)
     assert run(job, options.beam)
-    explainer, ledger = Explainer(job.pack, job.keys), decode_ledger(consents)
+    explainer, ledger = Explainer(job.editions, job.keys), decode_ledger(consents)
     found_, ledgers, told, seen = [], [], [], set()
     for line in events.splitlines():
         found = explainer.read(line)

@@ -15,7 +15,7 @@ NEEDED = ["--events", "e.ndjson", "--consents", "c.ndjson", "--deployment", "d.y
 def test_defaults():
     options = parse(NEEDED)
     assert (options.events, options.consents, options.with_ledger) == (("e.ndjson",), ("c.ndjson",), True)
-    assert (options.policy, options.deployment, options.cell) == (DEFAULT_PACK, "d.yaml", "all")
+    assert (options.policy, options.deployment, options.cell) == ((DEFAULT_PACK,), "d.yaml", "all")
     assert not options.json
     assert options.beam == (f"--runner={DEFAULT_RUNNER}",)
 
@@ -23,7 +23,7 @@ def test_defaults():
 def test_inputs_may_be_given_again():
     options = parse([*NEEDED, "--events", "f", "--consents=g", "--cell", "ru", "--policy=p", "--json"])
     assert (options.events, options.consents) == (("e.ndjson", "f"), ("c.ndjson", "g"))
-    assert (options.cell, options.policy, options.json) == ("ru", "p", True)
+    assert (options.cell, options.policy, options.json) == ("ru", ("p",), True)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pytest
 from apache_beam.testing.util import assert_that
 
 from schemas.consent import SEALED_LEDGER
+from schemas.editions import Editions
 from schemas.layout import layout
 from schemas.policy import load_pack
 from tests.lines import ANDROID_ID, EXAMPLES, NOW, entry, event, full_event, keystores, ndjson
@@ -65,7 +66,7 @@ def cross(keys):
     def crossed(*inputs, ledger=False, window_ms=None):
         _KEPT.update(tallies=[], rejected=[], stamps=[])
         with beam.Pipeline(runner="FnApiRunner") as pipeline:
-            border = Border(ledger, blocks, PACK, keys, Partition(SHARDS, window_ms), EU)
+            border = Border(ledger, blocks, Editions((PACK,)), keys, Partition(SHARDS, window_ms), EU)
             out = pipeline | beam.Create([list(each) for each in inputs]) | border
             assert_that(out.pieces | "Received" >> beam.Map(_stamped), _keep_pieces, label="pieces")
             assert_that(out[TALLIES], _keep_tallies, label="tallies")

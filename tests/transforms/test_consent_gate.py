@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from dataclasses import dataclass
+from datetime import date
 
 import apache_beam as beam
 import numpy as np
@@ -15,6 +16,7 @@ from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
 from schemas.consent import SEALED_LEDGER, Kind, SubjectType
+from schemas.editions import Editions
 from schemas.fields import EVENT_TYPES, SOURCES
 from schemas.layout import layout
 from schemas.policy import load_pack
@@ -26,7 +28,8 @@ from transforms.ipc import to_ipc
 from transforms.seal import Partition
 from transforms.tallies import TALLIES
 
-PACK = load_pack()
+PACK = load_pack().model_copy(update={"effective": date(1970, 1, 1)})  # the clocks here start with the epoch
+EDITIONS = Editions((PACK,))
 PLAN = layout(PACK)
 EU = PACK.where.code("eu")
 TERMS = PACK.terms("eu")
@@ -159,7 +162,7 @@ def stream(*steps):
     with beam.Pipeline(options=options) as pipeline:
         inputs = pipeline | script
         typed = [inputs[tag] | tag >> beam.Map(_same).with_output_types(Piece) for tag in ("telemetry", "ledger")]
-        _keep(typed | beam.Flatten() | ConsentGate(PACK, STREAM, with_ledger=True))
+        _keep(typed | beam.Flatten() | ConsentGate(EDITIONS, STREAM, with_ledger=True))
     return _kept()
 
 
@@ -167,7 +170,7 @@ def run(pieces, with_ledger=True):
     """Runs a bounded job and returns (judged rows, totals)."""
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         typed = pipeline | beam.Create(pieces).with_output_types(Piece)
-        _keep(typed | ConsentGate(PACK, BOUNDED, with_ledger))
+        _keep(typed | ConsentGate(EDITIONS, BOUNDED, with_ledger))
     return _kept()
 
 

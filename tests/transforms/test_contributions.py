@@ -67,7 +67,7 @@ def expected(batch):
     for record in batch.to_pylist():
         event = EVENT_TYPES[record["event_type"]]
         bit = 1 << list(PACK.purposes).index(RULES.purpose)
-        if not record["open"] & bit or record["device"] is None or event not in PURPOSE.events:
+        if not record["stands"] & bit or record["device"] is None or event not in PURPOSE.events:
             continue
         device, day = int.from_bytes(record["device"][:8], "little"), record["event_time"] // DAY_MS
         for name, table in TABLES.items():
@@ -116,8 +116,8 @@ def test_each_record_adds_to_each_table_that_sees_it(seed, rows, devices):
 def test_what_is_closed_or_of_nobody_adds_nothing():
     batch = crowd(PACK, 200, 1)
     bit = np.uint64(1 << list(PACK.purposes).index(RULES.purpose))
-    mask = batch["open"].to_numpy() & ~bit
-    closed = batch.set_column(batch.schema.get_field_index("open"), "open", pa.array(mask))
+    mask = batch["stands"].to_numpy() & ~bit
+    closed = batch.set_column(batch.schema.get_field_index("stands"), "stands", pa.array(mask))
     assert not len(of(closed)) and not len(counted_rows(closed, PACK))
     assert not len(of(crowd(PACK, 200, 1, device=[None] * 200)))
     assert len(of(batch))

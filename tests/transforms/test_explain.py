@@ -3,6 +3,7 @@
 import pytest
 
 from schemas.consent import CLAUSE_OF_REASON
+from schemas.editions import Editions
 from schemas.explanation import Did
 from schemas.fields import EVENT_FIELD, EVENT_TYPES
 from schemas.policy import load_pack
@@ -23,7 +24,7 @@ MAP, MAIL = "com.example.map", "com.example.mail"
 @pytest.fixture(scope="module")
 def explainer(tmp_path_factory):
     served = {PACK.where.code(region): region for region in ("eu", "us", "in")}
-    return Explainer(PACK, keystores(tmp_path_factory.mktemp("keys"), served))
+    return Explainer(Editions((PACK,)), keystores(tmp_path_factory.mktemp("keys"), served))
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +114,9 @@ def test_region_and_signals(explain, residency, region, conflict, decides, said)
 # --- purposes: each reason, and the entries behind it ---
 
 GRANT = entries("grant")
+BEFORE = 1_609_459_200_000  # 2021-01-01, before the shipped edition
 REASONS = [
+    ("no_policy", "service", event(received=BEFORE, **DEVICE), (), {}),
     ("no_basis", "user_experience", event(**DEVICE), None, {}),
     ("no_subject", "service", event(), (), {}),
     ("source_not_admitted", "service", event(source="partner", **DEVICE), (), {}),

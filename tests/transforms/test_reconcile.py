@@ -168,7 +168,7 @@ def test_a_purpose_that_was_never_decided_is_noticed():
 
 def test_a_region_is_told_by_its_name():
     (told,) = faults(counted({("us", "gate", "duplicates", "", "", "", ""): 2}), PACK)
-    assert told == "decoded = duplicates + judged does not hold for us: 2 on the left, 3 on the right"
+    assert told == f"{DECODED} does not hold for us: 2 on the left, 3 on the right"
 
 
 @pytest.mark.parametrize(

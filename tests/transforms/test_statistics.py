@@ -13,6 +13,7 @@ from apache_beam.testing.util import assert_that
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
+from schemas.editions import Editions
 from schemas.fields import EVENT_TYPES
 from schemas.layout import layout
 from schemas.policy import load_pack
@@ -105,7 +106,7 @@ def run(keys, lots, complete_through=None):
     """Runs a bounded job -> ({(region, day): (records, counts)}, tallies)."""
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         judged = pipeline | beam.Create(lots).with_output_types(Judged)
-        kept(judged | Statistics(PACK, keys, BOUNDED, complete_through))
+        kept(judged | Statistics(Editions((PACK,)), keys, BOUNDED, complete_through))
     return _KEPT["days"], _KEPT["tallies"]
 
 
@@ -126,7 +127,7 @@ def stream(keys, *steps):
     script.advance_watermark_to_infinity()
     with beam.Pipeline(options=PipelineOptions(["--runner=BundleBasedDirectRunner", "--streaming"])) as pipeline:
         judged = pipeline | script | beam.Map(_same).with_output_types(Judged)
-        kept(judged | Statistics(PACK, keys, STREAM))
+        kept(judged | Statistics(Editions((PACK,)), keys, STREAM))
     return _KEPT["days"], _KEPT["tallies"]
 
 
@@ -178,7 +179,7 @@ def test_a_day_before_the_first_receipt_belongs_to_another_input(keys):
 def test_the_greatest_receipt_is_that_of_the_region_and_of_all_its_records(keys):
     early, other = records(spread(DAY0), seed=1), records(spread(DAY0), seed=2)
     late = records([over(DAY0, RULES)], received=over(DAY0, RULES), seed=3, shard=1)
-    late = late.set_column(late.schema.get_field_index("open"), "open", pa.array([0], pa.uint64()))
+    late = late.set_column(late.schema.get_field_index("stands"), "stands", pa.array([0], pa.uint64()))
     lots = [lot(early, window=0), lot(late, shard=1, window=0), lot(other, US, window=0)]
     days, tallies = run(keys, lots)
     assert days == {(EU, DAY0): (number_of(early), expected(keys, EU, early))}
@@ -204,8 +205,8 @@ def test_complete_through_decides_alone(keys):
 def test_every_record_that_the_gate_opened_is_counted_once_by_hour_and_event_type(keys):
     batch = pa.concat_batches(_plain(*(records(spread(DAY0 + n), seed=n) for n in range(2))))
     closed = np.arange(batch.num_rows) % 3 == 0
-    mask = np.where(closed, 0, batch["open"].to_numpy()).astype(np.uint64)
-    batch = batch.set_column(batch.schema.get_field_index("open"), "open", pa.array(mask))
+    mask = np.where(closed, 0, batch["stands"].to_numpy()).astype(np.uint64)
+    batch = batch.set_column(batch.schema.get_field_index("stands"), "stands", pa.array(mask))
     _, tallies = run(keys, [lot(batch, window=0)])
     purpose = PACK.purposes[RULES.purpose]
     found = Counter(

@@ -14,6 +14,7 @@ from schemas.editions import Editions
 from schemas.fields import EVENT_TYPES, Sensitivity
 from schemas.layout import layout
 from schemas.policy import Form, load_pack
+from tests.editions import OLD, OLDER, edition, midnight, old, older
 from tests.judged import judged_batch
 from tests.strategies import few, seeds
 from transforms.exchange import Judged
@@ -150,3 +151,78 @@ def test_purposes_share_no_column_but_by_name():
     for name in ("service", "activation", "activation_sensitive", "legal"):
         one, other = (for_purpose(each, DATASETS[name], EDITIONS, PLAN) for each in (batch, wider))
         assert one.equals(other)
+
+
+# --- of several editions ---
+
+BOTH = Editions((PACK, edition(OLD, old), edition(OLDER, older)))
+STRICTER = {(Form.TOKEN, Form.SEALED), (Form.FINGERPRINT, Form.TEXT)}  # and of another type
+
+
+def around_the_changes(seed, rows=60, **more):
+    """Judged records about the days on which editions change."""
+    draw, batch = np.random.default_rng(seed), judged_batch(PACK, rows, seed, **more)
+    days = [midnight(pack.version) for pack in BOTH.packs]
+    times = draw.choice(days, rows) + draw.integers(-1, 2, rows) * draw.integers(0, 7_200_000, rows)
+    return at(batch, times)
+
+
+def at(batch, times):
+    return batch.set_column(batch.schema.get_field_index("event_time"), "event_time", pa.array(times))
+
+
+def narrowed(record, dataset, row):
+    """What the edition of the record's time leaves of a row that is as the newest has it."""
+    pack = [pack for pack in BOTH.packs if midnight(pack.version) <= record["event_time"]][-1]
+    purpose, event_type = pack.purposes[dataset.purpose], EVENT_TYPES[record["event_type"]]
+    step = max(STEP[purpose.event_time], STEP[PACK.purposes[dataset.purpose].event_time])
+    row["event_time"] = datetime.fromtimestamp(record["event_time"] // step * step / 1000, UTC)
+    for column in dataset.columns:
+        theirs, gate = purpose.columns.get(column.field.path), pack.gate_of(column.field)
+        listed = column.field.path in purpose.events.get(event_type, ())
+        passed = gate is None or record["stands"] & BIT[gate.purpose]
+        if not listed or not passed or (theirs.form, column.form) in STRICTER:
+            row[column.name] = None
+        elif row[column.name] is not None and theirs.form in (Form.MAJOR, Form.BUCKET):
+            value = record[PLAN.column_of(column, dataset.purpose)]
+            row[column.name] = generalised(column, generalised(theirs, value))
+    sensitive = [c.name for c in dataset.columns if c.field.sensitivity is Sensitivity.SENSITIVE]
+    return None if dataset.sensitive and all(row[name] is None for name in sensitive) else row
+
+
+@pytest.mark.clause("9")
+@few
+@given(seeds)
+def test_a_record_of_an_older_edition_passes_both(seed):
+    batch = around_the_changes(seed)
+    records = [record for record in batch.to_pylist() if record["event_time"] >= midnight(OLDER)]
+    for dataset in DATASETS.values():
+        if not all(dataset.purpose in pack.purposes for pack in BOTH.packs):
+            continue  # the gate has closed what an edition lacks
+        rows = [(record, row) for record in records if (row := expected(record, dataset))]
+        wanted = [row for record, whole in rows if (row := narrowed(record, dataset, whole))]
+        found = for_purpose(batch, dataset, BOTH, PLAN)
+        assert sorted(found.to_pylist(), key=_id) == sorted(wanted, key=_id)
+        for column in found.columns:
+            if pa.types.is_dictionary(column.type):
+                assert set(column.dictionary.to_pylist()) == set(column.to_pylist()) - {None}
+
+
+def _id(row):
+    return row[ORDER]
+
+
+@pytest.mark.clause("9")
+def test_rows_of_the_newest_edition_do_not_depend_on_those_before():
+    batch = judged_batch(PACK, 60, 8)
+    for dataset in DATASETS.values():
+        assert for_purpose(batch, dataset, BOTH, PLAN).equals(for_purpose(batch, dataset, EDITIONS, PLAN))
+
+
+@pytest.mark.clause("9")
+def test_what_no_policy_was_in_force_for_is_not_stored_even_if_it_were_open():
+    batch = judged_batch(PACK, 60, 9, opened=(1 << len(BIT)) - 1)
+    before = at(batch, np.full(batch.num_rows, midnight(OLDER) - 1))
+    for dataset in DATASETS.values():
+        assert for_purpose(batch, dataset, BOTH, PLAN).num_rows > 0 or dataset.sensitive
+        assert for_purpose(before, dataset, BOTH, PLAN).num_rows == 0

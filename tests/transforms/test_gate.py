@@ -1,0 +1,403 @@
+"""The decision on one batch: under the edition of each record's time and under the newest, and what stands of it."""
+
+import random
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+
+from schemas.consent import CLAUSE_OF_REASON, SEALED_LEDGER, Kind, SubjectType
+from schemas.editions import Editions
+from schemas.fields import EVENT_TYPES, SOURCES
+from schemas.layout import layout
+from schemas.policy import DEFAULT_PACK, WITHOUT_LEDGER, load_pack
+from schemas.tallies import Counts
+from tests.editions import OLD, OLDER, edition, midnight, three
+from tests.oracle import decide
+from tests.strategies import seeds
+from tests.tallied import totals
+from transforms.gate import Gate
+
+PACK = load_pack()
+EDITIONS = three()
+NOW = midnight(DEFAULT_PACK)
+LABELS = {  # what the gate looks at
+    "app.package": ("com.example.map", "com.example.mail"),
+    "app_lifecycle.state": ("install", "remove"),
+    "push_interaction.notice": ("system", "promotion"),
+}
+
+
+# --- records and entries ---
+
+
+def record(number=0, event_time=NOW, received=NOW, event_type="session", **changes):
+    made = {
+        "id": number,
+        "event_type": event_type,
+        "event_time": event_time,
+        "received_time": received,
+        "source": "device",
+        "zeroed": False,
+        "fault": False,
+        "device": 1,
+        "account": None,
+    }
+    return made | dict.fromkeys(LABELS) | changes
+
+
+def entry(number, kind, time=NOW, received=None, **changes):
+    made = {
+        "entry_id": number,
+        "kind": kind,
+        "time": time,
+        "received_time": time if received is None else received,
+        "subject": ("device", 1),
+        "purposes": frozenset({"*"}),
+        "app": None,
+        "policy_version": DEFAULT_PACK,
+        "guardian": False,
+    }
+    return made | changes
+
+
+def sealed(number):
+    return None if number is None else number.to_bytes(16, "little")
+
+
+def telemetry(records, editions):
+    plan = layout(editions.newest, *editions.earlier)
+    head = {
+        "region": [3 for _ in records],
+        "event_type": [EVENT_TYPES.index(r["event_type"]) for r in records],
+        "source": [SOURCES.index(r["source"]) for r in records],
+        "subject_fault": [r["fault"] for r in records],
+        "event_id": [sealed(r["id"]) for r in records],
+        "device": [sealed(r["device"]) for r in records],
+        "account": [sealed(r["account"]) for r in records],
+        **{name: [r[name] for r in records] for name in ("zeroed", "event_time", "received_time")},
+    }
+
+    def held(slot, record):
+        code = EVENT_TYPES.index(record["event_type"])
+        return next((record.get(source.path) for source, events in slot if code in events), None)
+
+    head |= {name: [held(slot, r) for r in records] for name, slot in plan.slots.items()}
+    return pa.RecordBatch.from_arrays([pa.array(head[f.name], f.type) for f in plan.schema], names=plan.schema.names)
+
+
+def ledger(entries):
+    made = {
+        "entry_id": [sealed(e["entry_id"]) for e in entries],
+        "subject": [sealed(e["subject"][1]) for e in entries],
+        "subject_type": [SubjectType[e["subject"][0]] for e in entries],
+        "kind": [Kind[e["kind"]] for e in entries],
+        "purposes": ["*" if "*" in e["purposes"] else ",".join(sorted(e["purposes"])) for e in entries],
+    }
+    made |= {name: [e[name] for e in entries] for name in SEALED_LEDGER.names if name not in made}
+    return pa.Table.from_arrays([pa.array(made[f.name], f.type) for f in SEALED_LEDGER], schema=SEALED_LEDGER)
+
+
+def judged(records, entries, editions=EDITIONS, region="eu", with_ledger=True, bounded=True):
+    return Gate(editions, region, with_ledger, bounded).judge(telemetry(records, editions), ledger(entries))
+
+
+def names(mask):
+    return {name for bit, name in enumerate(PACK.purposes) if int(mask) >> bit & 1}
+
+
+def outcome(one, entries, purpose, editions=EDITIONS, **how):
+    """ "open", or the reason why a purpose is closed for a record."""
+    _, verdict = judged([one], entries, editions, **how)
+    bit = np.uint64(1 << list(editions.newest.purposes).index(purpose))
+    found = {"open": verdict.open, **verdict.reasons}
+    (told,) = [what for what, masks in found.items() if masks[0] & bit]
+    return told
+
+
+# --- the oracle ---
+
+
+def candidates(one):
+    found = {name for name, purpose in PACK.purposes.items() if one["event_type"] in purpose.events}
+    exact = any(
+        path in ("location.latitude", "location.cell_id")
+        for name in found
+        for path in PACK.purposes[name].events[one["event_type"]]
+    )
+    return found | ({"location_services"} if exact else set())
+
+
+def policy_of(pack, name, region, with_ledger):
+    purpose, basis = pack.purposes[name], pack.basis(name, region)
+    return {
+        "closed": not with_ledger and basis not in WITHOUT_LEDGER,
+        "consent": basis == "consent",
+        "needs": set(purpose.subject),
+        "grants": set(purpose.grantors),
+        "minors_excluded": purpose.minors == "excluded",
+        "per_application": purpose.per_application,
+        "minimum": purpose.minimum_policy_version,
+    }
+
+
+def allowed_by(pack, name, one, entries, region, with_ledger, bounded):
+    """Whether one pack, taken from its text, lets the record serve the purpose."""
+    purpose = pack.purposes.get(name)
+    if purpose is None or (one["event_type"] not in purpose.events and one["event_type"] in PACK.purposes[name].events):
+        return False
+    kept_out = any(
+        path.startswith(one["event_type"] + ".") and one[path] in words for path, words in purpose.unless.items()
+    )
+    if one["source"] not in purpose.sources or kept_out or (purpose.zeroed_closes and one["zeroed"]):
+        return False
+    asked = one | {"app": one["app.package"]}
+    return decide(asked, name, entries, policy_of(pack, name, region, with_ledger), bounded)
+
+
+def oracle(one, entries, bounded, region, with_ledger=True):
+    in_force = [pack for pack in EDITIONS.packs if midnight(str(pack.effective)) <= one["event_time"]]
+    if not in_force:
+        return set()
+    both = in_force[-1], PACK
+    return {
+        name
+        for name in candidates(one)
+        if all(allowed_by(pack, name, one, entries, region, with_ledger, bounded) for pack in both)
+    }
+
+
+class History:
+    """Records and entries of one person about the days on which editions change, on clocks that tie."""
+
+    def __init__(self, seed):
+        draw = random.Random(seed)
+        pick = draw.choice
+        clock = [midnight(version) + by for version in (OLDER, OLD, DEFAULT_PACK) for by in (-1, 0, 1)]
+        clock += [NOW + by for by in (2, 3, 4)] * 2
+        purposes = [*PACK.purposes, "given_up"]
+        kinds = [kind.name for kind in Kind] + ["grant"] * 12
+        self.records = [
+            record(
+                number,
+                pick(clock),
+                pick(clock),
+                pick(EVENT_TYPES),
+                source=pick(SOURCES),
+                zeroed=draw.random() < 0.2,
+                fault=draw.random() < 0.1,
+                device=pick([1, 1, 1, 2, None]),
+                account=pick([None, 3]),
+                **{path: pick((None, *words)) for path, words in LABELS.items()},
+            )
+            for number in range(30)
+        ]
+        self.entries = [
+            entry(
+                number,
+                pick(kinds),
+                pick(clock),
+                pick(clock),
+                subject=pick([("device", 1), ("device", 1), ("device", 2), ("account", 3)]),
+                purposes=pick([frozenset({"*"}), frozenset(draw.sample(purposes, 8))]),
+                app=pick((None, *LABELS["app.package"])),
+                policy_version=pick([None, OLDER, OLD, DEFAULT_PACK]),
+                guardian=draw.random() < 0.2,
+            )
+            for number in range(draw.randrange(12))
+        ]
+
+
+def found_of(masks, records):
+    return [names(mask) & candidates(one) for mask, one in zip(masks.tolist(), records, strict=True)]
+
+
+# --- several editions ---
+
+
+@pytest.mark.clause("9")
+@settings(deadline=None, max_examples=40)
+@given(seeds)
+def test_a_purpose_is_open_if_the_edition_of_the_time_and_the_newest_open_it(seed):
+    history, draw = History(seed), random.Random(seed)
+    region, with_ledger = draw.choice(["eu", "us", "in"]), draw.random() < 0.8
+    entries = history.entries if with_ledger else []
+    _, verdict = judged(history.records, entries, region=region, with_ledger=with_ledger)
+    expected = [oracle(one, entries, True, region, with_ledger) for one in history.records]
+    assert found_of(verdict.open, history.records) == expected
+
+
+@pytest.mark.clause("5.3")
+@settings(deadline=None, max_examples=40)
+@given(seeds)
+def test_what_stands_is_what_every_stop_at_hand_leaves_of_what_is_open(seed):
+    history = History(seed)
+    batch, verdict = judged(history.records, history.entries, bounded=False)
+    opened = [oracle(one, history.entries, False, "eu") for one in history.records]
+    all_known = [oracle(one, history.entries, True, "eu") for one in history.records]
+    assert found_of(verdict.open, history.records) == opened
+    stands = [now & later for now, later in zip(opened, all_known, strict=True)]
+    assert found_of(verdict.stands, history.records) == stands
+    assert (batch["open"].to_numpy() == verdict.open).all() and (batch["stands"].to_numpy() == verdict.stands).all()
+
+
+@settings(deadline=None, max_examples=20)
+@given(seeds)
+def test_every_purpose_is_open_or_closed_for_one_reason(seed):
+    history = History(seed)
+    _, verdict = judged(history.records, history.entries, bounded=bool(seed % 2))
+    masks = [verdict.open, *verdict.reasons.values()]
+    every = np.uint64((1 << len(PACK.purposes)) - 1)
+    assert (np.bitwise_or.reduce(masks) == every).all()
+    assert sum(int(mask).bit_count() for each in masks for mask in each.tolist()) == len(PACK.purposes) * 30
+    assert verdict.reasons.keys() <= CLAUSE_OF_REASON.keys()
+
+
+GRANT = entry(1, "grant", midnight(OLDER), app="com.example.map")
+BEFORE = NOW - 1  # the last moment of the edition before the newest
+
+
+@pytest.mark.clause("9")
+@pytest.mark.parametrize(
+    ("event_time", "purpose", "event_type", "expected"),
+    [
+        (NOW, "push", "push_interaction", "open"),
+        (BEFORE, "push", "push_interaction", "no_basis"),  # a purpose that came later
+        (NOW, "operations", "page_view", "open"),
+        (BEFORE, "operations", "page_view", "no_basis"),  # an event type that it was not given before
+        (midnight(OLD) - 1, "operations", "page_view", "open"),  # but had been still earlier
+        (NOW, "user_experience", "crash", "open"),
+        (midnight(OLD), "user_experience", "crash", "open"),
+        (midnight(OLD) - 1, "user_experience", "crash", "no_basis"),
+        (midnight(OLDER) - 1, "service", "session", "no_policy"),
+        (midnight(OLDER), "service", "session", "open"),
+    ],
+)
+def test_what_an_edition_lacks_opens_nothing_of_its_time(event_time, purpose, event_type, expected):
+    one = record(1, event_time, NOW + 5, event_type)
+    assert outcome(one, [GRANT], purpose) == expected
+
+
+@pytest.mark.clause("9")
+def test_without_a_policy_nothing_is_open_and_nothing_else_is_said():
+    one = record(1, 0, NOW, device=None, source="partner")
+    _, verdict = judged([one], [entry(1, "restrict", 0)])
+    assert verdict.open.tolist() == [0] and list(verdict.reasons) == ["no_policy"]
+
+
+@pytest.mark.clause("9")
+def test_the_newest_says_first_why_a_purpose_is_closed():
+    newest_too = [entry(1, "restrict", NOW)]
+    assert outcome(record(1, BEFORE, event_type="push_interaction"), newest_too, "push") == "restricted"
+    assert outcome(record(1, BEFORE, event_type="push_interaction"), [], "push") == "no_basis"
+    objected = [entry(1, "object", NOW)]
+    assert outcome(record(1, BEFORE, event_type="crash"), [], "operations") == "no_grant"  # it asked for consent then
+    assert outcome(record(1, BEFORE, event_type="crash"), objected, "operations") == "objected"
+    assert outcome(record(1, NOW, event_type="crash"), [], "operations") == "open"
+
+
+@pytest.mark.clause("9")
+@pytest.mark.parametrize("event_time", [BEFORE, NOW])
+@pytest.mark.parametrize("version", [None, OLDER, OLD, DEFAULT_PACK])
+@pytest.mark.parametrize(("purpose", "least"), [("personalisation", DEFAULT_PACK), ("user_experience", OLD)])
+def test_a_consent_counts_under_the_version_that_both_editions_demand(event_time, version, purpose, least):
+    """`personalisation` has raised its demand: a consent to the old terms no longer serves records of their time. The
+    demand of `user_experience` has been dropped, and holds for the records of its time."""
+    event_type = {"personalisation": "app_usage", "user_experience": "crash"}[purpose]
+    given_ = entry(1, "grant", midnight(OLD), policy_version=version)
+    enough = (version or "") >= (least if event_time < NOW or purpose == "personalisation" else "")
+    found = outcome(record(1, event_time, event_type=event_type), [given_], purpose)
+    assert found == ("open" if enough else "old_policy_version")
+
+
+@pytest.mark.clause("9")
+def test_the_conditions_of_both_editions_keep_a_record_out():
+    removed = {"app_lifecycle.state": "remove"}
+    assert outcome(record(1, NOW, event_type="app_lifecycle", **removed), [], "service") == "open"
+    assert outcome(record(1, BEFORE, event_type="app_lifecycle", **removed), [], "service") == "not_for_purpose"
+    assert outcome(record(1, BEFORE, event_type="app_lifecycle"), [], "service") == "open"
+    assert outcome(record(1, NOW, source="web"), [], "security") == "open"
+    assert outcome(record(1, BEFORE, source="web"), [], "security") == "source_not_admitted"
+    zeroed = record(1, BEFORE, event_type="ad_interaction", zeroed=True)  # that it closes is newer than the record
+    assert outcome(zeroed, [GRANT], "personalised_ads") == "opted_out"
+
+
+@pytest.mark.clause("9")
+def test_a_record_is_judged_alike_whichever_editions_are_given_beside_its_own():
+    history = History(4)
+    late = [one for one in history.records if one["event_time"] >= NOW]
+    alone, several = (judged(late, history.entries, editions)[1] for editions in (Editions((PACK,)), EDITIONS))
+    assert len(late) > 5 and (alone.open == several.open).all()
+    assert {r: m.tolist() for r, m in alone.reasons.items()} == {r: m.tolist() for r, m in several.reasons.items()}
+
+
+def test_one_edition_is_judged_once(monkeypatch):
+    asked = []
+    judge = Gate._under
+    monkeypatch.setattr(Gate, "_under", lambda self, *given: asked.append(given[0]) or judge(self, *given))
+    judged([record(1)], [GRANT], Editions((PACK,)))
+    judged([record(1)], [GRANT])
+    assert asked == [0, 2]
+    judged([record(1), record(2, BEFORE)], [GRANT])
+    assert asked[2:] == [2, 1]
+
+
+# --- what stands ---
+
+
+def of(purpose, masks):
+    return [purpose in names(mask) for mask in masks.tolist()]
+
+
+@pytest.mark.clause("5.3")
+def test_who_has_left_in_the_meantime_is_decided_as_of_then_and_not_served():
+    records = [record(number, event_type="crash", received=NOW + by) for number, by in ((1, 5), (2, 9), (3, 10))]
+    entries = [GRANT, entry(2, "withdraw", NOW + 9, purposes=frozenset({"user_experience"}))]
+    _, verdict = judged(records, entries, bounded=False)
+    assert of("user_experience", verdict.open) == [True, False, False]
+    assert of("user_experience", verdict.stands) == [False, False, False]
+    assert of("operations", verdict.stands) == [True, True, True]
+
+
+def test_a_bounded_run_has_nothing_that_is_open_and_does_not_stand():
+    records = [record(number, event_type="crash", received=NOW + number) for number in range(4)]
+    _, verdict = judged(records, [GRANT, entry(2, "withdraw", NOW + 2)])
+    assert verdict.stands is verdict.open and not verdict.open.any()
+
+
+@pytest.mark.parametrize(
+    ("kind", "received", "again"),
+    [("withdraw", 6, True), ("unreadable", 6, True), ("withdraw", 5, False), ("grant", 6, False), ("adult", 9, False)],
+)
+def test_a_stream_judges_again_only_if_a_stop_came_after_a_record(monkeypatch, kind, received, again):
+    asked = []
+    judge = Gate._verdict
+    monkeypatch.setattr(Gate, "_verdict", lambda self, *given: asked.append(given[2]) or judge(self, *given))
+    records = [record(1, received=NOW + 5), record(2, received=NOW + 8)]
+    judged(records, [entry(1, kind, NOW, NOW + received)], bounded=False)
+    assert asked == ["received", "all"][: 1 + again]
+
+
+@pytest.mark.clause("4.1-c")
+def test_what_was_stopped_is_counted_by_purpose():
+    records = [record(number, event_type="crash", received=NOW + by) for number, by in ((1, 5), (2, 9), (3, 10))]
+    entries = [GRANT, entry(2, "withdraw", NOW + 9, purposes=frozenset({"user_experience", "operations"}))]
+    counts, gate = Counts(), Gate(EDITIONS, "eu", True, False)
+    gate.tally(*gate.judge(telemetry(records, EDITIONS), ledger(entries)), counts)
+    found = totals(counts.tallies())
+    stopped = found.by(("event_type", "purpose"), step="gate", outcome="stopped")
+    assert stopped == {("crash", "user_experience"): 1, ("crash", "operations"): 1}
+    opened = found.by("purpose", step="gate", outcome="opened")
+    assert opened["user_experience"] == 1 and opened["statistics"] == 3
+
+
+def test_nothing_is_judged_of_no_record():
+    batch, verdict = judged([], [GRANT], bounded=False)
+    assert batch.num_rows == 0 and batch.schema.names[-2:] == ["open", "stands"] and len(verdict.stands) == 0
+
+
+def test_an_edition_that_is_the_newest_but_for_its_day_changes_nothing():
+    history, early = History(5), edition("2000-01-01")
+    alone, both = (judged(history.records, history.entries, Editions(packs)) for packs in ((early,), (early, PACK)))
+    assert (alone[1].open == both[1].open).all() and alone[1].open.any()

@@ -135,7 +135,8 @@ def _statistics(records: Mapping[str, int], days: list[str]) -> list[str]:
 def _verdict(found: Digest) -> list[str]:
     if found.reconciles:
         return [
-            "Every line is accounted for: lines = blank + quarantined + unlocatable + foreign + duplicates + judged."
+            "Every line is accounted for: lines = blank + quarantined + unlocatable + foreign + duplicates + too old "
+            "+ judged."
         ]
     return ["THIS RUN DOES NOT ACCOUNT FOR EVERYTHING:", *(f"  {fault}" for fault in found.faults)]
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from schemas.consent import CLAUSE_OF_REASON
 from schemas.datasets import RECEIVED_DATE, datasets
-from schemas.editions import NONE, Editions
+from schemas.editions import NONE, Cut, Editions
 from schemas.explanation import Explanation, Line, Place, PurposeFate, Signal
 from schemas.fields import EVENT_TYPES, PURPOSES
 from schemas.layout import layout
@@ -173,13 +173,17 @@ class _Case:
         rows = self._rows(judged, outcome)
         chain = Chain(gate, self._steps.plan, self.sealed.batch, entries.acting, entries.foreign, found)
         return {
-            "fields": Fates(self._steps, self.sealed, place, outcome, rows).of(self._event.decoded),
+            "fields": Fates(self._steps, self.sealed, place, outcome, rows, self._cuts()).of(self._event.decoded),
             "entries": tuple(entries.facts),
             "further_entries": entries.further,
             "nobody": ledger.lost,
             "purposes": tuple(self._purposes(outcome, chain, entries)),
             "rows": rows,
         }
+
+    def _cuts(self) -> dict[str, tuple[Cut, ...]]:
+        (number,) = self._editions.in_force(self._event.decoded.event_time).tolist()
+        return {dataset: by_edition[number] for dataset, by_edition in self._editions.cuts.items()}
 
     def _rows(self, judged: pa.RecordBatch, outcome: dict[str, str]) -> dict[str, dict[str, Any]]:
         found = {}

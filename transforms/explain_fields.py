@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from schemas.consent import CLAUSE_OF_REASON
 from schemas.datasets import Dataset, DatasetColumn
+from schemas.editions import Cut
 from schemas.explanation import FieldFate, InDataset, Place
 from schemas.fields import EVENT_FIELDS, IDENTIFYING, Category, Field, Handling
 from schemas.layout import Layout
@@ -62,13 +63,20 @@ class Steps:
 class Fates:
     """Tells what became of the fields of one sealed record.
 
-    `place` is what its signals said, `outcome` the verdict by purpose, `rows` what each dataset would store.
+    `place` is what its signals said, `outcome` the verdict by purpose, `rows` what each dataset would store, and `cuts`
+    how each of its columns is made under the edition of the record.
     """
 
     def __init__(
-        self, steps: Steps, sealed: Sealed, place: Place, outcome: Mapping[str, str], rows: Mapping[str, Mapping]
+        self,
+        steps: Steps,
+        sealed: Sealed,
+        place: Place,
+        outcome: Mapping[str, str],
+        rows: Mapping[str, Mapping],
+        cuts: Mapping[str, tuple[Cut, ...]],
     ) -> None:
-        self._steps, self._sealed, self._outcome, self._rows = steps, sealed, outcome, rows
+        self._steps, self._sealed, self._outcome, self._rows, self._cuts = steps, sealed, outcome, rows, cuts
         self._said = {f"residency.{signal.signal}": signal.said for signal in place.signals}
 
     def of(self, decoded: Decoded) -> tuple[FieldFate, ...]:
@@ -128,17 +136,20 @@ class Fates:
     def _in_datasets(self, path: str) -> Iterator[InDataset]:
         event_type = self._sealed.batch.column("event_type")[0].as_py()
         for name, dataset in self._steps.datasets.items():
-            for column in dataset.columns:
+            for column, cut in zip(dataset.columns, self._cuts[name], strict=True):
                 if column.field.path == path and event_type in column.events:
-                    yield self._in_dataset(name, dataset.purpose, column)
+                    yield self._in_dataset(name, dataset.purpose, column, event_type in cut.events)
 
-    def _in_dataset(self, dataset: str, purpose: str, column: DatasetColumn) -> InDataset:
+    def _in_dataset(self, dataset: str, purpose: str, column: DatasetColumn, then: bool) -> InDataset:
+        """`then` tells whether the edition of the record's time allows the column as well."""
         stored, pack = self._rows.get(dataset, {}).get(column.name), self._steps.pack
         why_not, clause = None, pack.purposes[purpose].clause
         if self._outcome[purpose] != OPEN:
             why_not, clause = self._outcome[purpose], CLAUSE_OF_REASON[self._outcome[purpose]]
         elif column.gate and self._outcome[column.gate] != OPEN:
             why_not, clause = f"{column.gate} is closed", pack.gate_of(column.field).clause
+        elif not then:
+            why_not, clause = "not allowed by the edition of its time", "9"
         elif stored is None:
             why_not = "nothing to store"
         form = f"{column.form.value} {column.step:g}" if column.form is Form.BUCKET else column.form.value

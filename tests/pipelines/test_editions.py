@@ -1,5 +1,6 @@
 """A whole run under two editions of the policy: what is stored of a record tells which was in force at its time."""
 
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -124,6 +125,15 @@ def test_an_explanation_names_the_edition(ran, line, told, outcome):
     assert explained.status == 0, explained.err
     assert outcome in explained.out
     assert told in explained.out if told else "at that time" not in explained.out
+
+
+def test_an_explanation_says_which_columns_were_not_allowed_then(ran):
+    given = ("--event", f"{ran.folder / 'events.ndjson'}:1", "--deployment", ran.deployment, "--policy")
+    explained = command(explain, *given, ran.folder / "old", DEFAULT_PACK, "--no-ledger", "--json")
+    told = {field["path"]: field["datasets"] for field in json.loads(explained.out)["fields"]}
+    why = {each["dataset"]: (each["why_not"], each["clause"]) for each in told["service"]}
+    assert why["service"] == ("not allowed by the edition of its time", "9") and why["security"][0] == "no_basis"
+    assert {each["dataset"]: each["why_not"] for each in told["device.android_id"]}["service"] is None
 
 
 def test_packs_that_do_not_go_together_are_told_in_one_line(ran, tmp_path):

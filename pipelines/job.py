@@ -1,8 +1,9 @@
 """The main job: what is checked before it is built, and how its steps are joined.
 
-events ─ Border ─┐
-                 ├─ ConsentGate ─┬─ ForPurpose ─ Pseudonymise ─ RegionalStore
-ledger ─ Border ─┘               └─ Statistics ─ StatisticsStore
+events ─ Border ──────────────┐
+                              ├─ ConsentGate ─┬─ ForPurpose ─ Pseudonymise ─ RegionalStore
+ledger ─ Border ┬─────────────┤               └─ Statistics ─ StatisticsStore
+                └─ EntryIds ──┘
      rejected lines ─ QuarantineStore        every step ─ tallies ─ RegionalAudit
 """
 
@@ -29,8 +30,9 @@ from pipelines.sinks import RegionalStore
 from pipelines.statistics_store import StatisticsStore
 from schemas.editions import Editions, load_editions
 from schemas.policy import Pack, in_one_line
-from transforms.border import UNREADABLE, Border, Corrections, Read
+from transforms.border import REGISTER, Border, Read
 from transforms.consent_gate import ConsentGate
+from transforms.entry_ids import EntryIds
 from transforms.for_purpose import ForPurpose
 from transforms.pseudonymise import Pseudonymise
 from transforms.quarantine import REJECTED
@@ -130,11 +132,9 @@ def _shards(paths: Sequence[str]) -> int:
 def build(pipeline: beam.Pipeline, job: Job) -> None:
     """Adds the whole job to a pipeline."""
     telemetry = pipeline | "Telemetry" >> _Spans(job.spans) | "TelemetryBorder" >> _border(job, ledger=False)
-    entries, border = pipeline | "Ledger" >> _Spans(_spans(job.consents)), _border(job, ledger=True)
-    ledger = entries | "LedgerBorder" >> border
-    pieces = [telemetry.pieces, ledger.pieces]
-    if job.partition.window_ms is None:
-        pieces.append(entries | "Corrections" >> Corrections(border, ledger[UNREADABLE]))
+    ledger = pipeline | "Ledger" >> _Spans(_spans(job.consents)) | "LedgerBorder" >> _border(job, ledger=True)
+    elsewhere = ledger[REGISTER] | "EntryIds" >> EntryIds(job.keys, job.partition)
+    pieces = (telemetry.pieces, ledger.pieces, elsewhere)
     rejected = (telemetry[REJECTED], ledger[REJECTED]) | "Rejected" >> beam.Flatten()
     gate = ConsentGate(job.editions, job.partition, job.with_ledger)
     judged = pieces | "Exchange" >> beam.Flatten() | "ConsentGate" >> gate

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.consent import Kind, SubjectType, Terms
-from transforms.ledger import NEVER, NO_APP, Ledger, app_codes, is_permission, kinds
+from transforms.ledger import NEVER, NO_APP, Ledger, app_codes, is_permission, kinds, pairs
 
 BLOCK = 1 << 17  # pairs that are looked at together: bounds memory, whatever one subject sends
 
@@ -171,7 +171,7 @@ def _decide(asked: _Asked, ledger: Ledger) -> tuple[np.ndarray, dict[str, np.nda
 def _found(asked: _Asked, ledger: Ledger) -> _Found:
     """The known entries of each record's subjects, and permissions only from their own time on."""
     subject = np.column_stack((asked.device, asked.account)).ravel()
-    span, row = _pairs(ledger.offsets.take(subject), ledger.offsets.take(subject + 1))
+    span, row = pairs(ledger.offsets.take(subject), ledger.offsets.take(subject + 1))
     record, entries = span >> 1, ledger.entries
     kind = entries.kind.take(row)
     moment = np.where(is_permission(kind), asked.received.take(record), asked.decided.take(record))
@@ -298,13 +298,6 @@ def _or_by(record: np.ndarray, masks: np.ndarray, records: int) -> np.ndarray:
     return result
 
 
-def _pairs(starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """All pairs (i, j) with starts[i] <= j < ends[i], in order."""
-    size = ends - starts
-    left = np.repeat(np.arange(len(size)), size)
-    return left, np.arange(len(left)) + np.repeat(starts - np.cumsum(size) + size, size)
-
-
 def _or_over(left: np.ndarray, right: np.ndarray, masks: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
     """For each place in `left` the OR of `masks` over the places in `right` with the same record; both ascend.
 
@@ -323,7 +316,7 @@ def _or_over(left: np.ndarray, right: np.ndarray, masks: Callable[[np.ndarray, n
         high = min(low + BLOCK, before[-1])
         first, last = np.searchsorted(before, low, "right") - 1, np.searchsorted(before, high)
         some = slice(first, last)
-        place, other = _pairs(
+        place, other = pairs(
             starts[some] + np.maximum(low - before[some], 0),
             ends[some] - np.maximum(before[first + 1 : last + 1] - high, 0),
         )

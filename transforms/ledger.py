@@ -95,10 +95,10 @@ class Ledger:
         hashes = _mix(entries.subject)
         order = np.argsort(hashes)
         entries, hashes = entries.take(order), hashes.take(order)
-        new = _new(entries.subject)
-        if (new & ~_new(hashes)).any():  # two subjects of one hash may lie interleaved
+        new = first_of_runs(entries.subject)
+        if (new & ~first_of_runs(hashes)).any():  # two subjects of one hash may lie interleaved
             order = np.lexsort((*entries.subject.T, hashes))
-            entries, new = entries.take(order), _new(entries.subject.take(order, axis=0))
+            entries, new = entries.take(order), first_of_runs(entries.subject.take(order, axis=0))
         starts = np.flatnonzero(new)
         edges = (2 << len(starts).bit_length()) + 1
         filled = np.bincount(_bucket(hashes.take(starts), edges), minlength=edges - 1)
@@ -123,7 +123,7 @@ class Ledger:
 
     def find(self, subjects: pa.Array) -> np.ndarray:
         """The number of each subject, compared on all 16 bytes; null and unknown subjects have the last number."""
-        words = _words(subjects)
+        words = halves(subjects)
         bucket = _bucket(_mix(words), len(self.buckets))
         place = self.buckets.take(bucket)
         known = _equal(self.subjects.take(place, axis=0), words)
@@ -172,8 +172,8 @@ def _read(batch: pa.RecordBatch, terms: Terms, apps: pa.StringArray) -> Entries:
     permission = is_permission(kind)
     mask = _of_distinct(batch["purposes"], terms.about)
     return Entries(
-        entry_id=_words(batch["entry_id"]),
-        subject=_words(batch["subject"]),
+        entry_id=halves(batch["entry_id"]),
+        subject=halves(batch["subject"]),
         subject_type=batch["subject_type"].to_numpy(),
         kind=kind,
         mask=mask,
@@ -196,7 +196,7 @@ def _of_distinct(column: pa.DictionaryArray, meaning: Callable[[str | None], int
     return pc.fill_null(masks.take(column.indices), pa.scalar(of_null, pa.uint64())).to_numpy()
 
 
-def _words(values: pa.Array) -> np.ndarray:
+def halves(values: pa.Array) -> np.ndarray:
     """The 16-byte values as (rows, 2) uint64, without a copy; what lies under a null is arbitrary."""
     if values.type != pa.binary(16):
         raise ValueError("subjects and entry ids are fixed_size_binary(16)")
@@ -204,8 +204,8 @@ def _words(values: pa.Array) -> np.ndarray:
 
 
 def _equal(words: np.ndarray, others: np.ndarray) -> np.ndarray:
-    halves = words == others
-    return halves[:, 0] & halves[:, 1]
+    same = words == others
+    return same[:, 0] & same[:, 1]
 
 
 def _mix(words: np.ndarray) -> np.ndarray:
@@ -218,7 +218,7 @@ def _bucket(hashes: np.ndarray, edges: int) -> np.ndarray:
     return (hashes >> np.uint64(65 - edges.bit_length())).view(np.int64)
 
 
-def _new(values: np.ndarray) -> np.ndarray:
+def first_of_runs(values: np.ndarray) -> np.ndarray:
     """True on each row that differs from the row before it."""
     same = _equal(values[1:], values[:-1]) if values.ndim > 1 else values[1:] == values[:-1]
     return np.append(True, ~same)[: len(values)]
@@ -231,7 +231,7 @@ def _sharing_an_id(entries: Entries) -> np.ndarray:
     shared = np.zeros(len(word), bool)
     if (ascending[1:] == ascending[:-1]).any():
         order = np.argsort(word)
-        again = ~_new(word.take(order))
+        again = ~first_of_runs(word.take(order))
         shared[order] = again | np.append(again[1:], False)
     return shared
 
@@ -254,7 +254,7 @@ def _reconciled(entries: Entries) -> Entries:
 def _one_permission_an_id(entries: Entries) -> Entries:
     # an id's permissions come before its stops; equal entries come together
     entries = entries.take(np.lexsort((entries.time, entries.known, ~is_permission(entries.kind), *entries.entry_id.T)))
-    starts = np.flatnonzero(_new(entries.entry_id))
+    starts = np.flatnonzero(first_of_runs(entries.entry_id))
     size = np.diff(np.append(starts, len(entries.kind)))
     first = np.repeat(starts, size)
     permission, unreadable = is_permission(entries.kind), entries.kind == kinds(Kind.unreadable)
@@ -270,7 +270,7 @@ def _one_permission_an_id(entries: Entries) -> Entries:
     for column in (entries.subject_type, entries.kind, entries.app):
         alike &= column == column[first]
     contradicted = fold(np.logical_or, ~unreadable & ~(permission & alike))
-    repeated = ~np.logical_or.reduce([_new(getattr(entries, each.name)) for each in fields(entries)])
+    repeated = ~np.logical_or.reduce([first_of_runs(getattr(entries, each.name)) for each in fields(entries)])
     keep = np.where(permission, ~contradicted & (first == np.arange(len(first))), ~repeated)
     merged = replace(
         entries,
@@ -294,3 +294,10 @@ def _reaching(entries: Entries, terms: Terms) -> Entries:
     permits = about_purposes & is_permission(entries.kind) & (app == NO_APP)
     reach = np.where(permits, mask & ~np.uint64(terms.per_application), mask)
     return replace(entries, mask=mask, reach=reach, app=app)
+
+
+def pairs(starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All pairs (i, j) with starts[i] <= j < ends[i], in order."""
+    size = ends - starts
+    left = np.repeat(np.arange(len(size)), size)
+    return left, np.arange(len(left)) + np.repeat(starts - np.cumsum(size) + size, size)

@@ -119,13 +119,20 @@ def named(mask, purposes=PURPOSES):
 
 
 class Histories:
-    """Random histories of a person: up to two devices and an account, few clock values so that they tie."""
+    """Random histories of a person: up to two devices and an account, few clock values so that they tie, and for some
+    people few kinds and little else, so that what takes several entries happens."""
 
     KINDS = [kind.name for kind in Kind] + ["grant"] * 6 + ["adult", "minor", "lift_objection"]
+    FEW_KINDS = (
+        ["grant", "grant", "minor", "adult"],
+        ["grant", "grant", "withdraw", "object", "erase"],
+        ["restrict", "lift_restriction", "object", "withdraw", "lift_objection", "lift_objection", "unreadable"],
+    )
 
     def __init__(self, seed):
         self.random = random.Random(seed)
         self.numbers = count(1)
+        self.kinds = self.KINDS
 
     def clock(self):
         return self.random.randrange(1, 9)
@@ -134,7 +141,7 @@ class Histories:
         pick = self.random.choice
         time = self.clock() if self.random.random() < 0.9 else pick((300_000, 300_001, 300_004, 600_000))
         return entry(
-            pick(self.KINDS),
+            pick(self.kinds),
             time,
             self.clock(),
             of=pick(subjects),
@@ -163,10 +170,15 @@ class Histories:
     def person(self, unique_ids=False):
         """-> (records, entries)"""
         pick = self.random.choice
-        devices, account = [next(self.numbers), next(self.numbers)], next(self.numbers)
+        devices = [next(self.numbers), next(self.numbers)]
+        account = pick((next(self.numbers), next(self.numbers), devices[0]))
         subjects = [("device", devices[0]), ("device", devices[1]), ("account", account)]
+        self.kinds = pick((self.KINDS, self.KINDS, *self.FEW_KINDS))
+        if self.kinds is not self.KINDS:
+            subjects = subjects[::2]
         ids = [next(self.numbers) for _ in range(2)]
         entries = [self.entry(subjects, ids) for _ in range(self.random.randrange(9))]
+        self.kinds = self.KINDS
         if unique_ids:
             entries = [each | {"entry_id": next(self.numbers)} for each in entries]
         else:

@@ -16,7 +16,7 @@ from tests.histories import TERMS, Histories, rows, sealed
 from transforms.consent import judge
 from transforms.ledger import Ledger
 
-PEOPLE = 300
+PEOPLE = 400
 LINE = {"kind": "unreadable", "time": 0, "received_time": 0}  # what is left of an entry that does not read
 
 

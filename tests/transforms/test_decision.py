@@ -49,7 +49,7 @@ def test_it_shares_no_code_with_the_gate(module):
 # --- the entries that decide ---
 
 
-def decisions(policies, seed, people=60):
+def decisions(policies, seed, people=40):
     """(record, purpose, entries, terms, mode, decision) of random people."""
     terms = terms_of(policies)
     for place, (records, theirs) in enumerate(crowd_of(seed, people)[0]):
@@ -72,7 +72,7 @@ def test_the_entries_that_decide_come_to_the_same_alone_and_without_them_it_is_a
         if found.entries and found.reason != "minor":  # who may be a minor for two reasons
             assert without.reason != found.reason
     assert {reason for reason, named in seen if not named} - {"no_basis"} == {None, "no_subject", "no_grant"}
-    assert seen[None, True] > 10 and seen["minor", True] > 10
+    assert seen[None, True] and seen["minor", True] and seen["withdrawn", True]
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ from time import perf_counter
 from schemas.consent import Kind, SubjectType
 from tests import oracle
 from tests.histories import POLICIES, PURPOSES, Histories, rows, sealed, terms_of
+from transforms.acts import Entry
 from transforms.consent import Verdict, judge
-from transforms.decision import Entry, Record, decide
+from transforms.decision import Record, decide
 from transforms.ledger import Ledger
 
 MODES = ("all", "received")

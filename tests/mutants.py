@@ -1,13 +1,16 @@
 """Mutants of the rule of consent: each a change of one place in its source, which some history must bring to light.
 
 `python -m tests.mutants` makes all of them, holds each against `decide` and the oracle on the same random histories,
-and prints who survives. It knows the source by its syntax alone, and takes minutes.
+whom these do not catch against the tests of single cases, and prints who survives. It knows the source by its syntax
+alone, and takes minutes.
 """
 
 import argparse
 import ast
 import resource
+import shutil
 import signal
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -15,6 +18,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 
 from schemas.consent import ABOUT_PURPOSES, CLAUSE_OF_REASON, PERMISSIONS
@@ -25,6 +29,8 @@ from transforms.decision import decide
 
 ROOT = Path(__file__).parent.parent
 MODULES = ("transforms.ledger", "transforms.consent")  # whoever imports another comes after it
+CASES = "tests/transforms/test_consent.py"
+FEW = 4  # trials that most mutants do not survive
 SECONDS = 20  # for one trial: a mutant may never come to an end
 
 _COMPARED = {  # at the boundary, and the other way round
@@ -40,7 +46,10 @@ _SWAPPED |= {value: key for key, value in _SWAPPED.items()}
 _SETS = {"PERMISSIONS": PERMISSIONS, "ABOUT_PURPOSES": ABOUT_PURPOSES}
 
 
-@dataclass(frozen=True)
+EQUIVALENT: dict[str, str] = {}
+
+
+@dataclass(frozen=True, eq=False)
 class Mutant:
     """One changed source; `change` tells it by the code itself, so that it outlives the moving of lines."""
 
@@ -232,27 +241,45 @@ def _copies(mutant: Mutant | None) -> dict[str, ModuleType] | None:
     return {name: sys.modules[name] for name in MODULES}
 
 
+def fails_a_case(mutant: Mutant) -> bool:
+    """Whether a test of a single case fails in a copy of the source with this mutant in it."""
+    with TemporaryDirectory() as folder:
+        for name in ("schemas", "transforms", "tests"):
+            shutil.copytree(ROOT / name, Path(folder, name), ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", folder)
+        Path(folder, f"{mutant.module.replace('.', '/')}.py").write_text(ast.unparse(mutant.tree), encoding="utf-8")
+        command = [sys.executable, "-m", "pytest", "-xq", "-p", "no:cacheprovider", CASES]
+        return subprocess.run(command, cwd=folder, capture_output=True, timeout=600).returncode == 1
+
+
 def _too_long(*_) -> None:
     raise TimeoutError
 
 
 def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--crowds", type=int, default=60, help="crowds of 60 people that a survivor has seen")
+    arguments.add_argument("--crowds", type=int, default=60, help="of 60 people each, that a survivor has seen")
     options = arguments.parse_args()
     resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))  # a mutant may ask for any amount of memory
-    few, many = list(trials(4)), list(trials(options.crowds))[4:]
+    few, many = list(trials(FEW)), list(trials(options.crowds))[FEW:]
     assert not caught(None, few + many), "the rule itself does not agree"
-    made, survivors = mutants(), []
+    made, fate = mutants(), {}
     for mutant in made:
-        if not caught(mutant, few) and not caught(mutant, many):
-            survivors.append(mutant)
-    of, alive = Counter(each.category for each in made), Counter(each.category for each in survivors)
-    for category, number in of.items():
-        print(f"{category:<20}{number:>5} mutants{alive[category]:>5} survive")
-    for each in survivors:
-        print(f"  {each.category}: {each.name}")
-    return 0
+        by_histories = caught(mutant, few) or caught(mutant, many)
+        by_whom = "histories" if by_histories else "cases" if fails_a_case(mutant) else "nobody"
+        if by_whom == "nobody" and mutant.name in EQUIVALENT:
+            by_whom = "equivalent"
+        fate[mutant] = by_whom
+    columns = ("histories", "cases", "equivalent", "nobody")
+    print(f"{'caught by':<20}{'mutants':>10}" + "".join(f"{each:>12}" for each in columns))
+    for category, number in Counter(each.category for each in made).items():
+        found = Counter(by_whom for each, by_whom in fate.items() if each.category == category)
+        print(f"{category:<20}{number:>10}" + "".join(f"{found[each]:>12}" for each in columns))
+    for mutant, by_whom in fate.items():
+        if by_whom != "histories":
+            why = f" ({EQUIVALENT[mutant.name]})" if by_whom == "equivalent" else ""
+            print(f"  {by_whom}: {mutant.name}{why}")
+    return 1 if "nobody" in fate.values() else 0
 
 
 if __name__ == "__main__":

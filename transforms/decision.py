@@ -23,14 +23,18 @@ from schemas.consent import (
     ABOUT_PURPOSES,
     CLAUSE_OF_REASON,
     EVERY_PURPOSE,
-    FUTURE_LIMIT,
     PERMISSIONS,
     Kind,
     SubjectType,
     Terms,
 )
+from transforms.acts import Act, Entry, reconciled
 
 OPEN, CLOSED = "open", "closed"
+REASONS = (  # of several the first is given
+    *("no_basis", "no_subject", "restricted", "erased", "closed", "minor"),
+    *("withdrawn", "objected", "old_policy_version", "app_not_granted", "no_grant"),
+)
 
 _LIFTS = {
     Kind.restrict: (Kind.lift_restriction,),
@@ -55,22 +59,6 @@ class Record:
 
 
 @dataclass(frozen=True, repr=False, slots=True)
-class Entry:
-    """One row of the ledger, as `SEALED_LEDGER` has it; `purposes` are names, or EVERY_PURPOSE."""
-
-    entry_id: Hashable
-    subject_type: SubjectType
-    subject: Hashable
-    kind: Kind
-    purposes: frozenset[str]
-    app: str | None
-    policy_version: str | None
-    guardian: bool
-    time: int
-    received_time: int
-
-
-@dataclass(frozen=True, repr=False, slots=True)
 class Decision:
     """`reason` and `clause` are None for what is open. `entries` are the ids of the entries that decide, each once, in
     the order in which the entries were given:
@@ -90,28 +78,6 @@ class Decision:
     entries: tuple[Hashable, ...]
 
 
-@dataclass(frozen=True, repr=False, slots=True)
-class Act:
-    """What the entries of one id come to: a stop, a line that could not be read, or a permission in all its versions.
-
-    A permission is as early as its earliest version where it has to be later than something, and begins as late as the
-    latest; `corrected` is when a valid entry of the id of an unreadable line was received.
-    """
-
-    versions: tuple[Entry, ...]
-    places: tuple[int, ...]  # of the versions among the entries given
-    kind: Kind
-    time: int
-    received: int
-    begins: float
-    known: int
-    corrected: float = inf
-
-    def later(self, stop: "Act") -> bool:
-        """Equal is not later."""
-        return self.time > stop.time and self.received > stop.received
-
-
 def decide(
     record: Record, purpose: str, entries: Sequence[Entry], terms: Terms, stops_known: Literal["all", "received"]
 ) -> Decision:
@@ -123,55 +89,11 @@ def decide(
     """
     case = Case(record, purpose, entries, terms, stops_known)
     reason, acts = case.refusal() or (None, case.opening())
-    ids = tuple(
-        dict.fromkeys(entries[place].entry_id for place in sorted(place for act in acts for place in act.places))
-    )
+    places = sorted(place for act in acts for place in act.places)
+    ids = tuple(dict.fromkeys(entries[place].entry_id for place in places))
     if reason is None:
         return Decision(OPEN, None, None, ids)
     return Decision(CLOSED, reason, CLAUSE_OF_REASON[reason], ids)
-
-
-# --- what counts ---
-
-
-def reconciled(entries: Iterable[Entry]) -> Iterator[Act]:
-    """The acts of a ledger. A permission dated too far ahead of its receipt is none; where several contents share an
-    id, the more restrictive counts: every stop, and a permission only if all versions agree in what they permit to
-    whom."""
-    of_id: dict[Hashable, list[tuple[int, Entry]]] = {}
-    for place, entry in enumerate(entries):
-        if entry.kind not in PERMISSIONS or entry.time <= entry.received_time + FUTURE_LIMIT:
-            of_id.setdefault(entry.entry_id, []).append((place, entry))
-    for same in of_id.values():
-        valid = [(place, entry) for place, entry in same if entry.kind is not Kind.unreadable]
-        corrected = min((entry.received_time for _, entry in valid), default=inf)
-        for place, entry in same:
-            if entry.kind not in PERMISSIONS:
-                yield stop_of(place, entry, corrected)
-        first = valid[0][1] if valid else None
-        if first and all(not contradicts(entry, first) for _, entry in valid):
-            places, versions = zip(*valid, strict=True)
-            yield permission_of(places, versions)
-
-
-def contradicts(entry: Entry, permission: Entry) -> bool:
-    """Whether an entry of the same id undoes a permission: a stop, or a permission of other content in the main."""
-    return entry.kind not in PERMISSIONS or _main(entry) != _main(permission)
-
-
-def _main(entry: Entry) -> tuple:
-    return entry.subject_type, entry.subject, entry.kind, entry.app
-
-
-def stop_of(place: int, entry: Entry, corrected: float = inf) -> Act:
-    """A stop's time is the smaller of its clocks."""
-    time, received = min(entry.time, entry.received_time), entry.received_time
-    return Act((entry,), (place,), entry.kind, time, received, -inf, received, corrected)
-
-
-def permission_of(places: tuple[int, ...], versions: tuple[Entry, ...]) -> Act:
-    times, receipts = [each.time for each in versions], [each.received_time for each in versions]
-    return Act(versions, places, versions[0].kind, min(times), min(receipts), max(times), max(receipts))
 
 
 class Case:
@@ -199,6 +121,11 @@ class Case:
     def by_consent(self) -> bool:
         """Whether consent is the basis."""
         return self._among(self._terms.consent)
+
+    def by_grantor(self, grant: Act) -> bool:
+        """Whether a grant is of a subject whose grant counts here."""
+        by_account = grant.versions[0].subject_type is SubjectType.account
+        return self._among(self._terms.account_grants if by_account else self._terms.device_grants)
 
     def obstacle(self, act: Act) -> str | None:
         """Why an act does not count for this record and purpose at all, in a few words; None if it does."""
@@ -239,6 +166,14 @@ class Case:
 
     def closing(self) -> Iterator[tuple[str, list[Act]]]:
         """The reasons for which an act can close, in order of precedence, each with the acts that do."""
+        yield from self.about_the_subject()
+        if not self.by_consent:
+            yield from self._objections()  # 6
+        elif not self.sufficient:
+            yield from self._insufficient()  # 5
+
+    def about_the_subject(self) -> Iterator[tuple[str, list[Act]]]:
+        """Of these the reasons that close whatever the basis is, and whatever anybody grants."""
         uncorrected = [line for line in self.of(Kind.unreadable) if not self.corrected(line)]
         yield "restricted", uncorrected + self.standing(Kind.restrict)  # 1
         yield "erased", [stop for stop in self.of(Kind.erase) if stop.time >= self._record.event_time]  # 2
@@ -247,10 +182,6 @@ class Case:
             yield "closed", [stop for stop in closes if stop.versions[0].subject_type is SubjectType.account]  # 3
         if self._among(self._terms.minors_excluded):
             yield "minor", self.standing(Kind.minor)  # 4
-        if not self.by_consent:
-            yield from self._objections()  # 6
-        elif not self.sufficient:
-            yield from self._insufficient()  # 5
 
     def _objections(self) -> Iterator[tuple[str, list[Act]]]:
         yield "withdrawn", self.standing(Kind.withdraw)
@@ -287,10 +218,8 @@ class Case:
         return [grant for grant in accepted if not self.under_age(grant)]
 
     def _accepted(self, grant: Act) -> bool:
-        """Whether it is of a subject whose grant counts here, and lifts every stop about the purpose."""
-        by_account = grant.versions[0].subject_type is SubjectType.account
-        grantors = self._terms.account_grants if by_account else self._terms.device_grants
-        return self._among(grantors) and not self.not_lifted(grant)
+        """Whether it is its giver's to give, and lifts every stop about the purpose."""
+        return self.by_grantor(grant) and not self.not_lifted(grant)
 
     def _current(self, grant: Act) -> bool:
         """Whether it was given under at least the policy version that the purpose demands (clause 9)."""

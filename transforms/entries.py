@@ -123,15 +123,13 @@ def _names(columns: Mapping[str, pa.Array], subjects: Subjects) -> tuple[np.ndar
 class Entries:
     """The entries of a ledger about an event's subjects: all of them sealed, and some of them one by one."""
 
-    def __init__(
-        self, ledger: DecodedLedger, subjects: Subjects, sealer: LedgerSealer, pack: Pack, region: int
-    ) -> None:
+    def __init__(self, ledger: DecodedLedger, sealer: LedgerSealer, pack: Pack, region: int) -> None:
         self._sealer, self._pack, self._code = sealer, pack, region
         self._unreadable = sealer.ids(ledger.unreadable["entry_id"], region).drop_null()
         self.all = self._sealed(ledger)[0]
         self.facts: list[Entry] = []
         self._numbers: list[int] = []
-        foreign, acting = [], [SEALED_LEDGER.empty_table()]
+        acting = [SEALED_LEDGER.empty_table()]
         parts, self.further = latest(ledger, LIMIT)
         for number, part in enumerate(parts, 1):
             rows, acts_in = self._sealed(part)
@@ -139,8 +137,6 @@ class Entries:
             if rows.num_rows:
                 acting.append(rows)
                 self._numbers.append(number)
-                foreign.append(not _size(about(part, subjects)))
-        self.foreign = np.array(foreign, bool)
         self.acting = pa.concat_tables(acting).unify_dictionaries().combine_chunks()
 
     def links(self, chain: list[list[Did]]) -> tuple[Link, ...]:
@@ -160,10 +156,6 @@ class Entries:
         usable = len(regions) and regions[-1] != UNLOCATABLE
         region = self._pack.where.regions[regions[-1]] if usable else None
         return pa.Table.from_batches([each.batch for each in sealed]), region
-
-
-def _size(ledger: DecodedLedger) -> int:
-    return len(ledger.time) + len(ledger.unreadable["entry_id"])
 
 
 def _facts(number: int, ledger: DecodedLedger, rows: pa.Table, region: str | None) -> Entry:

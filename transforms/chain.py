@@ -1,217 +1,144 @@
 """The chain of ledger entries behind a verdict: which decided, and what became of the others (5.1 to 5.4, 7, 9).
 
-Nothing here knows the rule of consent. Which entries decided is found by asking the gate itself about one and the same
-record with fewer and fewer of them; what an entry does to another, by asking about the two without the rest.
+What is told is what the rule makes of each entry, as `transforms.decision` has it; the verdict itself is the gate's.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations, product
+from collections.abc import Iterable, Sequence
 
-import numpy as np
 import pyarrow as pa
 
-from schemas.consent import CLAUSE_OF_REASON, PERMISSIONS, SEALED_LEDGER, Kind
+from schemas.consent import NOBODY, PERMISSIONS, Kind, SubjectType, Terms
 from schemas.explanation import Did
 from schemas.layout import Layout
-from transforms.gate import Gate
-from transforms.ledger import NO_APP, Ledger
-
-OPEN = "open"
-OUTCOMES = (OPEN, *CLAUSE_OF_REASON)  # what the gate says of a purpose, by code
-_OPEN = OUTCOMES.index(OPEN)
-_ASKED_AT_ONCE = 1 << 12
+from transforms.acts import Act, Entry, contradicts, permission_of, stop_of
+from transforms.consent import Verdict
+from transforms.decision import OPEN, REASONS, Case, Record
 
 
-# --- asking the gate ---
-
-
-class Questions:
-    """Asks the gate what it makes of one record, given some of the entries.
-
-    `record` is a sealed batch of one row, `entries` sealed rows of the ledger. Many questions are asked at once: each
-    is about a record, subjects and entry ids of its own, so that none has to do with another.
-    """
-
-    def __init__(self, gate: Gate, record: pa.RecordBatch, entries: pa.Table) -> None:
-        self._gate, self._record = gate, record
-        self._entries = entries.unify_dictionaries().combine_chunks()
-
-    def ask(self, given: np.ndarray) -> np.ndarray:
-        """The outcome of each purpose (index in OUTCOMES) for each question: `given`, (questions, entries) bool."""
-        parts = [self._ask(given[at : at + _ASKED_AT_ONCE]) for at in range(0, len(given), _ASKED_AT_ONCE)]
-        return np.concatenate([np.zeros((0, len(self._gate.pack.purposes)), np.int8), *parts])
-
-    def _ask(self, given: np.ndarray) -> np.ndarray:
-        question, entry = np.nonzero(given)
-        entries = self._entries.take(pa.array(entry))
-        for name in ("entry_id", "subject"):
-            moved = _moved(entries[name].combine_chunks(), question)
-            entries = entries.set_column(entries.schema.get_field_index(name), SEALED_LEDGER.field(name), moved)
-        records = self._record.take(pa.array(np.zeros(len(given), np.int64)))
-        for name in ("device", "account"):
-            moved = _moved(records.column(name), np.arange(len(given)))
-            records = records.set_column(records.schema.get_field_index(name), name, moved)
-        _, verdict = self._gate.judge(records, entries)
-        return outcomes(verdict.reasons, len(self._gate.pack.purposes), len(given))
-
-
-def outcomes(reasons: Mapping[str, np.ndarray], purposes: int, records: int) -> np.ndarray:
-    """A verdict's reasons as codes into OUTCOMES, (records, purposes)."""
-    found = np.zeros((records, purposes), np.int8)
-    for reason, masks in reasons.items():
-        bits = masks[:, None] >> np.arange(purposes, dtype=np.uint64) & np.uint64(1)
-        found[bits != 0] = OUTCOMES.index(reason)
+def outcomes(verdict: Verdict, purposes: Sequence[str]) -> dict[str, str]:
+    """The outcome of each purpose for the one record of a verdict: open, or the reason why it is closed."""
+    found = dict.fromkeys(purposes, OPEN)
+    for reason, masks in verdict.reasons.items():
+        found |= {name: reason for bit, name in enumerate(purposes) if int(masks[0]) >> bit & 1}
     return found
 
 
-def _moved(tags: pa.FixedSizeBinaryArray, question: np.ndarray) -> pa.FixedSizeBinaryArray:
-    """Tags made others, the same way for all that belong to one question."""
-    filled = tags.fill_null(bytes(16))
-    words = np.frombuffer(filled.buffers()[1], np.uint64, 2 * len(tags), 16 * filled.offset).reshape(-1, 2).copy()
-    words[:, 1] ^= question.astype(np.uint64)
-    moved = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(tags), [None, pa.py_buffer(words)])
-    return moved.take(pa.array(np.arange(len(tags)), mask=tags.is_null().to_numpy(zero_copy_only=False)))
+def record_of(batch: pa.RecordBatch, plan: Layout) -> Record:
+    """The one record of a sealed batch, as the rule looks at it."""
+    names = ("device", "account", "subject_fault", plan.application, "event_time", "received_time")
+    return Record(*(batch.column(name)[0].as_py() if name else None for name in names))
 
 
-# --- the chain ---
+def entries_of(sealed: pa.Table) -> list[Entry]:
+    """Sealed rows of the ledger one by one."""
+    return [_entry(**row) for row in sealed.to_pylist()]
 
 
-class Chain:
-    """What each of a record's entries did for each purpose.
+def _entry(subject_type: int, kind: int, purposes: str, **others) -> Entry:
+    named = frozenset(purposes.split(","))
+    return Entry(subject_type=SubjectType(subject_type), kind=Kind(kind), purposes=named, **others)
 
-    `entries` are sealed rows, the oldest receipt first; `foreign` tells which are about somebody else; `verdict` is the
-    outcome of each purpose with all that the ledger holds. `whole` tells for which purposes these entries alone come
-    to that verdict; of others the chain says nothing. It takes about as many questions as pairs of entries.
-    """
 
-    def __init__(
-        self,
-        gate: Gate,
-        plan: Layout,
-        record: pa.RecordBatch,
-        entries: pa.Table,
-        foreign: np.ndarray,
-        verdict: np.ndarray,
-    ) -> None:
-        self._questions, self._verdict, self._foreign = Questions(gate, record, entries), verdict, foreign
-        self._event_time, self._received = (record.column(n)[0].as_py() for n in ("event_time", "received_time"))
-        place = plan.application
-        self._application = record.column(place)[0].as_py() if place else None
-        self._terms = gate.pack.terms(gate.region, gate.with_ledger)
-        self._ledgers = [Ledger.build(entries.slice(row, 1), self._terms) for row in range(entries.num_rows)]
-        kinds, self._ids = entries["kind"].to_pylist(), entries["entry_id"].to_pylist()
-        self._numbers = range(len(kinds))
-        self._permissions = [n for n in self._numbers if Kind(kinds[n]) in PERMISSIONS]
-        self._stops = [n for n in self._numbers if n not in self._permissions]
-        self._grants = [n for n in self._numbers if kinds[n] == Kind.grant]
-        self._unreadable = [n for n in self._numbers if kinds[n] == Kind.unreadable]
-        self._none = self._with([()])[0]
-        self._single = self._with([(n,) for n in self._numbers])
-        self.whole = self._with([tuple(self._numbers)])[0] == verdict
-        self._decides = self._minimal()
-        self._beside = self._together(list(combinations(self._numbers, 2)))
-        self._beside |= self._together(list(self._threes()))
+def chain_of(
+    record: Record, entries: Sequence[Entry], terms: Terms, purpose: str, outcome: str
+) -> list[list[Did]] | None:
+    """What each of these entries, the oldest receipt first, did for a purpose of a record, by their places. `outcome`
+    is the gate's, with all that the ledger holds; None where these entries alone do not come to it."""
+    case = Case(record, purpose, entries, terms, "all")
+    reason, acts = case.refusal() or (None, [])
+    if reason != (outcome if outcome in REASONS else None):
+        return None
+    chain = _Chain(case, entries, outcome, acts)
+    return [chain.did(place) or [Did("changes nothing")] for place in range(len(entries))]
 
-    def _with(self, subsets: Sequence[tuple[int, ...]]) -> np.ndarray:
-        """(subsets, purposes): the outcomes where these entries are all there is."""
-        given = np.zeros((len(subsets), len(self._numbers)), bool)
-        for question, entries in enumerate(subsets):
-            given[question, list(entries)] = True
-        return self._questions.ask(given)
 
-    def _together(self, subsets: list[tuple[int, ...]]) -> dict[frozenset[int], np.ndarray]:
-        return dict(zip(map(frozenset, subsets), self._with(subsets), strict=True))
+class _Chain:
+    """What each entry did. `closing` are the acts for which the rule keeps the purpose closed; where it opens it and
+    `outcome` is another, what keeps it closed is no entry."""
 
-    def _minimal(self) -> np.ndarray:
-        """(purposes, entries): a set that no entry can leave without changing the verdict. Older ones leave first."""
-        purpose = np.arange(len(self._verdict))
-        kept = np.ones((len(purpose), len(self._numbers)), bool)
-        for entry in self._numbers:
-            without = kept.copy()
-            without[:, entry] = False
-            same = self._questions.ask(without)[purpose, purpose] == self._verdict
-            kept[same, entry] = False
-        return kept
+    def __init__(self, case: Case, entries: Sequence[Entry], outcome: str, closing: list[Act]) -> None:
+        self._case, self._entries, self._opened = case, entries, outcome == OPEN
+        self._act_of = {place: act for act in case.acts for place in act.places}
+        self._counting = [act for act in case.acts if case.obstacle(act) is None]
+        self._insufficient = [act for act in closing if act.kind is Kind.grant]
+        self._sufficient = case.sufficient
+        self._closes = max((act.places for act in closing if act.kind not in PERMISSIONS), default=None)
+        self._opens = max((act.places for act in self._sufficient), default=None)
+        self._close = {act.places for _, acts in case.closing() for act in acts}
+        self._overruled = {grant.places: _places(self._overruling(grant)) for grant in case.of(Kind.grant)}
+        self._idle = outcome in ("no_basis", "no_subject")  # whatever the ledger holds
 
-    def _threes(self) -> Iterator[tuple[int, int, int]]:
-        """(stop, grant, lift) for stops that do something to a grant, and permissions that may undo it without being
-        grants themselves."""
-        for stop, grant in product(self._stops, self._grants):
-            if (self._beside[frozenset((stop, grant))] != self._single[grant]).any():
-                yield from ((stop, grant, lift) for lift in self._permissions if lift not in self._grants)
+    def did(self, place: int) -> list[Did]:
+        entry, act = self._entries[place], self._act_of.get(place)
+        lifts = self._corrected_by(place)
+        if obstacle := self._case.obstacle(_alone(place, entry)):
+            # a bare id is not about anybody: it stands for an entry that acts elsewhere
+            found = [Did(obstacle)] if not lifts and entry.subject != NOBODY else []
+        elif self._idle:
+            found = []
+        elif entry.kind not in PERMISSIONS:
+            found = self._stop(act)
+        elif act in self._counting:
+            found, lifts = self._permission(act), lifts + self._lifted_by(act)
+        else:
+            found = _told("overruled by", self._beside(place))
+        return found + _told("lifts", lifts)
 
-    def of(self, purpose: int) -> list[list[Did]]:
-        """What each entry did for a purpose, by number."""
-        return [self._did(entry, purpose) or [Did("changes nothing")] for entry in self._numbers]
+    def _stop(self, act: Act) -> list[Did]:
+        if act.kind is Kind.unreadable and self._case.corrected(act):
+            return _told("corrected by", self._valid(act.versions[0].entry_id))
+        if lifting := self._case.lifting(act):
+            return _told("lifted by", _places(lifting))
+        overruled = {place for grant, stops in self._overruled.items() if act.places[0] in stops for place in grant}
+        did = [Did("closes")] if act.places == self._closes else []
+        did += _told("overrules", tuple(sorted(overruled)))
+        return did or ([Did("closes too")] if act.places in self._close else [])
 
-    def _did(self, entry: int, purpose: int) -> list[Did]:
-        if obstacle := self._obstacle(entry, purpose):
-            return [Did(obstacle)]
-        return self._permission(entry, purpose) if entry in self._permissions else self._stop(entry, purpose)
+    def _permission(self, act: Act) -> list[Did]:
+        did = []
+        if act in self._sufficient and self._opened:
+            did.append(Did("opens" if act.places == self._opens else "opens too"))
+        elif act in self._insufficient or (act in self._sufficient and not self._close):
+            did.append(Did("does not suffice"))
+        return did + _told("overruled by", self._overruled.get(act.places, ()))
 
-    def _obstacle(self, entry: int, purpose: int) -> str | None:
-        """Why an entry does not count at all for this record and purpose, as the ledger itself reads it."""
-        ledger, bit, permission = self._ledgers[entry], np.uint64(1 << purpose), entry in self._permissions
-        read, named = ledger.entries, self._application
-        if read.app[0] != NO_APP:
-            named = ledger.apps[int(read.app[0])].as_py()
-        # where the record has no application, a stop counts and a permission does not
-        elsewhere = named != self._application and (self._application is not None or permission)
-        obstacles = {
-            "about somebody else": self._foreign[entry],
-            "other purpose": not read.mask[0] & bit,
-            "not yet known": permission and read.known[0] > self._received,
-            "given after the event": read.effective[0] > self._event_time,
-            "names no application": not read.reach[0] & bit,
-            "other application": elsewhere and self._terms.per_application & int(bit),
-        }
-        return next((obstacle for obstacle, holds in obstacles.items() if holds), None)
+    def _overruling(self, grant: Act) -> list[Act]:
+        """The stops beside which a grant comes to nothing where consent is the basis."""
+        case = self._case
+        if not case.by_consent or not case.by_grantor(grant):
+            return []
+        stops = [stop for _, stops in case.about_the_subject() for stop in stops]
+        return stops + case.not_lifted(grant) + case.under_age(grant)
 
-    def _stop(self, entry: int, purpose: int) -> list[Did]:
-        decides = self._decides[purpose, entry]
-        if not decides and (lifted := self._lifted_by(entry, purpose)):
-            return [Did("corrected by" if entry in self._unreadable else "lifted by", lifted)]
-        did = [Did("closes")] if decides else []
-        if overruled := tuple(grant for grant in self._grants if self._overrules(entry, grant, purpose)):
-            return [*did, Did("overrules", overruled)]
-        return did or ([Did("closes too")] if self._single[entry, purpose] != self._none[purpose] else [])
+    def _lifted_by(self, act: Act) -> tuple[int, ...]:
+        return _places(stop for stop in self._counting if act in self._case.lifting(stop))
 
-    def _permission(self, entry: int, purpose: int) -> list[Did]:
-        opened, did = self._verdict[purpose] == _OPEN, []
-        overruled = tuple(other for other in self._numbers if self._overrules(other, entry, purpose))
-        if self._decides[purpose, entry]:
-            did.append(Did("opens" if opened else "does not suffice"))
-            overruled = () if opened else overruled
-        elif opened and not overruled and self._single[entry, purpose] != self._none[purpose]:
-            did.append(Did("opens too"))
-        if lifted := tuple(stop for stop in self._stops if entry in self._lifted_by(stop, purpose)):
-            did.append(Did("lifts", lifted))
-        return [*did, Did("overruled by", overruled)] if overruled else did
+    # --- several of one id ---
 
-    def _overrules(self, entry: int, grant: int, purpose: int) -> bool:
-        """Whether what a permission would do alone comes to nothing beside this stop, or beside another content of its
-        own id."""
-        alone = self._single[grant, purpose]
-        if entry == grant or alone == self._none[purpose]:
-            return False
-        able = entry in self._stops or self._ids[entry] == self._ids[grant]
-        undone = any(self._restores(entry, grant, lift, purpose) for lift in self._permissions)
-        return able and not undone and self._beside[frozenset((entry, grant))][purpose] not in (alone, _OPEN)
+    def _beside(self, place: int) -> tuple[int, ...]:
+        """Which others of its id keep a permission from counting: they contradict it, or do not count themselves."""
+        entry, act = self._entries[place], self._act_of.get(place)
+        if act:
+            return tuple(n for n in act.places if self._case.obstacle(_alone(n, self._entries[n])))
+        return tuple(n for n in self._valid(entry.entry_id) if contradicts(self._entries[n], entry))
 
-    def _lifted_by(self, stop: int, purpose: int) -> tuple[int, ...]:
-        """The permissions beside which a stop comes to nothing; of an unreadable line, the entries that correct it."""
-        alone, others = self._single[stop, purpose], self._permissions
-        if stop in self._unreadable:
-            others = [entry for entry in self._numbers if entry != stop]
-        if alone != self._none[purpose]:
-            return tuple(other for other in others if self._beside[frozenset((stop, other))][purpose] != alone)
-        return tuple(
-            lift for lift in others if any(self._restores(stop, grant, lift, purpose) for grant in self._grants)
-        )
+    def _corrected_by(self, place: int) -> tuple[int, ...]:
+        """The lines that could not be read and that an entry corrects."""
+        lines = [act for act in self._counting if act.kind is Kind.unreadable and self._case.corrected(act)]
+        return _places(line for line in lines if place in self._valid(line.versions[0].entry_id))
 
-    def _restores(self, stop: int, grant: int, lift: int, purpose: int) -> bool:
-        """Whether a grant that comes to nothing beside a stop does what it would, once there is this permission too."""
-        three = self._beside.get(frozenset((stop, grant, lift)))
-        if three is None:
-            return False
-        return self._beside[frozenset((stop, grant))][purpose] != self._single[grant, purpose] == three[purpose]
+    def _valid(self, entry_id: bytes) -> tuple[int, ...]:
+        entries = enumerate(self._entries)
+        return tuple(n for n, each in entries if each.entry_id == entry_id and each.kind is not Kind.unreadable)
+
+
+def _alone(place: int, entry: Entry) -> Act:
+    return permission_of((place,), (entry,)) if entry.kind in PERMISSIONS else stop_of(place, entry)
+
+
+def _places(acts: Iterable[Act]) -> tuple[int, ...]:
+    return tuple(sorted({place for act in acts for place in act.places}))
+
+
+def _told(what: str, entries: tuple[int, ...]) -> list[Did]:
+    return [Did(what, entries)] if entries else []

@@ -124,16 +124,14 @@ def _names(columns: Mapping[str, pa.Array], subjects: Subjects) -> tuple[np.ndar
 class Entries:
     """The entries of a ledger about an event's subjects: all of them sealed, and some of them one by one."""
 
-    def __init__(
-        self, ledger: DecodedLedger, subjects: Subjects, sealer: LedgerSealer, marks: Marks, pack: Pack
-    ) -> None:
+    def __init__(self, ledger: DecodedLedger, sealer: LedgerSealer, marks: Marks, pack: Pack) -> None:
         self._sealer, self._marks, self._pack = sealer, marks, pack
         sealed, register, _ = self._sealed(ledger)
         told = untold(register[:0], register)
         self.all = pa.Table.from_batches([*sealed, *self._elsewhere(told)])
         self.facts: list[Entry] = []
         self._numbers: list[int] = []
-        foreign, acting = [], [SEALED_LEDGER.empty_table()]
+        acting = [SEALED_LEDGER.empty_table()]
         parts, self.further = latest(ledger, LIMIT)
         for number, part in enumerate(parts, 1):
             sealed, register, acts_in = self._sealed(part)
@@ -145,8 +143,6 @@ class Entries:
             if rows.num_rows:
                 acting.append(rows)
                 self._numbers.append(number)
-                foreign.append(not _size(about(part, subjects)))
-        self.foreign = np.array(foreign, bool)
         self.acting = pa.concat_tables(acting).unify_dictionaries().combine_chunks()
 
     def links(self, chain: list[list[Did]]) -> tuple[Link, ...]:
@@ -165,10 +161,6 @@ class Entries:
 
     def _elsewhere(self, register: np.ndarray) -> list[pa.RecordBatch]:
         return [marks for _, marks in self._marks.of(register)]
-
-
-def _size(ledger: DecodedLedger) -> int:
-    return len(ledger.time) + len(ledger.unreadable["entry_id"])
 
 
 def _facts(number: int, ledger: DecodedLedger, rows: pa.Table, region: str | None) -> Entry:

@@ -26,7 +26,7 @@ from schemas.quarantine import CLAUSE_OF_FAULT, stage_of
 from schemas.recognisers import LABEL_RECOGNISERS
 from schemas.regions import SIGNALS
 from transforms.canonical import canonical
-from transforms.chain import OPEN, OUTCOMES, Chain, outcomes
+from transforms.chain import OPEN, chain_of, entries_of, outcomes, record_of
 from transforms.decode import Decoded, DecodedLedger, Limits, decode_events, decode_ledger
 from transforms.entries import Entries, moment
 from transforms.entry_ids import Marks
@@ -167,19 +167,16 @@ class _Case:
         known = PURPOSES | set(self._pack.purposes)
         sealer = LedgerSealer(self._seals, _ALL, (self._code,), self._code, self._steps.labels, known)
         ledger = decode_ledger(b"") if ledger is None else ledger
-        marks = Marks(self._seals, _ALL, (self._code,))
-        entries = Entries(ledger, self._event.subjects, sealer, marks, self._pack)
+        entries = Entries(ledger, sealer, Marks(self._seals, _ALL, (self._code,)), self._pack)
         judged, verdict = gate.judge(self.sealed.batch, entries.all)
-        found = outcomes(verdict.reasons, len(self._pack.purposes), 1)[0]
-        outcome = dict(zip(self._pack.purposes, (OUTCOMES[code] for code in found), strict=True))
+        outcome = outcomes(verdict, tuple(self._pack.purposes))
         rows = self._rows(judged, outcome)
-        chain = Chain(gate, self._steps.plan, self.sealed.batch, entries.acting, entries.foreign, found)
         return {
             "fields": Fates(self._steps, self.sealed, place, outcome, rows, self._cuts()).of(self._event.decoded),
             "entries": tuple(entries.facts),
             "further_entries": entries.further,
             "nobody": ledger.lost,
-            "purposes": tuple(self._purposes(outcome, chain, entries)),
+            "purposes": tuple(self._purposes(outcome, entries, gate.with_ledger)),
             "rows": rows,
         }
 
@@ -198,11 +195,14 @@ class _Case:
                 found[name] = _as_stored(row)
         return found
 
-    def _purposes(self, outcome: dict[str, str], chain: Chain, entries: Entries) -> Iterator[PurposeFate]:
+    def _purposes(self, outcome: dict[str, str], entries: Entries, with_ledger: bool) -> Iterator[PurposeFate]:
         event_type = EVENT_TYPES[self._event.decoded.event_type[0]]
-        for bit, (name, purpose) in enumerate(self._pack.purposes.items()):
+        terms = self._pack.terms(self._region, with_ledger)
+        record, acting = record_of(self.sealed.batch, self._steps.plan), entries_of(entries.acting)
+        for name, purpose in self._pack.purposes.items():
             if event_type not in purpose.events:
                 continue
+            chain = chain_of(record, acting, terms, name, outcome[name])
             yield PurposeFate(
                 purpose=name,
                 title=purpose.title,
@@ -211,7 +211,7 @@ class _Case:
                 outcome=outcome[name],
                 outcome_clause=CLAUSE_OF_REASON.get(outcome[name], purpose.clause),
                 stored=purpose.stored,
-                chain=entries.links(chain.of(bit)) if chain.whole[bit] else None,
+                chain=None if chain is None else entries.links(chain),
             )
 
 

@@ -199,6 +199,7 @@ def test_a_purpose_that_stays_closed(explain, reason, name, one, given, expected
     assert (found.outcome, found.outcome_clause) == (reason, CLAUSE_OF_REASON[reason])
     assert found.basis == PACK.basis(name, "eu")
     assert chain(told, name) == expected
+    assert all(each.chain is not None for each in told.purposes)  # the rule, asked again, comes to the gate's verdict
     assert name not in told.rows
     stored = [each for fate in told.fields for each in fate.datasets if each.dataset == name]
     assert all((each.stored, each.why_not, each.clause) == (None, reason, found.outcome_clause) for each in stored)

@@ -27,12 +27,13 @@ from schemas.regions import SIGNALS
 from schemas.tallies import HOUR_MS, Counts, Tally
 from transforms.columns import runs
 from transforms.decode import Limits, decode_events, decode_ledger
-from transforms.exchange import LEDGER, TELEMETRY, Piece, pieces
-from transforms.ipc import to_ipc
+from transforms.exchange import LEDGER, TELEMETRY, Piece, layout_digest, locked_telemetry, pieces
+from transforms.ipc import to_buffer
 from transforms.keyring import open_keyring
 from transforms.labels import Labels
 from transforms.lines import Faults, Habits, faults_of, merged
 from transforms.locate import locate
+from transforms.locks import Locks
 from transforms.quarantine import REJECTED, Quarantine, Rejected
 from transforms.scrub import Scrubber
 from transforms.seal import EventSealer, Partition, Sealed, Seals
@@ -64,6 +65,7 @@ class _Border(beam.DoFn):
 
     def setup(self) -> None:
         self._seals = Seals({region: open_keyring(uri) for region, uri in self._keys.items()})
+        self._locks = Locks(self._keys, self._partition.shards)
         self._labels = Labels(Scrubber(LABEL_RECOGNISERS))
         self._habits = Habits()
         self._quarantine = Quarantine(self.step, self._pack.where, self._keys, self._arrival)
@@ -118,6 +120,7 @@ class _TelemetryBorder(_Border):
         plan = layout(self._pack)
         scrub = Scrubber(max_bytes=self._pack.limits.text_bytes).scrub
         self._sealer = EventSealer(self._seals, plan, self._partition, self._pack.limits, scrub, self._labels)
+        self._digest = layout_digest(plan, self._partition.window_ms)
 
     def _blocks(self, element: Any, counts: Counts) -> Iterator[bytes]:
         """What was read before telemetry breaks off stays good; the count and the exit status tell that it did. Only
@@ -152,7 +155,7 @@ class _TelemetryBorder(_Border):
         for key, window, rows in pieces(sealed.batch, sealed.key, sealed.window):
             earliest = int(received[start : start + rows.num_rows].min())
             start += rows.num_rows
-            piece = key, (TELEMETRY, window, to_ipc(rows))
+            piece = key, (TELEMETRY, window, locked_telemetry(self._locks, key, rows, self._digest))
             yield TimestampedValue(piece, Timestamp(micros=earliest * 1000))
 
     def _tell(self, sealed: Sealed, counts: Counts) -> None:
@@ -214,7 +217,13 @@ class _LedgerBorder(_Border):
             counts.add("ledger", "unknown_purpose", sealed.unknown_purposes)
             for region, start, stop in runs(sealed.key // self._partition.shards):
                 counts.add("ledger", "sent", stop - start, region=self._pack.where.regions[region])
-            yield from _ledger_pieces(sealed)
+            yield from self._pieces(sealed)
+
+    def _pieces(self, sealed: SealedLedger) -> Iterator[TimestampedValue]:
+        for key, _, rows in pieces(sealed.batch, sealed.key, np.zeros(len(sealed.key), np.int64)):
+            earliest = rows.column("received_time").to_numpy().min()
+            piece = key, (LEDGER, 0, self._locks.lock(key, LEDGER, to_buffer(rows)))
+            yield TimestampedValue(piece, Timestamp(micros=int(earliest) * 1000))
 
 
 class _Corrections(_LedgerBorder):
@@ -226,15 +235,7 @@ class _Corrections(_LedgerBorder):
             ledger = decode_ledger(block, self._habits)
             ids = self._sealer.ids(ledger.columns["entry_id"], self._arrival)
             corrects = np.flatnonzero(pc.is_in(ids, value_set=wanted).to_numpy(zero_copy_only=False))
-            yield from _ledger_pieces(
-                self._sealer.corrections(ledger, self._located(ledger.columns, Counts()), corrects)
-            )
-
-
-def _ledger_pieces(sealed: SealedLedger) -> Iterator[TimestampedValue]:
-    for key, _, rows in pieces(sealed.batch, sealed.key, np.zeros(len(sealed.key), np.int64)):
-        earliest = rows.column("received_time").to_numpy().min()
-        yield TimestampedValue((key, (LEDGER, 0, to_ipc(rows))), Timestamp(micros=int(earliest) * 1000))
+            yield from self._pieces(self._sealer.corrections(ledger, self._located(ledger.columns, Counts()), corrects))
 
 
 @dataclass

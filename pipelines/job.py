@@ -130,9 +130,8 @@ def build(pipeline: beam.Pipeline, job: Job) -> None:
     if job.partition.window_ms is None:
         pieces.append(entries | "Corrections" >> Corrections(border, ledger[UNREADABLE]))
     rejected = (telemetry[REJECTED], ledger[REJECTED]) | "Rejected" >> beam.Flatten()
-    judged = (
-        pieces | "Exchange" >> beam.Flatten() | "ConsentGate" >> ConsentGate(job.pack, job.partition, job.with_ledger)
-    )
+    gate = ConsentGate(job.pack, job.keys, job.partition, job.with_ledger)
+    judged = pieces | "Exchange" >> beam.Flatten() | "ConsentGate" >> gate
     rows = judged.judged | "ForPurpose" >> ForPurpose(job.pack)
     rows = rows | "Pseudonymise" >> Pseudonymise(job.pack, job.keys)
     stored = rows | "RegionalStore" >> RegionalStore(job.places, job.input_id, job.run)

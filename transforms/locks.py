@@ -1,8 +1,8 @@
 """Locks: what waits on the exchange and in state, encrypted with authentication under a key of its region.
 
-Sealed identifiers are one and the same for all purposes, so whoever reads the runner's shuffle, its state or a savepoint
-could join people across purposes; and beside them lie scrubbed text, locations and labels in the clear. A payload is
-locked where it is made and opened where it is judged. Between the two a runner carries bytes that tell their length.
+Sealed identifiers are the same for all purposes, so whoever reads the runner's shuffle, its state or a savepoint could
+join people across purposes; and beside them lie scrubbed text, locations and labels in the clear. A payload is locked
+where it is made and opened where it is judged. Between the two a runner carries bytes that tell their length.
 
     format (1 byte) | nonce (12) | ciphertext | tag (16)          AES-256-GCM
 
@@ -34,8 +34,8 @@ class StateMismatch(Exception):
 
 
 class Locks:
-    """Locks and opens payloads by key of the exchange, region code × shards + shard. Made in `setup()`, from keyring URIs
-    by region code; does not pickle."""
+    """Locks and opens payloads by key of the exchange, region code × shards + shard. `keys` are keyring URIs by region
+    code. Made in `setup()`; does not pickle."""
 
     def __init__(self, keys: Mapping[int, str], shards: int) -> None:
         self._shards = shards
@@ -67,8 +67,8 @@ class Locks:
             return self._cipher(key).decrypt(nonce, rest, self._bound_to(kind, key))
         except (InvalidTag, ValueError):  # a nonce that was cut short is a ValueError
             raise KeyUnavailable(
-                f"a payload does not open as kind {kind} of key {key}: it was locked by another secret {_SECRET!r}, for "
-                "another key, kind or number of shards, or it is damaged"
+                f"a payload does not open as kind {kind} of key {key}: it was locked by another secret {_SECRET!r}, "
+                "for another key, kind or number of shards, or it is damaged"
             ) from None
 
     def _cipher(self, key: int) -> AESGCM:

@@ -2,39 +2,23 @@
 
 import random
 from collections import Counter
-from dataclasses import dataclass
 
 import apache_beam as beam
-import numpy as np
-import pyarrow as pa
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing import test_stream
 from apache_beam.testing.util import assert_that
-from apache_beam.transforms.window import TimestampedValue
-from apache_beam.utils.timestamp import Timestamp
 
-from schemas.consent import SEALED_LEDGER, Kind, SubjectType
 from schemas.fields import EVENT_TYPES, SOURCES
-from schemas.layout import layout
-from schemas.policy import load_pack
+from tests.gated import BASE, EU, PACK, SHARDS, Entry, Person, Record, at, candidates, names, oracle, piece
 from tests.lines import keystores
-from tests.oracle import decide
 from tests.tallied import totals
 from transforms.consent_gate import ConsentGate
-from transforms.exchange import LEDGER, TELEMETRY, Piece, layout_digest, locked_telemetry
-from transforms.ipc import to_buffer
-from transforms.locks import Locks
+from transforms.exchange import Piece
 from transforms.seal import Partition
 from transforms.tallies import TALLIES
 
-PACK = load_pack()
-PLAN = layout(PACK)
-EU = PACK.where.code("eu")
-TERMS = PACK.terms("eu")
-BIT = {name: 1 << place for place, name in enumerate(TERMS.purposes)}
-SHARDS, WINDOW, DAY = 64, 10, 86_400_000  # of milliseconds
-BASE = 1_767_225_600_000  # what times of this file are after, in what the gate is given: a day begins, and a window
+WINDOW, DAY = 10, 86_400_000  # of milliseconds
 _AFTER_ALL = 1_000 * DAY
 KEYS = {}
 
@@ -45,106 +29,6 @@ def _keys(tmp_path_factory):
 
 
 STREAM, BOUNDED = Partition(SHARDS, WINDOW), Partition(SHARDS, None)
-CRASH = EVENT_TYPES.index("crash")
-
-
-# --- records, entries and pieces ---
-
-
-@dataclass(frozen=True)
-class Record:
-    """A sealed record; numbers stand for sealed values. It is of the kind `crash`, unless told otherwise."""
-
-    id: int
-    received_time: int
-    event_time: int | None = None
-    device: int | None = 1
-    account: int | None = None
-    event_type: int = CRASH
-    app: str | None = None
-    fault: bool = False
-    source: int = 0
-    key: int = EU * SHARDS
-
-    @property
-    def time(self):
-        return self.received_time if self.event_time is None else self.event_time
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A sealed ledger entry about the device or account of that number."""
-
-    id: int
-    kind: str
-    received_time: int
-    time: int | None = None
-    subject: tuple = ("device", 1)
-    purposes: frozenset = frozenset({"*"})
-    app: str | None = None
-    policy_version: str | None = "2021-01-15"
-    guardian: bool = False
-    key: int = EU * SHARDS
-
-    def row(self):
-        time = self.received_time if self.time is None else self.time
-        names = ("subject", "kind", "purposes", "app", "policy_version", "guardian", "received_time")
-        return {"entry_id": self.id, "time": time} | {name: getattr(self, name) for name in names}
-
-
-def sealed(number):
-    return None if number is None else number.to_bytes(16, "little")
-
-
-def telemetry(records):
-    head = {
-        "region": [EU] * len(records),
-        "event_type": [r.event_type for r in records],
-        "source": [r.source for r in records],
-        "subject_fault": [r.fault for r in records],
-        "event_time": [BASE + r.time for r in records],
-        "received_time": [BASE + r.received_time for r in records],
-        "event_id": [sealed(r.id) for r in records],
-        "device": [sealed(r.device) for r in records],
-        "account": [sealed(r.account) for r in records],
-        PLAN.application: [r.app for r in records],
-    }
-    columns = [
-        pa.array(head[field.name], field.type) if field.name in head else pa.nulls(len(records), field.type)
-        for field in PLAN.schema
-    ]
-    return pa.RecordBatch.from_arrays(columns, names=PLAN.schema.names)
-
-
-def entries(found):
-    columns = {
-        "entry_id": [sealed(e.id) for e in found],
-        "subject": [sealed(e.subject[1]) for e in found],
-        "subject_type": [SubjectType[e.subject[0]] for e in found],
-        "kind": [Kind[e.kind] for e in found],
-        "purposes": [",".join(sorted(e.purposes)) for e in found],
-    }
-    columns |= {name: [BASE + e.row()[name] for e in found] for name in ("time", "received_time")}
-    columns |= {name: [e.row()[name] for e in found] for name in SEALED_LEDGER.names if name not in columns}
-    arrays = [pa.array(columns[field.name], field.type) for field in SEALED_LEDGER]
-    return pa.RecordBatch.from_arrays(arrays, schema=SEALED_LEDGER)
-
-
-def piece(things, partition=STREAM):
-    """One piece, stamped with its earliest receipt and locked as the border does."""
-    earliest, key, locks = min(thing.received_time for thing in things), things[0].key, Locks(KEYS, SHARDS)
-    if isinstance(things[0], Entry):
-        content = LEDGER, 0, locks.lock(key, LEDGER, to_buffer(entries(things)))
-    else:
-        (window,) = set(partition.windows(np.array([BASE + r.received_time for r in things])).tolist())
-        digest = layout_digest(PLAN, partition.window_ms)
-        content = TELEMETRY, window, locked_telemetry(locks, key, telemetry(things), digest)
-    return TimestampedValue((key, content), at(earliest))
-
-
-def at(time):
-    """A time of this file, as Beam has it."""
-    return Timestamp(micros=(BASE + time) * 1000)
 
 
 # --- running the gate ---
@@ -175,7 +59,7 @@ def stream(*steps):
         else:
             together = step if isinstance(step[0], list) else [step]
             tag = "ledger" if isinstance(together[0][0], Entry) else "telemetry"
-            script.add_elements([piece(things) for things in together], tag=tag)
+            script.add_elements([piece(things, KEYS, STREAM) for things in together], tag=tag)
     for tag in ("telemetry", "ledger"):
         script.advance_watermark_to(at(_AFTER_ALL), tag=tag)  # the runner stops at infinity, and fires nothing more
         script.advance_watermark_to_infinity(tag=tag)
@@ -187,8 +71,9 @@ def stream(*steps):
     return _kept()
 
 
-def run(pieces, with_ledger=True):
-    """Runs a bounded job and returns (judged rows, totals)."""
+def run(*lots, with_ledger=True):
+    """Runs a bounded job over these lists of records or entries, a piece each, and returns (judged rows, totals)."""
+    pieces = [piece(things, KEYS, BOUNDED).value for things in lots]
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         typed = pipeline | beam.Create(pieces).with_output_types(Piece)
         _keep(typed | ConsentGate(PACK, KEYS, BOUNDED, with_ledger))
@@ -218,59 +103,6 @@ def _keep(gate):
 
 def _kept():
     return _KEPT["rows"], totals(_KEPT["tallies"])
-
-
-# --- the oracle ---
-
-
-def policy_of(terms, name):
-    bit = 1 << terms.purposes.index(name)
-
-    def subjects(device, account):
-        return {type_ for type_, mask in (("device", device), ("account", account)) if mask & bit}
-
-    return {
-        "closed": bool(terms.closed & bit),
-        "consent": bool(terms.consent & bit),
-        "needs": subjects(terms.needs_device, terms.needs_account),
-        "grants": subjects(terms.device_grants, terms.account_grants),
-        "minors_excluded": bool(terms.minors_excluded & bit),
-        "per_application": bool(terms.per_application & bit),
-        "minimum": terms.minimum_versions.get(name),
-    }
-
-
-def candidates(record):
-    """The purposes that a record's event type can serve, and the gates of their columns."""
-    event_type = EVENT_TYPES[record.event_type]
-    names = {name for name, purpose in PACK.purposes.items() if event_type in purpose.events}
-    exact = {path for name in names for path in PACK.purposes[name].events[event_type]} & {
-        "location.latitude",
-        "location.cell_id",
-    }
-    return names | ({"location_services"} if exact else set())
-
-
-def oracle(record, ledger, bounded, received=None):
-    plain = {
-        "device": record.device,
-        "account": record.account,
-        "fault": record.fault,
-        "app": record.app,
-        "event_time": record.time,
-        "received_time": record.received_time if received is None else received,
-    }
-    rows = [each.row() for each in ledger]
-    return {
-        name
-        for name in candidates(record)
-        if SOURCES[record.source] in PACK.purposes[name].sources
-        and decide(plain, name, rows, policy_of(TERMS, name), bounded)
-    }
-
-
-def names(mask):
-    return {name for name, bit in BIT.items() if mask & bit}
 
 
 def named(rows):
@@ -443,7 +275,7 @@ def test_every_candidate_is_opened_or_refused_once():
     partner = SOURCES.index("partner")
     records = [Record(1, 5), Record(2, 5, device=2), Record(3, 5, source=partner), Record(4, 5, device=None)]
     ledger = [GRANT, Entry(2, "withdraw", 1, subject=("device", 2), purposes=frozenset({"operations"}))]
-    _, counted = run([piece(records, BOUNDED).value, piece(ledger, BOUNDED).value])
+    _, counted = run(records, ledger)
     by = "region", "step", "event_type"
     assert counted.sum(outcome="known") == len(ledger)
     assert set(counted.by(by)) == {("eu", "gate", "crash"), ("eu", "gate", "")}
@@ -469,7 +301,7 @@ def test_decisions_are_counted_by_the_hour_of_receipt():
         Record(5, 9 * hour, device=2),
     ]
     ledger = [GRANT, Entry(2, "withdraw", 1, subject=("device", 2), purposes=frozenset({"operations"}))]
-    _, counted = run([piece(records, BOUNDED).value, piece(ledger, BOUNDED).value])
+    _, counted = run(records, ledger)
 
     def by_hour(*columns, **where):
         found = counted.by(("hour", *columns), step="gate", **where)
@@ -492,7 +324,7 @@ def test_decisions_are_counted_by_the_hour_of_receipt():
 def test_without_a_ledger_only_contract_and_legal_obligation_open():
     event_types = range(len(EVENT_TYPES))
     records = [Record(n, 5, event_type=n, account=3, app="map") for n in event_types]
-    rows, _ = run([piece(records, BOUNDED).value], with_ledger=False)
+    rows, _ = run(records, with_ledger=False)
     assert len(rows) == len(records)
     opened = {name for _, number, _, mask in rows for name in names(mask) & candidates(records[number])}
     assert opened == {name for name in PACK.purposes if PACK.basis(name, "eu") in ("contract", "legal_obligation")}
@@ -501,12 +333,12 @@ def test_without_a_ledger_only_contract_and_legal_obligation_open():
 @pytest.mark.clause("5.3")
 def test_in_a_bounded_run_a_stop_that_came_after_counts():
     ledger = [GRANT, Entry(2, "withdraw", 1_000)]
-    rows, _ = run([piece([Record(1, 5)], BOUNDED).value, piece(ledger, BOUNDED).value])
+    rows, _ = run([Record(1, 5)], ledger)
     assert named(rows) == {(0, 1): set()}
 
 
 def test_a_run_without_telemetry_releases_nothing():
-    rows, counted = run([piece([GRANT], BOUNDED).value])
+    rows, counted = run([GRANT])
     assert not rows and counted.by("outcome") == {"known": 1}
 
 
@@ -514,52 +346,7 @@ def test_a_run_without_telemetry_releases_nothing():
 
 PEOPLE = 9  # each under a key of his own, so that one stream holds them all
 END = 9 * WINDOW
-
-
-class Person:
-    """A device and an account: some records and entries, on clocks so small that they tie and meet the edges."""
-
-    KINDS = [kind.name for kind in Kind] + ["grant"] * 8 + ["adult", "minor", "lift_objection"]
-
-    def __init__(self, seed, number):
-        draw = random.Random(f"{seed} {number}")
-        pick, key = draw.choice, EU * SHARDS + number
-        clock = [w * WINDOW + offset for w in range(END // WINDOW) for offset in (0, 1, 5, 9)]
-        purposes = ["*", *PACK.purposes]
-        apps = [None, "map", "mail"]
-        self.records = [
-            Record(
-                id=number * 1_000 + place,
-                received_time=pick(clock),
-                event_time=pick(clock),
-                device=pick([1, 1, 1, 2, None]),
-                account=pick([None, 3]),
-                event_type=draw.randrange(len(EVENT_TYPES)),
-                app=pick(apps),
-                fault=draw.random() < 0.1,
-                source=pick([0, 0, 0, 1, 2]),
-                key=key,
-            )
-            for place in range(8)
-        ]
-        self.entries = [
-            Entry(
-                id=number * 1_000 + place,
-                kind=pick(self.KINDS),
-                received_time=pick(clock),
-                time=pick(clock),
-                subject=pick([("device", 1), ("device", 1), ("device", 2), ("account", 3)]),
-                purposes=frozenset(draw.sample(purposes, draw.choice([1, 6, 12]))),
-                app=pick(apps),
-                policy_version=pick([None, "2020-01-01", "2021-01-15"]),
-                guardian=draw.random() < 0.2,
-                key=key,
-            )
-            for place in range(draw.randrange(10))
-        ]
-        # All of `*` beside a name is `*`, as the border writes it.
-        star = frozenset({"*"})
-        self.entries = [Entry(**{**vars(e), "purposes": star}) if "*" in e.purposes else e for e in self.entries]
+CLOCK = [w * WINDOW + offset for w in range(END // WINDOW) for offset in (0, 1, 5, 9)]
 
 
 def batches(things, draw, window=None):
@@ -593,13 +380,13 @@ def found_of(rows, people):
 
 @pytest.mark.clause("5.1")
 def test_a_bounded_run_decides_as_the_oracle_with_all_stops_known():
-    people = [Person(1, number) for number in range(PEOPLE)]
+    people = [Person(1, number, CLOCK) for number in range(PEOPLE)]
     draw = random.Random(1)
     things = [batches([thing for p in people for thing in part(p)], draw) for part in (_records, _entries)]
     results = []
     for order in (1, -1):
-        parts = [piece(batch, BOUNDED).value for kind in things for batch in kind]
-        results.append(run(parts[::order]))
+        parts = [batch for kind in things for batch in kind]
+        results.append(run(*parts[::order]))
     assert found_of(results[0][0], people) == expected(people, bounded=True)
     assert results[0][0] == sorted_like(results[0][0], results[1][0]) and results[0][1].table == results[1][1].table
 
@@ -638,7 +425,7 @@ def arrival(people, seed):
 
 @pytest.mark.clause("5.1")
 def test_a_stream_decides_as_the_oracle_with_the_stops_received_whatever_the_order():
-    people = [Person(1, number) for number in range(PEOPLE)]
+    people = [Person(1, number, CLOCK) for number in range(PEOPLE)]
     lots = []
     for seed in (1, 2):
         rows, counted = stream(*arrival(people, seed))

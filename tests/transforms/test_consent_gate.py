@@ -49,7 +49,7 @@ def of_this_file(lot):
     return region, shard, window and window - BASE // WINDOW
 
 
-def stream(*steps):
+def stream(*steps, flags=()):
     """Runs a stream and returns (judged rows, totals). A step is a piece that arrives (a list of records or entries),
     a list of pieces, or `("telemetry" | "ledger", time)`, to which that input's watermark goes on."""
     script = test_stream.TestStream(output_tags={"telemetry", "ledger"})
@@ -63,7 +63,7 @@ def stream(*steps):
     for tag in ("telemetry", "ledger"):
         script.advance_watermark_to(at(_AFTER_ALL), tag=tag)  # the runner stops at infinity, and fires nothing more
         script.advance_watermark_to_infinity(tag=tag)
-    options = PipelineOptions(["--runner=BundleBasedDirectRunner", "--streaming"])
+    options = PipelineOptions(["--runner=BundleBasedDirectRunner", "--streaming", *flags])
     with beam.Pipeline(options=options) as pipeline:
         inputs = pipeline | script
         typed = [inputs[tag] | tag >> beam.Map(_same).with_output_types(Piece) for tag in ("telemetry", "ledger")]
@@ -144,6 +144,83 @@ def test_a_ledger_that_stalls_holds_telemetry_back():
         ("ledger", 20),
     )
     assert named(rows) == {(0, 1): set(), (1, 2): OPEN}
+
+
+@pytest.mark.clause("5.3")
+@pytest.mark.parametrize("slow, quick", [("telemetry", "ledger"), ("ledger", "telemetry")])
+def test_a_window_is_decided_when_neither_input_can_add_to_it(slow, quick):
+    """Whichever input is behind, nothing is decided until it has passed the window's end."""
+    rows, counted = stream(
+        [GRANT],
+        [Record(1, 5)],
+        (quick, 1_000),
+        (slow, 9),
+        [Record(2, 9)],  # on time, if and only if the window is still open
+        [Entry(2, "withdraw", 9, purposes=frozenset({"operations"}))],
+        (slow, 10),
+        [Record(3, 9)],
+        (slow, 1_000),
+    )
+    assert named(rows) == {(0, 1): OPEN, (0, 2): OPEN - {"operations"}, (1, 3): OPEN - {"operations"}}
+    assert counted.sum(step="gate", outcome="late") == 1
+
+
+@pytest.mark.clause("5.3")
+def test_how_far_telemetry_is_held_back_is_a_metric(monkeypatch):
+    """Its age grows with the telemetry that waits behind a ledger that stalls, and falls when the ledger goes on."""
+    told = []
+    monkeypatch.setattr(_Told, "ages", told)
+    monkeypatch.setattr("transforms.consent_gate.HELD_BACK", _Told())
+    stalled = [[Record(n, received)] for n, received in ((1, 5), (2, 9), (3, 15), (4, 215))]
+    rows, counted = stream(
+        [GRANT],
+        *(step for lot in stalled for step in (lot, ("telemetry", lot[0].received_time + 1))),
+        ("telemetry", 1_000),
+        ("ledger", 9),  # nothing is opened until here, however long it takes
+        ("ledger", 10),
+        [Record(5, 216)],
+        ("ledger", 1_000),
+    )
+    assert told == [0, 0, 5, 205, 195, 196, 0, 0]
+    assert named(rows) == {(0, 1): OPEN, (0, 2): OPEN, (1, 3): OPEN, (21, 4): OPEN, (21, 5): OPEN}
+    assert counted.sum(step="gate", outcome="judged") == 5
+
+
+class _Told:
+    """Stands in for the gauge."""
+
+    ages = None
+
+    def set(self, age):
+        self.ages.append(age)
+
+
+@pytest.mark.clause("5.3")
+def test_an_unreadable_line_restricts_until_the_window_of_its_correction():
+    rows, _ = stream(
+        [GRANT, Entry(2, "unreadable", 12)],
+        *([Record(n, 10 * n - 5)] for n in (1, 2, 3)),
+        ("telemetry", 100),
+        ("ledger", 20),  # two windows are decided, and what is known is compacted, before the correction comes
+        [Entry(2, "grant", 22, purposes=frozenset({"statistics"}))],
+        ("ledger", 100),
+    )
+    assert named(rows) == {(0, 1): OPEN, (1, 2): set(), (2, 3): OPEN}
+
+
+def test_a_bundle_that_is_repeated_changes_nothing():
+    """The runner tries every bundle twice, and takes what the last attempt has made."""
+    steps = (
+        [GRANT],
+        *([Record(n, n * WINDOW), Record(n + 10, n * WINDOW)] for n in range(3)),
+        [Record(1, WINDOW + 5)],
+        ("telemetry", 2 * WINDOW),
+        ("ledger", 2 * WINDOW),
+        [Entry(2, "withdraw", 2 * WINDOW)],
+    )
+    once, twice = stream(*steps), stream(*steps, flags=["--direct_runner_bundle_repeat=1"])
+    assert sorted(once[0]) == sorted(twice[0]) and len(once[0]) == 6
+    assert once[1].table == twice[1].table
 
 
 @pytest.mark.clause("5.3")

@@ -133,10 +133,10 @@ def build(pipeline: beam.Pipeline, job: Job) -> None:
     """Adds the whole job to a pipeline."""
     telemetry = pipeline | "Telemetry" >> _Spans(job.spans) | "TelemetryBorder" >> _border(job, ledger=False)
     ledger = pipeline | "Ledger" >> _Spans(_spans(job.consents)) | "LedgerBorder" >> _border(job, ledger=True)
-    elsewhere = ledger[REGISTER] | "EntryIds" >> EntryIds(job.keys, job.partition)
+    elsewhere = ledger[REGISTER] | "EntryIds" >> EntryIds(job.keys, job.arrival_code, job.partition)
     pieces = (telemetry.pieces, ledger.pieces, elsewhere)
     rejected = (telemetry[REJECTED], ledger[REJECTED]) | "Rejected" >> beam.Flatten()
-    gate = ConsentGate(job.editions, job.partition, job.with_ledger)
+    gate = ConsentGate(job.editions, job.keys, job.partition, job.with_ledger)
     judged = pieces | "Exchange" >> beam.Flatten() | "ConsentGate" >> gate
     rows = judged.judged | "ForPurpose" >> ForPurpose(job.editions)
     rows = rows | "Pseudonymise" >> Pseudonymise(job.pack, job.keys)

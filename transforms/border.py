@@ -26,13 +26,14 @@ from schemas.regions import SIGNALS
 from schemas.tallies import HOUR_MS, Counts, Tally
 from transforms.columns import runs
 from transforms.decode import Limits, decode_events, decode_ledger
-from transforms.entry_ids import registered
-from transforms.exchange import LEDGER, TELEMETRY, Piece, pieces
-from transforms.ipc import to_ipc
+from transforms.entry_ids import Register
+from transforms.exchange import LEDGER, TELEMETRY, Piece, layout_digest, locked_telemetry, pieces
+from transforms.ipc import to_buffer
 from transforms.keyring import open_keyring
 from transforms.labels import Labels
 from transforms.lines import Faults, Habits, faults_of, merged
 from transforms.locate import locate
+from transforms.locks import Locks
 from transforms.quarantine import REJECTED, Quarantine, Rejected
 from transforms.scrub import Scrubber
 from transforms.seal import EventSealer, Partition, Sealed, Seals
@@ -65,6 +66,7 @@ class _Border(beam.DoFn):
 
     def setup(self) -> None:
         self._seals = Seals({region: open_keyring(uri) for region, uri in self._keys.items()})
+        self._locks = Locks(self._keys, self._partition.shards)
         self._labels = Labels(Scrubber(LABEL_RECOGNISERS))
         self._habits = Habits()
         self._quarantine = Quarantine(self.step, self._pack.where, self._keys, self._arrival)
@@ -119,6 +121,7 @@ class _TelemetryBorder(_Border):
         plan = layout(self._pack, *self._editions.earlier)
         scrub = Scrubber(max_bytes=self._pack.limits.text_bytes).scrub
         self._sealer = EventSealer(self._seals, plan, self._partition, self._pack.limits, scrub, self._labels)
+        self._digest = layout_digest(plan, self._partition.window_ms)
 
     def _blocks(self, element: Any, counts: Counts) -> Iterator[bytes]:
         """What was read before telemetry breaks off stays good; the count and the exit status tell that it did. Only
@@ -153,7 +156,7 @@ class _TelemetryBorder(_Border):
         for key, window, rows in pieces(sealed.batch, sealed.key, sealed.window):
             earliest = int(received[start : start + rows.num_rows].min())
             start += rows.num_rows
-            piece = key, (TELEMETRY, window, to_ipc(rows))
+            piece = key, (TELEMETRY, window, locked_telemetry(self._locks, key, rows, self._digest))
             yield TimestampedValue(piece, Timestamp(micros=earliest * 1000))
 
     def _tell(self, sealed: Sealed, counts: Counts) -> None:
@@ -198,6 +201,7 @@ class _LedgerBorder(_Border):
         served = tuple(sorted(self._keys))
         known = frozenset(self._pack.purposes) | PURPOSES
         self._sealer = LedgerSealer(self._seals, self._partition, served, self._arrival, self._labels, known)
+        self._register = Register(self._locks, self._arrival, self._partition)
 
     def _cross(self, block: bytes, counts: Counts) -> Iterator[TimestampedValue]:
         ledger = decode_ledger(block, self._habits)
@@ -213,15 +217,17 @@ class _LedgerBorder(_Border):
             counts.add("ledger", "unknown_purpose", sealed.unknown_purposes)
             for region, start, stop in runs(sealed.key // self._partition.shards):
                 counts.add("ledger", "sent", stop - start, region=self._pack.where.regions[region])
-            yield from _ledger_pieces(sealed)
-            for piece in registered(sealed.register, self._partition):
+            yield from ledger_pieces(sealed, self._locks)
+            for piece in self._register.pieces(sealed.register):
                 yield beam.pvalue.TaggedOutput(REGISTER, piece)
 
 
-def _ledger_pieces(sealed: SealedLedger) -> Iterator[TimestampedValue]:
+def ledger_pieces(sealed: SealedLedger, locks: Locks) -> Iterator[TimestampedValue]:
+    """Sealed entries as pieces for the exchange, each stamped with the earliest receipt in it."""
     for key, _, rows in pieces(sealed.batch, sealed.key, np.zeros(len(sealed.key), np.int64)):
         earliest = rows.column("received_time").to_numpy().min()
-        yield TimestampedValue((key, (LEDGER, 0, to_ipc(rows))), Timestamp(micros=int(earliest) * 1000))
+        piece = key, (LEDGER, 0, locks.lock(key, LEDGER, to_buffer(rows)))
+        yield TimestampedValue(piece, Timestamp(micros=int(earliest) * 1000))
 
 
 @dataclass

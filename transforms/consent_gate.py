@@ -1,116 +1,165 @@
 """Deduplicate and ConsentGate on a stream: sealed pieces wait until all that must be known is known, then are judged.
 
-Pieces of telemetry and of the ledger meet under one key, (region, shard). A piece waits, undecoded, until the watermark
+Pieces of telemetry and of the ledger meet under one key, (region, shard). A piece waits, locked, until the watermark
 of both inputs has passed the end of its window of received_time: then no entry that its records must know of can still
-be on its way. Nothing but that event-time timer ever opens anything; a ledger that stalls holds telemetry back.
+be on its way. Nothing but that event-time timer ever opens anything; a ledger that stalls holds telemetry back, and the
+metric `gate_held_back_ms` says for how long.
 
 A bounded run is one window that ends with the input, and one firing a key. A stream has a ring of bags, one a window,
 so that a firing reads what it judges and no more. Two windows that meet in a bag are told apart by their number.
+
+A row that comes behind the last firing counts as received when the window begins that it is passed on to. If its event
+is then older than the policy's limit, it is dropped and counted as `too_old`. So no event that is still to be judged is
+older than the limit before the first window that has not fired: that is what lets the ledger be compacted and the days
+of fingerprints be dropped. What lies in state, and what may change of it between versions, is in docs/state.md.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from apache_beam.coders import BytesCoder, TupleCoder, VarIntCoder
+from apache_beam.coders import BytesCoder, IterableCoder, TupleCoder, VarIntCoder
+from apache_beam.metrics import Metrics
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec, TimerSpec, on_timer
 from apache_beam.transforms.window import GlobalWindow, TimestampedValue
 
 from schemas.consent import NOBODY, SEALED_LEDGER, STOPS
 from schemas.editions import Editions
+from schemas.layout import layout
 from schemas.tallies import Counts, Tally
-from transforms.deduplicate import deduplicate
-from transforms.exchange import LEDGER, Judged, Piece, coalesce
+from transforms.decode import Limits
+from transforms.deduplicate import NothingSeen, SeenDays, deduplicate
+from transforms.exchange import (
+    LEDGER,
+    TELEMETRY,
+    Judged,
+    Lot,
+    Piece,
+    coalesce,
+    layout_digest,
+    ledger_rows,
+    telemetry_rows,
+)
 from transforms.gate import Gate
-from transforms.ipc import from_ipc, to_ipc
+from transforms.held_ledger import HeldLedger
+from transforms.ledger_state import HeldLedgers, LedgerState
+from transforms.locks import Locks
 from transforms.seal import Partition
 from transforms.tallies import TALLIES, told, told_apart
 
-_DAY_MS = 86_400_000
 _RING = 4  # windows that can be open at once without sharing a bag
 _DAY_RING = 8
 _NUMBERED = TupleCoder([VarIntCoder(), BytesCoder()])
 _STOPS = pa.array(sorted(STOPS), pa.int8())
 
 STOPPING = "stopping"  # the tag of the stops that a key has been told of: what was stored before them is to go
+HELD_BACK = Metrics.gauge("douane", "gate_held_back_ms")
 
 
 class _ConsentGate(beam.DoFn):
-    LEDGER = BagStateSpec("ledger", BytesCoder())
+    NEWS = BagStateSpec("news", BytesCoder())  # pieces of the ledger as they came
+    HELD = ReadModifyWriteStateSpec("held", BytesCoder())  # streams: the ledger up to the last firing
+    GENERATION = ReadModifyWriteStateSpec("generation", VarIntCoder())  # which content `held` has
     WAITING = [BagStateSpec(f"waiting_{slot}", _NUMBERED) for slot in range(_RING)]  # (window, piece)
     SEEN = [BagStateSpec(f"seen_{slot}", _NUMBERED) for slot in range(_DAY_RING)]  # (day, sorted fingerprints)
-    UNFIRED = ReadModifyWriteStateSpec("unfired", VarIntCoder())  # the first window that has not fired
+    UNFIRED = ReadModifyWriteStateSpec("unfired", VarIntCoder())  # the window after the last that fired
+    AWAITING = ReadModifyWriteStateSpec("awaiting", IterableCoder(VarIntCoder()))  # windows with records that wait
+    NEWEST = ReadModifyWriteStateSpec("newest", VarIntCoder())  # the latest piece of telemetry: its first receipt
     FIRE = TimerSpec("fire", TimeDomain.WATERMARK)
 
-    def __init__(self, editions: Editions, partition: Partition, with_ledger: bool) -> None:
-        self._editions, self._pack = editions, editions.newest
+    def __init__(self, editions: Editions, keys: Mapping[int, str], partition: Partition, with_ledger: bool) -> None:
+        self._editions, self._pack, self._keys = editions, editions.newest, dict(keys)
         self._partition, self._with_ledger = partition, with_ledger
         self._bounded = partition.window_ms is None
 
     def setup(self) -> None:
         regions = self._pack.where.regions
         self._gates = [Gate(self._editions, region, self._with_ledger, self._bounded) for region in regions]
+        self._locks = Locks(self._keys, self._partition.shards)
+        self._ledgers = HeldLedgers(self._locks)
+        plan = layout(self._editions.newest, *self._editions.earlier)
+        self._digest = layout_digest(plan, self._partition.window_ms)
+        self._oldest_ms = Limits.of(self._pack).oldest_ms
 
     def process(
         self,
         piece: Piece,
-        ledger=beam.DoFn.StateParam(LEDGER),
+        timestamp=beam.DoFn.TimestampParam,
+        news=beam.DoFn.StateParam(NEWS),
         waiting0=beam.DoFn.StateParam(WAITING[0]),
         waiting1=beam.DoFn.StateParam(WAITING[1]),
         waiting2=beam.DoFn.StateParam(WAITING[2]),
         waiting3=beam.DoFn.StateParam(WAITING[3]),
         unfired=beam.DoFn.StateParam(UNFIRED),
+        awaiting=beam.DoFn.StateParam(AWAITING),
+        newest=beam.DoFn.StateParam(NEWEST),
         fire=beam.DoFn.TimerParam(FIRE),
     ):
-        _, (kind, window, payload) = piece
+        key, (kind, window, payload) = piece
         first = unfired.read() or 0
         if kind == LEDGER:
-            ledger.add(payload)
-            yield from self._known(piece)
-            yield from self._stops(piece, first)
+            news.add(payload)
+            entries = ledger_rows(self._locks.unlock(key, LEDGER, payload))
+            yield from self._known(key, entries)
+            yield from self._stops(key, entries, first)
             return
         if window < first:  # behind the last firing: received now, so more is known to it
             yield from self._passed_on(piece)
             window = first
         (waiting0, waiting1, waiting2, waiting3)[window % _RING].add((window, payload))
         fire.set(self._partition.end(window) or GlobalWindow().max_timestamp(), dynamic_timer_tag=str(window))
+        if not self._bounded:
+            windows = set(awaiting.read() or ())
+            if window not in windows:
+                awaiting.write(sorted(windows | {window}))
+            latest = max(timestamp.micros // 1000, newest.read() or 0)
+            newest.write(latest)
+            self._tell_held_back(windows | {window}, latest)
 
-    def _known(self, piece: Piece) -> Iterator:
+    def _known(self, key: int, entries: pa.RecordBatch) -> Iterator:
         """Counts the entries that have come, corrections aside: one that is lost on the way could open something."""
-        key, (_, _, payload) = piece
-        own = pc.not_equal(from_ipc(payload).column("subject"), pa.scalar(NOBODY, pa.binary(16)))
+        own = pc.not_equal(entries.column("subject"), pa.scalar(NOBODY, pa.binary(16)))
         counts = Counts()
-        counts.add("gate", "known", pc.sum(own).as_py() or 0, region=self._gates[key // self._partition.shards].region)
+        counts.add("gate", "known", pc.sum(own).as_py() or 0, region=self._gate(key).region)
         yield from told_apart(counts)
 
-    def _stops(self, piece: Piece, first: int) -> Iterator:
+    def _stops(self, key: int, entries: pa.RecordBatch, first: int) -> Iterator:
         """The stops among the entries that have come, by the first window whose records are judged knowing of them."""
-        key, (_, _, payload) = piece
-        stops = from_ipc(payload).filter(pc.is_in(from_ipc(payload).column("kind"), value_set=_STOPS))
+        stops = entries.filter(pc.is_in(entries.column("kind"), value_set=_STOPS))
         window = np.maximum(self._partition.windows(stops.column("received_time").to_numpy()), first)
         for number in np.unique(window).tolist():
-            lot = (key // self._partition.shards, key % self._partition.shards, number)
-            yield beam.pvalue.TaggedOutput(STOPPING, (lot, stops.filter(pa.array(window == number))))
+            yield beam.pvalue.TaggedOutput(STOPPING, (self._lot(key, number), stops.filter(pa.array(window == number))))
 
     def _passed_on(self, piece: Piece) -> Iterator:
         """Told to the books of the window that these records were decoded in, which may still be open."""
         key, (_, window, payload) = piece
         counts = Counts()
-        region = self._gates[key // self._partition.shards].region
-        counts.add("gate", "passed_on", from_ipc(payload).num_rows, region=region)
+        records = telemetry_rows(self._locks.unlock(key, TELEMETRY, payload), self._digest).num_rows
+        counts.add("gate", "passed_on", records, region=self._gate(key).region)
         for tally in told(counts):
             yield beam.pvalue.TaggedOutput(TALLIES, TimestampedValue(tally, self._partition.end(window)))
+
+    def _tell_held_back(self, windows: set[int], newest: int) -> None:
+        """How far telemetry has gone on past the end of the oldest window that waits, by the clock of receipt.
+
+        The metric holds what the worker's last key has told. A ledger that stalls holds all keys back, but one that has
+        little telemetry tells of little: look at the largest value of a while.
+        """
+        end = (min(windows) + 1) * self._partition.window_ms if windows else newest
+        HELD_BACK.set(max(0, newest - end))
 
     @on_timer(FIRE)
     def fire(
         self,
         key=beam.DoFn.KeyParam,
         tag=beam.DoFn.DynamicTimerTagParam,
-        ledger=beam.DoFn.StateParam(LEDGER),
+        news=beam.DoFn.StateParam(NEWS),
+        held=beam.DoFn.StateParam(HELD),
+        generation=beam.DoFn.StateParam(GENERATION),
         waiting0=beam.DoFn.StateParam(WAITING[0]),
         waiting1=beam.DoFn.StateParam(WAITING[1]),
         waiting2=beam.DoFn.StateParam(WAITING[2]),
@@ -124,51 +173,70 @@ class _ConsentGate(beam.DoFn):
         seen6=beam.DoFn.StateParam(SEEN[6]),
         seen7=beam.DoFn.StateParam(SEEN[7]),
         unfired=beam.DoFn.StateParam(UNFIRED),
+        awaiting=beam.DoFn.StateParam(AWAITING),
+        newest=beam.DoFn.StateParam(NEWEST),
     ):
         window = int(tag)
         payloads = _taken((waiting0, waiting1, waiting2, waiting3)[window % _RING], window)
         if not payloads:
             return  # a timer that was set again fires again
-        batch = coalesce([from_ipc(payload) for payload in payloads])
+        # In the order of their content: what comes of them must not depend on the order in which they came.
+        contents = sorted(self._locks.unlock(key, TELEMETRY, payload) for payload in payloads)
+        batch = coalesce([telemetry_rows(content, self._digest) for content in contents])
         if self._bounded:
-            yield from self._release(key, window, batch, self._entries(ledger), _NOTHING_SEEN)
+            yield from self._release(key, window, batch, self._ledger_of_run(key, news), NothingSeen())
             return
-        unfired.write(max(window + 1, unfired.read() or 0))
+        windows = set(awaiting.read()) - {window}
+        first = max(window + 1, unfired.read() or 0)
+        awaiting.write(sorted(windows))
+        unfired.write(first)
+        self._tell_held_back(windows, newest.read())
+        state = LedgerState(news, held, generation)
+        ledger, grown = self._ledgers.read(key, state)
+        seen = SeenDays((seen0, seen1, seen2, seen3, seen4, seen5, seen6, seen7), self._oldest_ms, self._locks, key)
+        yield from self._fire(key, window, batch, ledger, seen)
+        if grown:
+            horizon = min(windows | {first}) * self._partition.window_ms  # nothing that was received before is judged
+            self._ledgers.keep(key, ledger.compacted(horizon, self._oldest_ms), state)
+
+    def _fire(self, key: int, window: int, batch: pa.RecordBatch, ledger: HeldLedger, seen: SeenDays) -> Iterator:
+        """Judges the records of one window of a stream, those that came late as received when it began."""
         start, end = window * self._partition.window_ms, (window + 1) * self._partition.window_ms
-        late = int(np.count_nonzero(batch.column("received_time").to_numpy() < start))
+        counts, region = Counts(), self._gate(key).region
+        counts.add("gate", "late", np.count_nonzero(batch.column("received_time").to_numpy() < start), region=region)
         batch = _received_by(batch, start)
-        days = _Days((seen0, seen1, seen2, seen3, seen4, seen5, seen6, seen7), self._pack.limits.oldest_days)
-        entries = self._entries(ledger)
-        # What was received later than any of these records must not even correct an entry that they know.
-        known = entries.filter(pc.less(entries["received_time"], end))
-        yield from self._release(key, window, batch, known, days, late)
+        too_old = batch["event_time"].to_numpy() < batch["received_time"].to_numpy() - self._oldest_ms
+        counts.add("gate", "too_old", np.count_nonzero(too_old), region=region)
+        yield from told_apart(counts)
+        if not too_old.all():
+            batch = batch.filter(pa.array(~too_old))
+            # What was received later than any of these records must not even correct an entry that they know.
+            yield from self._release(key, window, batch, ledger.about(batch["device"], batch["account"], end), seen)
 
-    def _entries(self, ledger) -> pa.Table:
-        """The entries of this key; a stream writes what came in since the last firing together with what was there."""
-        payloads = list(ledger.read())
-        batches = [from_ipc(payload) for payload in payloads]
-        if not batches:
+    def _ledger_of_run(self, key: int, news) -> pa.Table:
+        """All entries of this key."""
+        contents = sorted(self._locks.unlock(key, LEDGER, payload) for payload in news.read())
+        if not contents:
             return SEALED_LEDGER.empty_table()
-        merged = pa.RecordBatch.from_arrays(coalesce(batches).columns, schema=SEALED_LEDGER)
-        if not self._bounded and len(payloads) > 1:
-            ledger.clear()
-            ledger.add(to_ipc(merged))
-        return pa.Table.from_batches([merged])
+        joined = coalesce([ledger_rows(content) for content in contents])
+        return pa.Table.from_batches([pa.RecordBatch.from_arrays(joined.columns, schema=SEALED_LEDGER)])
 
-    def _release(
-        self, key: int, window: int, batch: pa.RecordBatch, entries: pa.Table, seen, late: int = 0
-    ) -> Iterator:
-        gate = self._gates[key // self._partition.shards]
+    def _release(self, key: int, window: int, batch: pa.RecordBatch, entries: pa.Table, seen) -> Iterator:
+        gate = self._gate(key)
         kept, marks, repeated = deduplicate(batch, seen.before(batch))
         seen.add(batch, kept, marks)
         judged, verdict = gate.judge(batch.take(pa.array(kept)), entries)
-        lot = (key // self._partition.shards, key % self._partition.shards, window)
-        yield lot, judged
+        yield self._lot(key, window), judged
         counts = Counts()
         counts.add("gate", "duplicates", repeated, region=gate.region)
-        counts.add("gate", "late", late, region=gate.region)
         gate.tally(judged, verdict, counts)
         yield from told_apart(counts)
+
+    def _gate(self, key: int) -> Gate:
+        return self._gates[key // self._partition.shards]
+
+    def _lot(self, key: int, window: int) -> Lot:
+        return key // self._partition.shards, key % self._partition.shards, window
 
 
 def _taken(bag, window: int) -> list[bytes]:
@@ -178,8 +246,7 @@ def _taken(bag, window: int) -> list[bytes]:
     for number, payload in held:
         if number != window:
             bag.add((number, payload))
-    # In the order of their bytes: what comes of them must not depend on the order in which they came.
-    return sorted(payload for number, payload in held if number == window)
+    return [payload for number, payload in held if number == window]
 
 
 def _received_by(batch: pa.RecordBatch, start: int) -> pa.RecordBatch:
@@ -188,62 +255,22 @@ def _received_by(batch: pa.RecordBatch, start: int) -> pa.RecordBatch:
     return batch.set_column(batch.schema.get_field_index("received_time"), "received_time", pa.array(received))
 
 
-class _Days:
-    """Fingerprints seen by the day of their event, in runs that are read for the days of a batch alone.
-
-    An id that comes again under another day is not recognised; a day that no record can lie in any more is dropped.
-    """
-
-    def __init__(self, bags: tuple, oldest_days: int) -> None:
-        self._bags, self._oldest_days = bags, oldest_days
-
-    def before(self, batch: pa.RecordBatch) -> np.ndarray:
-        days = set(np.unique(batch.column("event_time").to_numpy() // _DAY_MS).tolist())
-        oldest = int(batch.column("received_time").to_numpy().min()) // _DAY_MS - self._oldest_days - 1
-        seen = []
-        for slot in {day % len(self._bags) for day in days}:
-            runs_of_slot = list(self._bags[slot].read())
-            current = [(day, run) for day, run in runs_of_slot if day >= oldest]
-            if len(current) < len(runs_of_slot):
-                self._bags[slot].clear()
-                for run in current:
-                    self._bags[slot].add(run)
-            seen += [np.frombuffer(run, np.uint64) for day, run in current if day in days]
-        return np.sort(np.concatenate(seen)) if seen else np.empty(0, np.uint64)
-
-    def add(self, batch: pa.RecordBatch, kept: np.ndarray, marks: np.ndarray) -> None:
-        day = batch.column("event_time").to_numpy()[kept] // _DAY_MS
-        for number in np.unique(day).tolist():
-            self._bags[number % len(self._bags)].add((number, marks[day == number].tobytes()))
-
-
-class _NothingSeen:
-    """A bounded run judges all records of a key at once: nothing was seen before."""
-
-    def before(self, batch: pa.RecordBatch) -> np.ndarray:
-        return np.empty(0, np.uint64)
-
-    def add(self, batch: pa.RecordBatch, kept: np.ndarray, marks: np.ndarray) -> None:
-        pass
-
-
-_NOTHING_SEEN = _NothingSeen()
-
-
 @dataclass
 class ConsentGate(beam.PTransform):
     """Sealed pieces of both inputs -> ((region, shard, window), judged records), tallies under `TALLIES`, and the stops
     of the ledger under `STOPPING`: ((region, shard, window), entries), by the first window that knows of them.
 
     Judged records have the layout's columns and two masks of purposes, `open` and `stands` (see `Gate`). Records are
-    without repetitions and ordered by their fingerprint, whatever order they came in.
+    without repetitions and ordered by their fingerprint, whatever order they came in. `keys` are keyring URIs by region
+    code: what waits in state is locked.
     """
 
     editions: Editions
+    keys: Mapping[int, str]
     partition: Partition
     with_ledger: bool
 
     def expand(self, pieces):
-        judging = beam.ParDo(_ConsentGate(self.editions, self.partition, self.with_ledger))
+        judging = beam.ParDo(_ConsentGate(self.editions, self.keys, self.partition, self.with_ledger))
         typed = judging.with_output_types(Judged, **{TALLIES: Tally, STOPPING: Judged})
         return pieces | "Judge" >> typed.with_outputs(TALLIES, STOPPING, main="judged")

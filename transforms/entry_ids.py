@@ -26,8 +26,9 @@ from apache_beam.utils.timestamp import Timestamp
 from schemas.consent import NOBODY, Kind, SubjectType
 from transforms.columns import runs
 from transforms.exchange import IDS, LEDGER, Piece
-from transforms.ipc import to_ipc
+from transforms.ipc import to_buffer
 from transforms.keyring import open_keyring
+from transforms.locks import Locks
 from transforms.seal import Partition, Seals
 from transforms.seal_ledger import ACCOUNTS, REGISTERED, UNREADABLE, ledger_batch
 
@@ -36,15 +37,31 @@ _RUNS = 16  # what a bucket holds is put together when it lies in more pieces th
 _NOTHING = np.empty(0, REGISTERED)
 
 
-def registered(rows: np.ndarray, partition: Partition) -> Iterator[TimestampedValue]:
-    """Rows of `REGISTERED` -> pieces by bucket of their ids, each stamped with its earliest receipt."""
-    buckets = np.uint64(_BUCKETS if partition.window_ms else _BUCKETS_OF_A_RUN)
-    bucket = (rows["id"][:, 0] % buckets).astype(np.uint8)
-    order = np.argsort(bucket, kind="stable")
-    rows = rows[order]
-    for number, start, stop in runs(bucket[order]):
-        earliest = int(rows["received"][start:stop].min())
-        yield TimestampedValue((number, (IDS, 0, _closed(rows[start:stop]))), Timestamp(micros=earliest * 1000))
+class Register:
+    """Pieces of the register, locked under the key of the region where the ledger arrives. One a worker."""
+
+    def __init__(self, locks: Locks, arrival: int, partition: Partition) -> None:
+        self._locks, self._key = locks, arrival * partition.shards
+        self._buckets = np.uint64(_BUCKETS if partition.window_ms else _BUCKETS_OF_A_RUN)
+
+    def pieces(self, rows: np.ndarray) -> Iterator[TimestampedValue]:
+        """Rows of `REGISTERED` -> pieces by bucket of their ids, each stamped with its earliest receipt."""
+        bucket = (rows["id"][:, 0] % self._buckets).astype(np.uint8)
+        order = np.argsort(bucket, kind="stable")
+        rows = rows[order]
+        for number, start, stop in runs(bucket[order]):
+            earliest = int(rows["received"][start:stop].min())
+            piece = number, (IDS, 0, self.lock(rows[start:stop]))
+            yield TimestampedValue(piece, Timestamp(micros=earliest * 1000))
+
+    def lock(self, rows: np.ndarray) -> bytes:
+        """Rows as they lie on the exchange and in state."""
+        return self._locks.lock(self._key, IDS, rows.view(np.uint8))
+
+    def unlock(self, payloads: Iterable[bytes]) -> np.ndarray:
+        """The rows of several payloads."""
+        contents = (self._locks.unlock(self._key, IDS, payload) for payload in payloads)
+        return np.concatenate([_NOTHING, *(np.frombuffer(content, REGISTERED) for content in contents)])
 
 
 def untold(known: np.ndarray, new: np.ndarray) -> np.ndarray:
@@ -125,20 +142,22 @@ _OF_A_MARK = (
 class _Tell(beam.DoFn):
     """A bounded run: all of a bucket is there at once."""
 
-    def __init__(self, keys: Mapping[int, str], partition: Partition) -> None:
-        self._keys, self._partition = dict(keys), partition
+    def __init__(self, keys: Mapping[int, str], arrival: int, partition: Partition) -> None:
+        self._keys, self._arrival, self._partition = dict(keys), arrival, partition
 
     def setup(self) -> None:
         seals = Seals({region: open_keyring(uri) for region, uri in self._keys.items()})
         self._marks = Marks(seals, self._partition, self._keys)
+        self._locks = Locks(self._keys, self._partition.shards)
+        self._register = Register(self._locks, self._arrival, self._partition)
 
     def process(self, bucket: tuple[int, Iterable[tuple[int, int, bytes]]]) -> Iterator[Piece]:
         _, told = bucket
-        yield from self._tell(untold(_NOTHING, _rows(payload for _, _, payload in told)))
+        yield from self._tell(untold(_NOTHING, self._register.unlock(payload for _, _, payload in told)))
 
     def _tell(self, rows: np.ndarray) -> Iterator[Piece]:
         for key, marks in self._marks.of(rows):
-            yield key, (LEDGER, 0, to_ipc(marks))
+            yield key, (LEDGER, 0, self._locks.lock(key, LEDGER, to_buffer(marks)))
 
 
 class _Remember(_Tell):
@@ -148,17 +167,17 @@ class _Remember(_Tell):
 
     def process(self, piece: Piece, held=beam.DoFn.StateParam(KNOWN)) -> Iterator[Piece]:
         _, (_, _, payload) = piece
-        payloads, new = list(held.read()), _rows([payload])
-        known = _rows(payloads)
+        payloads, new = list(held.read()), self._register.unlock([payload])
+        known = self._register.unlock(payloads)
         alike = _perhaps_among(known, new)
         news = _unknown(alike, new)
         if not len(news):
             return
         if len(payloads) < _RUNS:
-            held.add(_closed(news))
+            held.add(self._register.lock(news))
         else:
             held.clear()
-            held.add(_closed(np.concatenate([known, news])))
+            held.add(self._register.lock(np.concatenate([known, news])))
         yield from self._tell(untold(alike, news))
 
 
@@ -176,29 +195,23 @@ def _unknown(known: np.ndarray, new: np.ndarray) -> np.ndarray:
     return rows[of_place & is_new]
 
 
-def _closed(rows: np.ndarray) -> bytes:
-    return rows.tobytes()
-
-
-def _rows(payloads: Iterable[bytes]) -> np.ndarray:
-    return np.concatenate([_NOTHING, *(np.frombuffer(payload, REGISTERED) for payload in payloads)])
-
-
 @dataclass
 class EntryIds(beam.PTransform):
     """What a ledger's border tells its `REGISTER` -> pieces of the ledger with marks, for the gate.
 
-    `keys` are keyring URIs by region code. A row of state takes 28 bytes, one for each id and place.
+    `keys` are keyring URIs by region code, `arrival` is the code of the region where the ledger arrives, whose key
+    locks the register. A row of state takes 28 bytes, one for each id and place.
     """
 
     keys: Mapping[int, str]
+    arrival: int
     partition: Partition
 
     def expand(self, told):
         if self.partition.window_ms:
-            telling = beam.ParDo(_Remember(self.keys, self.partition))
+            telling = beam.ParDo(_Remember(self.keys, self.arrival, self.partition))
             return told | "Remember" >> telling.with_output_types(Piece)
         # The bucket must not seem to come at the end of time, when the gate opens.
         early = beam.WindowInto(GlobalWindows(), timestamp_combiner=TimestampCombiner.OUTPUT_AT_EARLIEST)
-        telling = beam.ParDo(_Tell(self.keys, self.partition))
+        telling = beam.ParDo(_Tell(self.keys, self.arrival, self.partition))
         return told | early | beam.GroupByKey() | "Tell" >> telling.with_output_types(Piece)

@@ -1,22 +1,35 @@
 """What crosses the exchange, and the coder that everything columnar travels by.
 
-A piece is `(key, (kind, window, IPC bytes))`: the rows of one (region, shard, window), sealed, as one Arrow IPC stream.
-It is opened once, where the records are judged; the bag of state in between holds the bytes as they came.
+A piece is `(key, (kind, window, payload))`: the rows of one (region, shard, window), sealed, as one Arrow IPC stream
+that is locked (`transforms.locks`). It is opened where the records are judged; the bag of state in between holds the
+bytes as they came.
+
+Telemetry names the layout that it is in. A slot holds one field under one policy and another under the next: rows that
+outlived their policy in state would be misread, and are refused.
 
 The coder for `pa.RecordBatch` is registered on import. Beam uses it only where a type hint says RecordBatch; without
 one it pickles, and a pickled slice carries its whole parent. So every collection of ours has its hint.
 """
 
+import hashlib
+import json
 from collections.abc import Iterator
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
+from schemas.consent import SEALED_LEDGER
+from schemas.fields import EVENT_TYPES, SOURCES
+from schemas.layout import Layout
 from transforms.columns import runs
-from transforms.ipc import from_ipc, to_ipc
+from transforms.ipc import from_ipc, to_buffer, to_ipc
+from transforms.locks import Locks, StateMismatch
 
-TELEMETRY, LEDGER, IDS = 0, 1, 2
+# What a payload is. The codes are authenticated with it, on the exchange and in savepoints: never renumber them.
+TELEMETRY, LEDGER, IDS = 0, 1, 2  # on the exchange
+HELD, SEEN, PAIRS, GROUPS = 3, 4, 5, 6  # in state alone
+_LAYOUT = b"layout"
 _NARROWEST = 1 << 15  # words that 16 bits can number
 
 Piece = tuple[int, tuple[int, int, bytes]]
@@ -38,6 +51,49 @@ class RecordBatchCoder(beam.coders.Coder):
 
 
 beam.coders.registry.register_coder(pa.RecordBatch, RecordBatchCoder)
+
+
+def layout_digest(plan: Layout, window_ms: int | None) -> bytes:
+    """Stands for all that the meaning of a row of telemetry follows from, beside its own columns."""
+    slots = [
+        [name, [[source.path, source.form, source.purpose, sorted(events)] for source, events in held]]
+        for name, held in plan.slots.items()
+    ]
+    meaning = [[[field.name, str(field.type)] for field in plan.schema], slots, EVENT_TYPES, SOURCES, window_ms]
+    return hashlib.sha256(json.dumps(meaning).encode()).hexdigest()[:16].encode()
+
+
+def locked_telemetry(locks: Locks, key: int, rows: pa.RecordBatch, digest: bytes) -> bytes:
+    """The payload of a piece of telemetry in the layout of that digest."""
+    return locks.lock(key, TELEMETRY, to_buffer(rows.replace_schema_metadata({_LAYOUT: digest})))
+
+
+def telemetry_rows(content: bytes, digest: bytes) -> pa.RecordBatch:
+    """The rows of an opened piece of telemetry. Raises `StateMismatch` if it is in another layout."""
+    rows = from_ipc(content)
+    if (rows.schema.metadata or {}).get(_LAYOUT) != digest:
+        raise StateMismatch(
+            "telemetry that waits in state is laid out for another policy, or another length of windows: "
+            "let it be judged under the one that it came by before the job goes on under this one"
+        )
+    return rows
+
+
+def ledger_rows(content: bytes | pa.Buffer) -> pa.RecordBatch:
+    """The rows of an opened piece of the ledger, in the schema `SEALED_LEDGER`. A column that may be null and was not
+    there yet when they were written is null. Raises `StateMismatch` if they have a column that is not known here."""
+    rows = from_ipc(content)
+    missing = [field for field in SEALED_LEDGER if field.name not in rows.schema.names]
+    unknown = set(rows.schema.names) - set(SEALED_LEDGER.names)
+    if unknown or any(not field.nullable for field in missing):
+        raise StateMismatch(
+            "the ledger that is held in state has other columns than this version knows: "
+            "go on with the version that wrote it"
+        )
+    for field in missing:
+        rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
+    columns = [rows.column(field.name).cast(field.type) for field in SEALED_LEDGER]
+    return pa.RecordBatch.from_arrays(columns, schema=SEALED_LEDGER)
 
 
 def pieces(batch: pa.RecordBatch, key: np.ndarray, window: np.ndarray) -> Iterator[tuple[int, int, pa.RecordBatch]]:

@@ -5,13 +5,18 @@ import pyarrow as pa
 
 def to_ipc(batch: pa.RecordBatch) -> bytes:
     """One batch as an Arrow IPC stream. Of a slice only the slice is written."""
+    return to_buffer(batch).to_pybytes()
+
+
+def to_buffer(batch: pa.RecordBatch) -> pa.Buffer:
+    """As `to_ipc`, without the last copy."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
-    return sink.getvalue().to_pybytes()
+    return sink.getvalue()
 
 
-def from_ipc(payload: bytes) -> pa.RecordBatch:
+def from_ipc(payload: bytes | pa.Buffer) -> pa.RecordBatch:
     """The batch that `to_ipc` wrote, without a copy."""
     with pa.ipc.open_stream(payload) as reader:
         return reader.read_next_batch()

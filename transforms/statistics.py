@@ -32,8 +32,9 @@ from schemas.statistics import Statistics as Rules
 from schemas.tallies import HOUR_MS, Counts, Tally
 from transforms.cmac import ColumnCmac
 from transforms.contributions import DAY_MS, Contributions, added, bound, contributions, counted, counted_rows, merged
-from transforms.exchange import Judged
+from transforms.exchange import GROUPS, PAIRS, Judged
 from transforms.keyring import BORDER, open_keyring
+from transforms.locks import Locks
 from transforms.seal import Partition
 from transforms.tallies import TALLIES, told_apart
 
@@ -41,7 +42,7 @@ DAYS = "days"  # the name of the step's first output
 Day = tuple[tuple[int, int], tuple[int, pa.RecordBatch]]  # (region code, day) -> (records, counts by group)
 # region code -> (first and greatest receipt, (day, records, counts by group) of each day)
 _OfShard = tuple[int, tuple[tuple[int, int], list[tuple[int, int, pa.RecordBatch]]]]
-# (region code, shard, day) -> (records, pairs, groups)
+# (region code, shard, day) -> (records, pairs, groups), the two of them locked
 _Waiting = tuple[tuple[int, int, int], tuple[int, bytes, bytes]]
 _HELD = TupleCoder([VarIntCoder(), BytesCoder(), BytesCoder()])
 _NEVER_DROPPED = Duration(seconds=10 * 365 * 86_400)
@@ -98,6 +99,7 @@ class _Contribute(beam.DoFn):
 
     def setup(self) -> None:
         self._bounding = Bounding(self._editions, self._keys)
+        self._locks = Locks(self._keys, self._partition.shards)
 
     def process(self, element: Judged):
         (region, shard, window), judged = element
@@ -118,9 +120,12 @@ class _Contribute(beam.DoFn):
     def _of_window(self, region: int, shard: int, received: int, whole: Contributions, records: dict, counts: Counts):
         """`received` is the end of the window. It decides what is late, and not how far the stream has come."""
         statistics, name = self._pack.statistics, self._pack.where.regions[region]
+        key = region * self._partition.shards + shard
         for day, n in records.items():
             if received <= over(day, statistics):
-                yield (region, shard, day), (n, *whole.of_day(day).to_bytes())
+                pairs, groups = whole.of_day(day).to_bytes()
+                locked = self._locks.lock(key, PAIRS, pairs), self._locks.lock(key, GROUPS, groups)
+                yield (region, shard, day), (n, *locked)
             else:
                 counts.add("statistics", "late", n, region=name, purpose=statistics.purpose)
 
@@ -161,11 +166,13 @@ class _AwaitDay(beam.DoFn):
     WAITING = BagStateSpec("waiting", _HELD)
     OVER = TimerSpec("over", TimeDomain.WATERMARK)
 
-    def __init__(self, editions: Editions, keys: Mapping[int, str]) -> None:
+    def __init__(self, editions: Editions, keys: Mapping[int, str], partition: Partition) -> None:
         self._editions, self._pack, self._keys = editions, editions.newest, dict(keys)
+        self._partition = partition
 
     def setup(self) -> None:
         self._bounding = Bounding(self._editions, self._keys)
+        self._locks = Locks(self._keys, self._partition.shards)
 
     def process(self, element: _Waiting, waiting=beam.DoFn.StateParam(WAITING), timer=beam.DoFn.TimerParam(OVER)):
         (_, _, day), held = element
@@ -178,8 +185,14 @@ class _AwaitDay(beam.DoFn):
         held = list(waiting.read())
         waiting.clear()
         if held:  # a timer that was set again fires again
-            region, _, day = key
-            parts = [Contributions.from_bytes(pairs, groups) for _, pairs, groups in held]
+            region, shard, day = key
+            of_shard = region * self._partition.shards + shard
+            parts = [
+                Contributions.from_bytes(
+                    self._locks.unlock(of_shard, PAIRS, pairs), self._locks.unlock(of_shard, GROUPS, groups)
+                )
+                for _, pairs, groups in held
+            ]
             records = sum(n for n, _, _ in held)
             yield (region, day), (records, counted(self._bounding.together(parts, region), self._pack))
 
@@ -225,7 +238,7 @@ class Statistics(beam.PTransform):
         )
         return (
             waiting
-            | "AwaitDay" >> beam.ParDo(_AwaitDay(self.editions, self.keys)).with_output_types(Day)
+            | "AwaitDay" >> beam.ParDo(_AwaitDay(self.editions, self.keys, self.partition)).with_output_types(Day)
             | "Moment" >> moment
             | "Shards" >> beam.GroupByKey()
             | "Sum" >> beam.MapTuple(_summed).with_output_types(Day)

@@ -2,134 +2,35 @@
 
 import random
 from collections import Counter
-from dataclasses import dataclass
-from datetime import date
 
 import apache_beam as beam
-import numpy as np
-import pyarrow as pa
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing import test_stream
 from apache_beam.testing.util import assert_that
-from apache_beam.transforms.window import TimestampedValue
-from apache_beam.utils.timestamp import Timestamp
 
-from schemas.consent import SEALED_LEDGER, Kind, SubjectType
 from schemas.editions import Editions
 from schemas.fields import EVENT_TYPES, SOURCES
-from schemas.layout import layout
-from schemas.policy import load_pack
-from tests.oracle import decide
+from tests.gated import BASE, EU, PACK, SHARDS, Entry, Person, Record, at, candidates, names, oracle, piece
+from tests.lines import keystores
 from tests.tallied import totals
 from transforms.consent_gate import ConsentGate
-from transforms.exchange import LEDGER, TELEMETRY, Piece
-from transforms.ipc import to_ipc
+from transforms.exchange import Piece
 from transforms.seal import Partition
 from transforms.tallies import TALLIES
 
-PACK = load_pack().model_copy(update={"effective": date(1970, 1, 1)})  # the clocks here start with the epoch
 EDITIONS = Editions((PACK,))
-PLAN = layout(PACK)
-EU = PACK.where.code("eu")
-TERMS = PACK.terms("eu")
-BIT = {name: 1 << place for place, name in enumerate(TERMS.purposes)}
-SHARDS, WINDOW, DAY = 64, 10, 86_400_000  # of milliseconds
-_AFTER_ALL = Timestamp(seconds=1_000 * 86_400)
+WINDOW, DAY = 10, 86_400_000  # of milliseconds
+_AFTER_ALL = 1_000 * DAY
+KEYS = {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _keys(tmp_path_factory):
+    KEYS.update(keystores(tmp_path_factory.mktemp("keys"), {EU: "eu"}))
+
+
 STREAM, BOUNDED = Partition(SHARDS, WINDOW), Partition(SHARDS, None)
-CRASH = EVENT_TYPES.index("crash")
-
-
-# --- records, entries and pieces ---
-
-
-@dataclass(frozen=True)
-class Record:
-    """A sealed record; numbers stand for sealed values. It is of the kind `crash`, unless told otherwise."""
-
-    id: int
-    received_time: int
-    event_time: int | None = None
-    device: int | None = 1
-    account: int | None = None
-    event_type: int = CRASH
-    app: str | None = None
-    fault: bool = False
-    source: int = 0
-    key: int = EU * SHARDS
-
-    @property
-    def time(self):
-        return self.received_time if self.event_time is None else self.event_time
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A sealed ledger entry about the device or account of that number."""
-
-    id: int
-    kind: str
-    received_time: int
-    time: int | None = None
-    subject: tuple = ("device", 1)
-    purposes: frozenset = frozenset({"*"})
-    app: str | None = None
-    policy_version: str | None = "2021-01-15"
-    guardian: bool = False
-    key: int = EU * SHARDS
-
-    def row(self):
-        time = self.received_time if self.time is None else self.time
-        names = ("subject", "kind", "purposes", "app", "policy_version", "guardian", "received_time")
-        return {"entry_id": self.id, "time": time} | {name: getattr(self, name) for name in names}
-
-
-def sealed(number):
-    return None if number is None else number.to_bytes(16, "little")
-
-
-def telemetry(records):
-    head = {
-        "region": [EU] * len(records),
-        "event_type": [r.event_type for r in records],
-        "source": [r.source for r in records],
-        "subject_fault": [r.fault for r in records],
-        "event_time": [r.time for r in records],
-        "received_time": [r.received_time for r in records],
-        "event_id": [sealed(r.id) for r in records],
-        "device": [sealed(r.device) for r in records],
-        "account": [sealed(r.account) for r in records],
-        PLAN.application: [r.app for r in records],
-    }
-    columns = [
-        pa.array(head[field.name], field.type) if field.name in head else pa.nulls(len(records), field.type)
-        for field in PLAN.schema
-    ]
-    return pa.RecordBatch.from_arrays(columns, names=PLAN.schema.names)
-
-
-def entries(found):
-    columns = {
-        "entry_id": [sealed(e.id) for e in found],
-        "subject": [sealed(e.subject[1]) for e in found],
-        "subject_type": [SubjectType[e.subject[0]] for e in found],
-        "kind": [Kind[e.kind] for e in found],
-        "purposes": [",".join(sorted(e.purposes)) for e in found],
-    }
-    columns |= {name: [e.row()[name] for e in found] for name in SEALED_LEDGER.names if name not in columns}
-    arrays = [pa.array(columns[field.name], field.type) for field in SEALED_LEDGER]
-    return pa.RecordBatch.from_arrays(arrays, schema=SEALED_LEDGER)
-
-
-def piece(things, partition=STREAM):
-    """One piece, stamped with its earliest receipt as the border does."""
-    earliest = min(thing.received_time for thing in things)
-    if isinstance(things[0], Entry):
-        content = LEDGER, 0, to_ipc(entries(things))
-    else:
-        (window,) = set(partition.windows(np.array([r.received_time for r in things])).tolist())
-        content = TELEMETRY, window, to_ipc(telemetry(things))
-    return TimestampedValue((things[0].key, content), Timestamp(micros=earliest * 1000))
 
 
 # --- running the gate ---
@@ -138,39 +39,46 @@ def piece(things, partition=STREAM):
 def judged(outputs):
     """(lot, record number, received_time, mask) of every row that was let through."""
     return [
-        (lot, int.from_bytes(row["event_id"], "little"), row["received_time"], row["open"])
+        (of_this_file(lot), int.from_bytes(row["event_id"], "little"), row["received_time"] - BASE, row["open"])
         for lot, batch in outputs
         for row in batch.select(["event_id", "received_time", "open"]).to_pylist()
     ]
 
 
-def stream(*steps):
+def of_this_file(lot):
+    """The lot with its window counted from that of time 0; a bounded run has but one."""
+    region, shard, window = lot
+    return region, shard, window and window - BASE // WINDOW
+
+
+def stream(*steps, flags=()):
     """Runs a stream and returns (judged rows, totals). A step is a piece that arrives (a list of records or entries),
     a list of pieces, or `("telemetry" | "ledger", time)`, to which that input's watermark goes on."""
     script = test_stream.TestStream(output_tags={"telemetry", "ledger"})
     for step in steps:
         if isinstance(step, tuple):
-            script.advance_watermark_to(Timestamp(micros=step[1] * 1000), tag=step[0])
+            script.advance_watermark_to(at(step[1]), tag=step[0])
         else:
             together = step if isinstance(step[0], list) else [step]
             tag = "ledger" if isinstance(together[0][0], Entry) else "telemetry"
-            script.add_elements([piece(things) for things in together], tag=tag)
+            script.add_elements([piece(things, KEYS, STREAM) for things in together], tag=tag)
     for tag in ("telemetry", "ledger"):
-        script.advance_watermark_to(_AFTER_ALL, tag=tag)  # the runner stops at infinity, and fires nothing more
+        script.advance_watermark_to(at(_AFTER_ALL), tag=tag)  # the runner stops at infinity, and fires nothing more
         script.advance_watermark_to_infinity(tag=tag)
-    options = PipelineOptions(["--runner=BundleBasedDirectRunner", "--streaming"])
+    options = PipelineOptions(["--runner=BundleBasedDirectRunner", "--streaming", *flags])
     with beam.Pipeline(options=options) as pipeline:
         inputs = pipeline | script
         typed = [inputs[tag] | tag >> beam.Map(_same).with_output_types(Piece) for tag in ("telemetry", "ledger")]
-        _keep(typed | beam.Flatten() | ConsentGate(EDITIONS, STREAM, with_ledger=True))
+        _keep(typed | beam.Flatten() | ConsentGate(EDITIONS, KEYS, STREAM, with_ledger=True))
     return _kept()
 
 
-def run(pieces, with_ledger=True):
-    """Runs a bounded job and returns (judged rows, totals)."""
+def run(*lots, with_ledger=True):
+    """Runs a bounded job over these lists of records or entries, a piece each, and returns (judged rows, totals)."""
+    pieces = [piece(things, KEYS, BOUNDED).value for things in lots]
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         typed = pipeline | beam.Create(pieces).with_output_types(Piece)
-        _keep(typed | ConsentGate(EDITIONS, BOUNDED, with_ledger))
+        _keep(typed | ConsentGate(EDITIONS, KEYS, BOUNDED, with_ledger))
     return _kept()
 
 
@@ -197,59 +105,6 @@ def _keep(gate):
 
 def _kept():
     return _KEPT["rows"], totals(_KEPT["tallies"])
-
-
-# --- the oracle ---
-
-
-def policy_of(terms, name):
-    bit = 1 << terms.purposes.index(name)
-
-    def subjects(device, account):
-        return {type_ for type_, mask in (("device", device), ("account", account)) if mask & bit}
-
-    return {
-        "closed": bool(terms.closed & bit),
-        "consent": bool(terms.consent & bit),
-        "needs": subjects(terms.needs_device, terms.needs_account),
-        "grants": subjects(terms.device_grants, terms.account_grants),
-        "minors_excluded": bool(terms.minors_excluded & bit),
-        "per_application": bool(terms.per_application & bit),
-        "minimum": terms.minimum_versions.get(name),
-    }
-
-
-def candidates(record):
-    """The purposes that a record's event type can serve, and the gates of their columns."""
-    event_type = EVENT_TYPES[record.event_type]
-    names = {name for name, purpose in PACK.purposes.items() if event_type in purpose.events}
-    exact = {path for name in names for path in PACK.purposes[name].events[event_type]} & {
-        "location.latitude",
-        "location.cell_id",
-    }
-    return names | ({"location_services"} if exact else set())
-
-
-def oracle(record, ledger, bounded, received=None):
-    plain = {
-        "device": record.device,
-        "account": record.account,
-        "fault": record.fault,
-        "app": record.app,
-        "event_time": record.time,
-        "received_time": record.received_time if received is None else received,
-    }
-    rows = [each.row() for each in ledger]
-    return {
-        name
-        for name in candidates(record)
-        if SOURCES[record.source] in PACK.purposes[name].sources
-        and decide(plain, name, rows, policy_of(TERMS, name), bounded)
-    }
-
-
-def names(mask):
-    return {name for name, bit in BIT.items() if mask & bit}
 
 
 def named(rows):
@@ -291,6 +146,83 @@ def test_a_ledger_that_stalls_holds_telemetry_back():
         ("ledger", 20),
     )
     assert named(rows) == {(0, 1): set(), (1, 2): OPEN}
+
+
+@pytest.mark.clause("5.3")
+@pytest.mark.parametrize("slow, quick", [("telemetry", "ledger"), ("ledger", "telemetry")])
+def test_a_window_is_decided_when_neither_input_can_add_to_it(slow, quick):
+    """Whichever input is behind, nothing is decided until it has passed the window's end."""
+    rows, counted = stream(
+        [GRANT],
+        [Record(1, 5)],
+        (quick, 1_000),
+        (slow, 9),
+        [Record(2, 9)],  # on time, if and only if the window is still open
+        [Entry(2, "withdraw", 9, purposes=frozenset({"operations"}))],
+        (slow, 10),
+        [Record(3, 9)],
+        (slow, 1_000),
+    )
+    assert named(rows) == {(0, 1): OPEN, (0, 2): OPEN - {"operations"}, (1, 3): OPEN - {"operations"}}
+    assert counted.sum(step="gate", outcome="late") == 1
+
+
+@pytest.mark.clause("5.3")
+def test_how_far_telemetry_is_held_back_is_a_metric(monkeypatch):
+    """Its age grows with the telemetry that waits behind a ledger that stalls, and falls when the ledger goes on."""
+    told = []
+    monkeypatch.setattr(_Told, "ages", told)
+    monkeypatch.setattr("transforms.consent_gate.HELD_BACK", _Told())
+    stalled = [[Record(n, received)] for n, received in ((1, 5), (2, 9), (3, 15), (4, 215))]
+    rows, counted = stream(
+        [GRANT],
+        *(step for lot in stalled for step in (lot, ("telemetry", lot[0].received_time + 1))),
+        ("telemetry", 1_000),
+        ("ledger", 9),  # nothing is opened until here, however long it takes
+        ("ledger", 10),
+        [Record(5, 216)],
+        ("ledger", 1_000),
+    )
+    assert told == [0, 0, 5, 205, 195, 196, 0, 0]
+    assert named(rows) == {(0, 1): OPEN, (0, 2): OPEN, (1, 3): OPEN, (21, 4): OPEN, (21, 5): OPEN}
+    assert counted.sum(step="gate", outcome="judged") == 5
+
+
+class _Told:
+    """Stands in for the gauge."""
+
+    ages = None
+
+    def set(self, age):
+        self.ages.append(age)
+
+
+@pytest.mark.clause("5.3")
+def test_an_unreadable_line_restricts_until_the_window_of_its_correction():
+    rows, _ = stream(
+        [GRANT, Entry(2, "unreadable", 12)],
+        *([Record(n, 10 * n - 5)] for n in (1, 2, 3)),
+        ("telemetry", 100),
+        ("ledger", 20),  # two windows are decided, and what is known is compacted, before the correction comes
+        [Entry(2, "grant", 22, purposes=frozenset({"statistics"}))],
+        ("ledger", 100),
+    )
+    assert named(rows) == {(0, 1): OPEN, (1, 2): set(), (2, 3): OPEN}
+
+
+def test_a_bundle_that_is_repeated_changes_nothing():
+    """The runner tries every bundle twice, and takes what the last attempt has made."""
+    steps = (
+        [GRANT],
+        *([Record(n, n * WINDOW), Record(n + 10, n * WINDOW)] for n in range(3)),
+        [Record(1, WINDOW + 5)],
+        ("telemetry", 2 * WINDOW),
+        ("ledger", 2 * WINDOW),
+        [Entry(2, "withdraw", 2 * WINDOW)],
+    )
+    once, twice = stream(*steps), stream(*steps, flags=["--direct_runner_bundle_repeat=1"])
+    assert sorted(once[0]) == sorted(twice[0]) and len(once[0]) == 6
+    assert once[1].table == twice[1].table
 
 
 @pytest.mark.clause("5.3")
@@ -382,22 +314,20 @@ def test_a_record_that_comes_again_is_kept_once():
 
 
 @pytest.mark.clause("4.4-c")
-def test_what_is_remembered_of_a_day_ends_with_the_age_limit():
-    """An id may come again once no record of its day can be admitted: nothing remembers it any longer."""
-    limit = PACK.limits.oldest_days
-    far = (40 + limit + 3) * DAY
+def test_a_late_row_that_has_grown_too_old_is_dropped():
+    """It counts as received when the window begins that it is passed on to, and its event may be too old for that."""
+    limit, now = PACK.limits.oldest_days * DAY, 40 * DAY
     rows, counted = stream(
-        [Record(1, 40 * DAY)],
-        ("telemetry", 40 * DAY + 10),
-        ("ledger", 40 * DAY + 10),
-        # A record that falls into the same slot of the ring clears it; the first's second coming finds nothing.
-        [Record(2, far, event_time=far - far % (8 * DAY) + 40 % 8 * DAY - 8 * DAY)],
-        ("telemetry", far + 10),
-        ("ledger", far + 10),
-        [Record(1, far + 20, event_time=40 * DAY)],
+        [Entry(1, "grant", 0)],
+        [Record(1, now, event_time=now - limit)],
+        ("telemetry", now + 10),
+        ("ledger", now + 10),  # its window fires; the next begins ten milliseconds later
+        [Record(2, now, event_time=now + 10 - limit), Record(3, now, event_time=now + 9 - limit)],
     )
-    assert sorted(number for _, number, _, _ in rows) == [1, 1, 2]
-    assert counted.sum(step="gate", outcome="duplicates") == 0
+    assert sorted((number, received) for _, number, received, _ in rows) == [(1, now), (2, now + 10)]
+    assert counted.by("outcome", region="eu", step="gate", event_type="") == {
+        "known": 1, "late": 2, "passed_on": 2, "too_old": 1,
+    }  # fmt: skip
 
 
 @pytest.mark.clause("5.3")
@@ -424,7 +354,7 @@ def test_every_candidate_is_opened_or_refused_once():
     partner = SOURCES.index("partner")
     records = [Record(1, 5), Record(2, 5, device=2), Record(3, 5, source=partner), Record(4, 5, device=None)]
     ledger = [GRANT, Entry(2, "withdraw", 1, subject=("device", 2), purposes=frozenset({"operations"}))]
-    _, counted = run([piece(records, BOUNDED).value, piece(ledger, BOUNDED).value])
+    _, counted = run(records, ledger)
     by = "region", "step", "event_type"
     assert counted.sum(outcome="known") == len(ledger)
     assert set(counted.by(by)) == {("eu", "gate", "crash"), ("eu", "gate", "")}
@@ -450,11 +380,11 @@ def test_decisions_are_counted_by_the_hour_of_receipt():
         Record(5, 9 * hour, device=2),
     ]
     ledger = [GRANT, Entry(2, "withdraw", 1, subject=("device", 2), purposes=frozenset({"operations"}))]
-    _, counted = run([piece(records, BOUNDED).value, piece(ledger, BOUNDED).value])
+    _, counted = run(records, ledger)
 
     def by_hour(*columns, **where):
         found = counted.by(("hour", *columns), step="gate", **where)
-        return {(int(at.timestamp() * 1000) // hour, *words): count for (at, *words), count in found.items()}
+        return {((int(of.timestamp() * 1000) - BASE) // hour, *words): n for (of, *words), n in found.items()}
 
     judged_of = {(0, "crash"): 2, (1, "crash"): 1, (1, "session"): 1, (9, "crash"): 1}
     assert by_hour("event_type", outcome="judged") == judged_of
@@ -473,7 +403,7 @@ def test_decisions_are_counted_by_the_hour_of_receipt():
 def test_without_a_ledger_only_contract_and_legal_obligation_open():
     event_types = range(len(EVENT_TYPES))
     records = [Record(n, 5, event_type=n, account=3, app="map") for n in event_types]
-    rows, _ = run([piece(records, BOUNDED).value], with_ledger=False)
+    rows, _ = run(records, with_ledger=False)
     assert len(rows) == len(records)
     opened = {name for _, number, _, mask in rows for name in names(mask) & candidates(records[number])}
     assert opened == {name for name in PACK.purposes if PACK.basis(name, "eu") in ("contract", "legal_obligation")}
@@ -482,12 +412,12 @@ def test_without_a_ledger_only_contract_and_legal_obligation_open():
 @pytest.mark.clause("5.3")
 def test_in_a_bounded_run_a_stop_that_came_after_counts():
     ledger = [GRANT, Entry(2, "withdraw", 1_000)]
-    rows, _ = run([piece([Record(1, 5)], BOUNDED).value, piece(ledger, BOUNDED).value])
+    rows, _ = run([Record(1, 5)], ledger)
     assert named(rows) == {(0, 1): set()}
 
 
 def test_a_run_without_telemetry_releases_nothing():
-    rows, counted = run([piece([GRANT], BOUNDED).value])
+    rows, counted = run([GRANT])
     assert not rows and counted.by("outcome") == {"known": 1}
 
 
@@ -495,52 +425,7 @@ def test_a_run_without_telemetry_releases_nothing():
 
 PEOPLE = 9  # each under a key of his own, so that one stream holds them all
 END = 9 * WINDOW
-
-
-class Person:
-    """A device and an account: some records and entries, on clocks so small that they tie and meet the edges."""
-
-    KINDS = [kind.name for kind in Kind] + ["grant"] * 8 + ["adult", "minor", "lift_objection"]
-
-    def __init__(self, seed, number):
-        draw = random.Random(f"{seed} {number}")
-        pick, key = draw.choice, EU * SHARDS + number
-        clock = [w * WINDOW + offset for w in range(END // WINDOW) for offset in (0, 1, 5, 9)]
-        purposes = ["*", *PACK.purposes]
-        apps = [None, "map", "mail"]
-        self.records = [
-            Record(
-                id=number * 1_000 + place,
-                received_time=pick(clock),
-                event_time=pick(clock),
-                device=pick([1, 1, 1, 2, None]),
-                account=pick([None, 3]),
-                event_type=draw.randrange(len(EVENT_TYPES)),
-                app=pick(apps),
-                fault=draw.random() < 0.1,
-                source=pick([0, 0, 0, 1, 2]),
-                key=key,
-            )
-            for place in range(8)
-        ]
-        self.entries = [
-            Entry(
-                id=number * 1_000 + place,
-                kind=pick(self.KINDS),
-                received_time=pick(clock),
-                time=pick(clock),
-                subject=pick([("device", 1), ("device", 1), ("device", 2), ("account", 3)]),
-                purposes=frozenset(draw.sample(purposes, draw.choice([1, 6, 12]))),
-                app=pick(apps),
-                policy_version=pick([None, "2020-01-01", "2021-01-15"]),
-                guardian=draw.random() < 0.2,
-                key=key,
-            )
-            for place in range(draw.randrange(10))
-        ]
-        # All of `*` beside a name is `*`, as the border writes it.
-        star = frozenset({"*"})
-        self.entries = [Entry(**{**vars(e), "purposes": star}) if "*" in e.purposes else e for e in self.entries]
+CLOCK = [w * WINDOW + offset for w in range(END // WINDOW) for offset in (0, 1, 5, 9)]
 
 
 def batches(things, draw, window=None):
@@ -574,13 +459,13 @@ def found_of(rows, people):
 
 @pytest.mark.clause("5.1")
 def test_a_bounded_run_decides_as_the_oracle_with_all_stops_known():
-    people = [Person(1, number) for number in range(PEOPLE)]
+    people = [Person(1, number, CLOCK) for number in range(PEOPLE)]
     draw = random.Random(1)
     things = [batches([thing for p in people for thing in part(p)], draw) for part in (_records, _entries)]
     results = []
     for order in (1, -1):
-        parts = [piece(batch, BOUNDED).value for kind in things for batch in kind]
-        results.append(run(parts[::order]))
+        parts = [batch for kind in things for batch in kind]
+        results.append(run(*parts[::order]))
     assert found_of(results[0][0], people) == expected(people, bounded=True)
     assert results[0][0] == sorted_like(results[0][0], results[1][0]) and results[0][1].table == results[1][1].table
 
@@ -619,7 +504,7 @@ def arrival(people, seed):
 
 @pytest.mark.clause("5.1")
 def test_a_stream_decides_as_the_oracle_with_the_stops_received_whatever_the_order():
-    people = [Person(1, number) for number in range(PEOPLE)]
+    people = [Person(1, number, CLOCK) for number in range(PEOPLE)]
     lots = []
     for seed in (1, 2):
         rows, counted = stream(*arrival(people, seed))

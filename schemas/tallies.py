@@ -7,7 +7,7 @@ ledger       spans lines blank quarantined(reason) entries sent dated_ahead nobo
 fields       carried sealed malformed (reason: the field's path) unknown (reason: where it stood; dataset: the input)
 text         scrubbed (reason: the recogniser)
 quarantine   kept no_key sampled repeated foreign (reason; dataset: the input) rows (that are stored)
-gate         known duplicates late passed_on judged(event_type) opened(event_type, purpose)
+gate         known duplicates late passed_on too_old judged(event_type) opened(event_type, purpose)
              refused(event_type, purpose, reason)
 store        stored erased foreign (event_type, purpose, dataset)
 audit        policy (reason: the edition) unreconciled (reason: the identity)

@@ -12,6 +12,7 @@ from tests.tallied import totals
 from transforms.border import Border
 from transforms.exchange import LEDGER, TELEMETRY
 from transforms.ipc import from_ipc
+from transforms.locks import Locks
 from transforms.quarantine import REJECTED
 from transforms.seal import Partition
 from transforms.tallies import TALLIES
@@ -71,9 +72,14 @@ def cross(keys):
             assert_that(out[TALLIES], _keep_tallies, label="tallies")
             assert_that(out[TALLIES] | "Stamps" >> beam.Map(_stamped), _keep_stamps, label="stamps")
             assert_that(out[REJECTED], _keep_rejected, label="rejected")
-        return _KEPT["pieces"], totals(_KEPT["tallies"])
+        return [_opened(piece, keys) for piece in _KEPT["pieces"]], totals(_KEPT["tallies"])
 
     return crossed
+
+
+def _opened(piece, keys):
+    stamp, (key, (kind, window, payload)) = piece
+    return stamp, (key, (kind, window, Locks(keys, SHARDS).unlock(key, kind, payload)))
 
 
 def rows_of(pieces):
@@ -132,6 +138,8 @@ def test_every_line_of_the_ledger_is_accounted_for(cross):
 def test_the_first_thing_that_a_runner_sees_is_sealed(cross):
     lines = [full_event("activation", 1), full_event("push_interaction", 2), full_event("crash", 3)]
     pieces, _ = cross([ndjson(*lines)])
+    locked = repr(_KEPT["pieces"])
+    assert "word-" in repr(pieces) and "word-" not in locked  # what lies in the clear in it is locked
     others, _ = cross([ndjson(entry(reference="case-4711"))], ledger=True)
     content = repr([pieces, others])
     assert rows_of(pieces) and rows_of(others)

@@ -14,6 +14,7 @@ from tests.tallied import totals
 from transforms.border import REGISTER, Border
 from transforms.exchange import IDS, LEDGER, TELEMETRY
 from transforms.ipc import from_ipc
+from transforms.locks import Locks
 from transforms.quarantine import REJECTED
 from transforms.seal import Partition
 from transforms.seal_ledger import REGISTERED
@@ -79,9 +80,14 @@ def cross(keys):
             assert_that(out[TALLIES] | "Stamps" >> beam.Map(_stamped), _keep_stamps, label="stamps")
             assert_that(out[REJECTED], _keep_rejected, label="rejected")
             assert_that(out[REGISTER] | "Registered" >> beam.Map(_stamped), _keep_register, label="register")
-        return _KEPT["pieces"], totals(_KEPT["tallies"])
+        return [_opened(piece, keys) for piece in _KEPT["pieces"]], totals(_KEPT["tallies"])
 
     return crossed
+
+
+def _opened(piece, keys):
+    stamp, (key, (kind, window, payload)) = piece
+    return stamp, (key, (kind, window, Locks(keys, SHARDS).unlock(key, kind, payload)))
 
 
 def rows_of(pieces):
@@ -140,6 +146,8 @@ def test_every_line_of_the_ledger_is_accounted_for(cross):
 def test_the_first_thing_that_a_runner_sees_is_sealed(cross):
     lines = [full_event("activation", 1), full_event("push_interaction", 2), full_event("crash", 3)]
     pieces, _ = cross([ndjson(*lines)])
+    locked = repr(_KEPT["pieces"])
+    assert "word-" in repr(pieces) and "word-" not in locked  # what lies in the clear in it is locked
     others, _ = cross([ndjson(entry(reference="case-4711"))], ledger=True)
     content = repr([pieces, others])
     assert rows_of(pieces) and rows_of(others)
@@ -175,13 +183,13 @@ def test_a_piece_of_the_ledger_is_stamped_with_its_earliest_receipt(cross):
         assert from_ipc(payload).schema.names == SEALED_LEDGER.names
 
 
-def test_the_register_is_told_of_each_entry_once_and_of_no_record(cross):
+def test_the_register_is_told_of_each_entry_once_and_of_no_record(cross, keys):
     """Whoever knows an entry's id must not find it there, and equal ids must meet: in one bucket, of whatever block."""
     lines = [entry(kind, received=NOW + n, number=n) for n, kind in enumerate(["withdraw", "grant", "withdrew"] * 20)]
     cross([ndjson(*lines)], [ndjson(*lines)], ledger=True)
     ids = {}
     for stamp, (bucket, (kind, window, payload)) in _KEPT["register"]:
-        rows = np.frombuffer(payload, REGISTERED)
+        rows = np.frombuffer(Locks(keys, SHARDS).unlock(EU * SHARDS, IDS, payload), REGISTERED)
         assert (kind, window, stamp) == (IDS, 0, rows["received"].min())
         for row in rows:
             ids.setdefault(row["id"].tobytes(), []).append(bucket)

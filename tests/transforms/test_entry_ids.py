@@ -14,6 +14,7 @@ from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
 from schemas.consent import NOBODY, SEALED_LEDGER, Terms
+from schemas.editions import Editions
 from schemas.policy import load_pack
 from tests.lines import NOW, entry, event, keystores, ndjson
 from tests.oracle import decide
@@ -23,18 +24,20 @@ from transforms.canonical import canonical
 from transforms.consent import Records, judge
 from transforms.consent_gate import ConsentGate
 from transforms.decode import decode_ledger
-from transforms.entry_ids import EntryIds, Marks, registered, untold
+from transforms.entry_ids import EntryIds, Marks, Register, untold
 from transforms.exchange import LEDGER, Piece
 from transforms.ipc import from_ipc
 from transforms.keyring import open_keyring
 from transforms.labels import Labels
 from transforms.ledger import Ledger
+from transforms.locks import Locks
 from transforms.scrub import Scrubber
 from transforms.seal import Partition, Seals, shard_of
 from transforms.seal_ledger import ACCOUNTS, NOWHERE, REGISTERED, STOPPED, UNREADABLE, LedgerSealer
 from transforms.tallies import TALLIES
 
 PACK = load_pack()
+EDITIONS = Editions((PACK,))
 CN, EU = PACK.where.code("cn"), PACK.where.code("eu")
 SERVED = (CN, EU)
 ONE, FOUR = Partition(1, None), Partition(4, None)
@@ -397,14 +400,16 @@ def _keep_tallies(actual):
 @pytest.mark.parametrize("runner", ["FnApiRunner", "BundleBasedDirectRunner"])
 def test_a_bounded_run_tells_what_all_pieces_together_say(keys, runner):
     parts = [rows((n, EU * 4, NOW), (n, CN * 4, NOW)) if n % 3 else rows((n, EU * 4, NOW)) for n in range(40)]
+    locks = Locks(keys, 4)
+    register = Register(locks, EU, FOUR)
     with beam.Pipeline(runner=runner) as pipeline:
-        told = [piece for part in parts for half in (part[:1], part[1:]) for piece in registered(half, FOUR)]
+        told = [piece for part in parts for half in (part[:1], part[1:]) for piece in register.pieces(half)]
         typed = pipeline | beam.Create(told).with_output_types(Piece)
-        assert_that(typed | EntryIds(keys, FOUR), _keep_pieces)
+        assert_that(typed | EntryIds(keys, EU, FOUR), _keep_pieces)
     marked = {}
     for key, (kind, _, payload) in _KEPT["pieces"]:
         assert kind == LEDGER
-        marked[key] = marked.get(key, 0) + from_ipc(payload).num_rows
+        marked[key] = marked.get(key, 0) + from_ipc(locks.unlock(key, LEDGER, payload)).num_rows
     both = sum(n % 3 > 0 for n in range(40))
     assert marked == {region * 4 + shard: both * (1 if shard == 0 else 2) for region in SERVED for shard in range(4)}
 
@@ -447,10 +452,10 @@ def stream(keys, *steps):
     with beam.Pipeline(options=PipelineOptions(["--runner=BundleBasedDirectRunner", "--streaming"])) as pipeline:
         inputs = pipeline | script
         telemetry, ledger = (
-            inputs[tag] | tag >> Border(tag == "ledger", blocks, PACK, keys, STREAM, EU) for tag in tags
+            inputs[tag] | tag >> Border(tag == "ledger", blocks, EDITIONS, keys, STREAM, EU) for tag in tags
         )
-        marks = ledger[REGISTER] | EntryIds(keys, STREAM)
-        gate = (telemetry.pieces, ledger.pieces, marks) | beam.Flatten() | ConsentGate(PACK, STREAM, True)
+        marks = ledger[REGISTER] | EntryIds(keys, EU, STREAM)
+        gate = (telemetry.pieces, ledger.pieces, marks) | beam.Flatten() | ConsentGate(EDITIONS, keys, STREAM, True)
         assert_that(gate.judged, _keep_rows, label="judged")
         tallies = (ledger[TALLIES], gate[TALLIES]) | "Told" >> beam.Flatten()
         assert_that(tallies, _keep_tallies, label="tallies")

@@ -51,9 +51,16 @@ def test_nothing_of_the_content_is_in_what_is_locked(locks):
     content = b"0123456789abcdef" * 100
     first, second = (locks.lock(KEY, LEDGER, content) for _ in range(2))
     assert first != second  # equal contents are not seen to be equal
-    assert len(first) == len(content) + 29
+    assert len(first) == len(content) + 45
     for locked in (first, second):
         assert all(content[at : at + 4] not in locked for at in range(16))
+
+
+def test_every_worker_has_a_key_of_its_own_that_others_can_derive(uris, locks):
+    """Random nonces under one key would not last for the life of a stream."""
+    locked = [Locks(uris, SHARDS).lock(KEY, LEDGER, b"content") for _ in range(20)]
+    assert len({payload[1:17] for payload in locked}) == 20
+    assert {locks.unlock(KEY, LEDGER, payload) for payload in locked} == {b"content"}
 
 
 def test_another_region_has_another_secret(uris):

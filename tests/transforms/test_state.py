@@ -10,6 +10,7 @@ from apache_beam.coders import BytesCoder, IterableCoder, TupleCoder, VarIntCode
 from apache_beam.transforms.userstate import get_dofn_specs
 
 from schemas.consent import SEALED_LEDGER
+from schemas.editions import Editions
 from schemas.layout import layout
 from tests.gated import (
     BASE,
@@ -30,6 +31,7 @@ from tests.keyed import Bag, Keyed, Value
 from tests.lines import keystores
 from transforms.consent_gate import _ConsentGate
 from transforms.deduplicate import SeenDays
+from transforms.entry_ids import _Remember
 from transforms.exchange import (
     HELD,
     LEDGER,
@@ -66,7 +68,7 @@ def locks(keys):
 
 
 def gate(keys, pack=PACK):
-    return Keyed(_ConsentGate(pack, keys, STREAM, with_ledger=True), "ts-fire", "fire")
+    return Keyed(_ConsentGate(Editions((pack,)), keys, STREAM, with_ledger=True), "ts-fire", "fire")
 
 
 def give(keyed, keys, *lots):
@@ -97,7 +99,7 @@ _NUMBERED = TupleCoder([VarIntCoder(), BytesCoder()])
     "dofn, states, timers",
     [
         (
-            _ConsentGate(PACK, {}, STREAM, True),
+            _ConsentGate(Editions((PACK,)), {}, STREAM, True),
             {
                 "news": BytesCoder(),
                 "held": BytesCoder(),
@@ -111,10 +113,11 @@ _NUMBERED = TupleCoder([VarIntCoder(), BytesCoder()])
             {"ts-fire"},
         ),
         (
-            _AwaitDay(PACK, {}, STREAM),
+            _AwaitDay(Editions((PACK,)), {}, STREAM),
             {"waiting": TupleCoder([VarIntCoder(), BytesCoder(), BytesCoder()])},
             {"ts-over"},
         ),
+        (_Remember({}, EU, STREAM), {"known": BytesCoder()}, set()),
     ],
 )
 def test_states_keep_their_names_and_coders(dofn, states, timers):

@@ -183,6 +183,15 @@ def test_what_lies_under_a_null_is_nobody():
         ]
 
 
+def test_what_lies_under_a_null_is_not_looked_for_among_many_subjects_either():
+    devices = [number * 0x9E3779B97F4A7C15F39CC0605CEDC835 % (1 << 128) for number in range(200)]
+    entries = [entry("restrict", 1, of=("device", device)) for device in devices]
+    hidden = pa.Array.from_buffers(pa.binary(16), 200, [pa.py_buffer(bytes(25)), binary(devices).buffers()[1]])
+    records = replace(rows([NOW] * 200), device=hidden)
+    verdict = judge(records, Ledger.build(sealed(entries), TERMS), TERMS, "all")
+    assert verdict.open.tolist() == [TERMS.mask(["legal"])] * 200
+
+
 @pytest.mark.parametrize("mix", [lambda words: words[:, 0] * np.uint64(0), lambda words: words[:, 1] << np.uint64(61)])
 def test_a_hash_that_spreads_nothing_changes_no_verdict(crowd, monkeypatch, mix):
     people = crowd[:80]

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.consent import Kind, SubjectType, Terms
-from transforms.ledger import NEVER, NO_APP, Ledger, app_codes, is_permission, kinds, pairs
+from transforms.ledger import MANY, NEVER, NO_APP, Ledger, app_codes, is_permission, kinds, pairs
 
 BLOCK = 1 << 17  # pairs that are looked at together: bounds memory, whatever one subject sends
 
@@ -98,7 +98,7 @@ def judge(records: Records, ledger: Ledger, terms: Terms, stops_known: Literal["
     bounded = stops_known == "all"
     asked = _asked(records, ledger, bounded)
     settled = _settled(asked, ledger, ledger.last_known_permission if bounded else ledger.last_known)
-    rows, verdict_of = _distinct(asked, settled, ledger)
+    rows, verdict_of = _distinct(asked, settled, _intervals(asked, settled, ledger), ledger)
     opened, refused = _decide(asked.take(rows), settled[rows], ledger)
 
     barred = _without_subject(records, terms)
@@ -141,21 +141,41 @@ def _settled(asked: _Asked, ledger: Ledger, last_known: np.ndarray) -> np.ndarra
     return settled
 
 
-def _distinct(asked: _Asked, settled: np.ndarray, ledger: Ledger) -> tuple[np.ndarray, np.ndarray]:
+def _intervals(asked: _Asked, settled: np.ndarray, ledger: Ledger) -> np.ndarray:
+    """A number for the interval between entries in which a record of a subject with many lies: 0 for settled records,
+    from 1 on for these, -1 for all others. Records of the same subjects and interval have the same entries."""
+    interval = settled.astype(np.int64) - 1
+    crowded = np.diff(ledger.offsets) > MANY
+    if not crowded.any():
+        return interval
+    hot = np.flatnonzero(~settled & (crowded.take(asked.device) | crowded.take(asked.account)))
+    subjects = np.unique(np.append(asked.device.take(hot), asked.account.take(hot)))
+    _, rows = pairs(ledger.offsets.take(subjects), ledger.offsets.take(subjects + 1))
+    entries = ledger.entries.take(rows)
+    events = np.unique(np.where(entries.kind == kinds(Kind.erase), entries.time + 1, entries.effective))
+    receipts = np.unique(np.append(entries.known, entries.until))
+    event = np.searchsorted(events, asked.event.take(hot), "right")
+    interval[hot] = 1 + event * (len(receipts) + 1) + np.searchsorted(receipts, asked.received.take(hot), "right")
+    return interval
+
+
+def _distinct(
+    asked: _Asked, settled: np.ndarray, interval: np.ndarray, ledger: Ledger
+) -> tuple[np.ndarray, np.ndarray]:
     """The records to decide, and for each record the place of the one that has its verdict.
 
-    Settled records have the same verdict if they agree in subjects and application. One of those that share a slot of
-    a hash table stands for its equals; whoever differs from it is decided alone. Settled records of subjects without
-    a stop come first, for there is least to decide.
+    Records have the same verdict if they agree in subjects, application and interval. One of those that share a slot
+    of a hash table stands for its equals; whoever differs from it is decided alone. Settled records of subjects
+    without a stop come first, for there is least to decide.
     """
-    slots = 4 << len(ledger.offsets).bit_length()
+    slots = 4 << max(len(ledger.offsets), int(np.count_nonzero(interval > 0))).bit_length()
     subject = np.where(asked.device < len(ledger.offsets) - 2, asked.device, asked.account)
-    slot = (subject + asked.app * 0x9E3779B1) & (slots - 1)
+    slot = (subject + asked.app * 0x9E3779B1 + interval * 0xD6E8FEB87) & (slots - 1)
+    alike = interval >= 0
     example = np.full(slots, -1)
-    example[slot[settled]] = np.flatnonzero(settled)
+    example[slot[alike]] = np.flatnonzero(alike)
     chosen = example.take(slot)
-    alike = settled.copy()
-    for column in (asked.device, asked.account, asked.app):
+    for column in (asked.device, asked.account, asked.app, interval):
         alike &= column == column.take(chosen)
     taken, alone = np.flatnonzero(example >= 0), np.flatnonzero(~alike)
     rows = np.append(example.take(taken), alone)
@@ -170,9 +190,7 @@ def _distinct(asked: _Asked, settled: np.ndarray, ledger: Ledger) -> tuple[np.nd
     return rows.take(order), verdict_of
 
 
-def _decide(
-    asked: _Asked, settled: np.ndarray, ledger: Ledger
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def _decide(asked: _Asked, settled: np.ndarray, ledger: Ledger) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Open purposes and refusals by what the ledger says, in blocks of records with about BLOCK entries."""
     opened = np.zeros(len(asked.event), np.uint64)
     refused: dict[str, np.ndarray] = {}
@@ -198,8 +216,17 @@ def _found(asked: _Asked, settled: bool, ledger: Ledger) -> _Found:
     if not settled:
         moment = np.where(is_permission(kind), asked.received.take(record), asked.decided.take(record))
         counts &= (entries.known.take(row) <= moment) & (entries.effective.take(row) <= asked.event.take(record))
+    if ledger.superseded is not None:
+        counts &= ~_superseded(asked, record, row, kind, ledger)
     found = _Found(record, row, kind, entries.reach.take(row)).where(counts)
     return replace(found, mask=found.mask & ~_of_another_app(found, asked, ledger))
+
+
+def _superseded(asked: _Asked, record: np.ndarray, row: np.ndarray, kind: np.ndarray, ledger: Ledger) -> np.ndarray:
+    """True where the record knows of the entry that does all that this one does."""
+    effective, known = (column.take(row) for column in ledger.superseded)
+    moment = np.where(is_permission(kind), asked.received.take(record), asked.decided.take(record))
+    return (effective <= asked.event.take(record)) & (known <= moment)
 
 
 def _of_another_app(found: _Found, asked: _Asked, ledger: Ledger) -> np.ndarray:

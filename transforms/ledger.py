@@ -12,6 +12,7 @@ from schemas.consent import ABOUT_PURPOSES, FUTURE_LIMIT, PERMISSIONS, SEALED_LE
 
 ALWAYS, NEVER = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 NO_APP, UNLISTED_APP = -1, -2
+MANY = 128  # entries of a subject above which it is worth while to look for those that others make superfluous
 
 
 def kinds(*members: Kind) -> np.uint32:
@@ -77,6 +78,8 @@ class Ledger:
     last_time: np.ndarray  # of permissions and erasures: all that is compared with event times
     last_known: np.ndarray
     last_known_permission: np.ndarray
+    # of a subject with many entries: from when on (event time, receipt) another entry does all that this one does
+    superseded: tuple[np.ndarray, np.ndarray] | None
 
     @classmethod
     def build(cls, entries: pa.RecordBatch | pa.Table, terms: Terms) -> Self:
@@ -113,18 +116,20 @@ class Ledger:
 
         compared = is_permission(entries.kind) | (entries.kind == kinds(Kind.erase))
         scoped = (entries.app != NO_APP) & (entries.mask & np.uint64(terms.per_application) != 0)
+        offsets = np.append(starts, [len(hashes), len(hashes)])
         return cls(
             terms=terms,
             entries=entries,
             apps=apps,
             subjects=np.append(entries.subject.take(starts, axis=0), np.zeros((1, 2), np.uint64), axis=0),
             buckets=np.append(0, np.cumsum(filled)).astype(np.int32),
-            offsets=np.append(starts, [len(hashes), len(hashes)]),
+            offsets=offsets,
             per_application=latest(scoped.astype(np.int64)) == 1,
             stopped=latest((~is_permission(entries.kind)).astype(np.int64)) == 1,
             last_time=latest(np.where(compared, np.maximum(entries.time, entries.effective), ALWAYS)),
             last_known=latest(np.where(entries.until < NEVER, entries.until, entries.known)),
             last_known_permission=latest(np.where(is_permission(entries.kind), entries.known, ALWAYS)),
+            superseded=_superseded(entries, offsets),
         )
 
     def find(self, subjects: pa.Array) -> np.ndarray:
@@ -306,6 +311,31 @@ def _reaching(entries: Entries, terms: Terms) -> Entries:
     permits = about_purposes & is_permission(entries.kind) & (app == NO_APP)
     reach = np.where(permits, mask & ~np.uint64(terms.per_application), mask)
     return replace(entries, mask=mask, reach=reach, app=app)
+
+
+def _superseded(entries: Entries, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """For each entry from when on another one does all that it does; None if no subject has many entries.
+
+    Of two that agree in all but their clocks the later one does, wherever it counts: a stop is lifted by nothing that
+    would not lift the earlier one, a permission lifts all that the earlier one lifts. An `adult` is another matter,
+    for a grant must be later than it, and so is an unreadable line, for it ends.
+    """
+    crowded = np.flatnonzero(np.diff(offsets) > MANY)
+    if not len(crowded):
+        return None
+    subject, rows = pairs(offsets.take(crowded), offsets.take(crowded + 1))
+    some = entries.take(rows)
+    alike = (some.subject_type, some.kind, some.mask, some.admitted, some.app, some.guardian)
+    order = np.lexsort((some.received, some.time, *alike, subject))
+    one, other = order[:-1], order[1:]
+    supersedes = some.received.take(one) <= some.received.take(other)
+    supersedes &= some.kind.take(one) & ~kinds(Kind.adult, Kind.unreadable) != 0
+    for column in (*alike, subject):
+        supersedes &= column.take(one) == column.take(other)
+    one, other = rows.take(one[supersedes]), rows.take(other[supersedes])
+    effective, known = (np.full(len(entries.kind), NEVER) for _ in range(2))
+    effective[one], known[one] = entries.effective.take(other), entries.known.take(other)
+    return effective, known
 
 
 def pairs(starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

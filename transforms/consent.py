@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.consent import Kind, SubjectType, Terms
-from transforms.ledger import NEVER, NO_APP, Ledger, app_codes, is_permission, kinds, pairs
+from transforms.ledger import MANY, NEVER, NO_APP, Ledger, app_codes, is_permission, kinds, pairs
 
 BLOCK = 1 << 17  # pairs that are looked at together: bounds memory, whatever one subject sends
 
@@ -74,6 +74,8 @@ class _Found:
     mask: np.ndarray
 
     def where(self, keep: np.ndarray) -> Self:
+        if keep.all():
+            return self
         rows = np.flatnonzero(keep)
         return type(self)(*(getattr(self, each.name).take(rows) for each in fields(self)))
 
@@ -95,8 +97,9 @@ def judge(records: Records, ledger: Ledger, terms: Terms, stops_known: Literal["
         raise ValueError("the ledger was built for other terms")
     bounded = stops_known == "all"
     asked = _asked(records, ledger, bounded)
-    rows, verdict_of = _distinct(asked, ledger, ledger.last_known_permission if bounded else ledger.last_known)
-    opened, refused = _decide(asked.take(rows), ledger)
+    settled = _settled(asked, ledger, ledger.last_known_permission if bounded else ledger.last_known)
+    rows, verdict_of = _distinct(asked, settled, _intervals(asked, settled, ledger), ledger)
+    opened, refused = _decide(asked.take(rows), settled[rows], ledger)
 
     barred = _without_subject(records, terms)
     allowed = np.uint64(terms.every & ~terms.closed) & ~barred
@@ -104,10 +107,11 @@ def judge(records: Records, ledger: Ledger, terms: Terms, stops_known: Literal["
         "no_basis": np.full(len(barred), terms.closed, np.uint64),
         "no_subject": barred & ~np.uint64(terms.closed),
     }
-    reasons |= {reason: masks.take(verdict_of) & allowed for reason, masks in refused.items() if masks.any()}
-    return Verdict(
-        opened.take(verdict_of) & allowed, {reason: masks for reason, masks in reasons.items() if masks.any()}
-    )
+    reasons |= {reason: masks.take(verdict_of) for reason, masks in refused.items() if masks.any()}
+    opened = opened.take(verdict_of)
+    for masks in (opened, *(reasons[reason] for reason in refused if reason in reasons)):
+        masks &= allowed
+    return Verdict(opened, {reason: masks for reason, masks in reasons.items() if masks.any()})
 
 
 def _without_subject(records: Records, terms: Terms) -> np.ndarray:
@@ -129,31 +133,64 @@ def _asked(records: Records, ledger: Ledger, bounded: bool) -> _Asked:
     return _Asked(device, account, app, event, received, np.full(len(device), NEVER) if bounded else received)
 
 
-def _distinct(asked: _Asked, ledger: Ledger, last_known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The records to decide, and for each record the place of the one that has its verdict.
-
-    Records later than every entry of their subjects have the same verdict if they agree in subjects and application.
-    One of those that share a slot of a hash table stands for its equals; whoever differs from it is decided alone.
-    """
+def _settled(asked: _Asked, ledger: Ledger, last_known: np.ndarray) -> np.ndarray:
+    """The records that are later than every entry of their subjects: all of these are known to them, and in force."""
     settled = np.ones(len(asked.event), bool)
     for subject in (asked.device, asked.account):
         settled &= (asked.event > ledger.last_time.take(subject)) & (asked.received > last_known.take(subject))
-    slots = 1 << len(ledger.offsets).bit_length()
+    return settled
+
+
+def _intervals(asked: _Asked, settled: np.ndarray, ledger: Ledger) -> np.ndarray:
+    """A number for the interval between entries in which a record of a subject with many lies: 0 for settled records,
+    from 1 on for these, -1 for all others. Records of the same subjects and interval have the same entries."""
+    interval = settled.astype(np.int64) - 1
+    crowded = np.diff(ledger.offsets) > MANY
+    if not crowded.any():
+        return interval
+    hot = np.flatnonzero(~settled & (crowded.take(asked.device) | crowded.take(asked.account)))
+    subjects = np.unique(np.append(asked.device.take(hot), asked.account.take(hot)))
+    _, rows = pairs(ledger.offsets.take(subjects), ledger.offsets.take(subjects + 1))
+    entries = ledger.entries.take(rows)
+    events = np.unique(np.where(entries.kind == kinds(Kind.erase), entries.time + 1, entries.effective))
+    receipts = np.unique(np.append(entries.known, entries.until))
+    event = np.searchsorted(events, asked.event.take(hot), "right")
+    interval[hot] = 1 + event * (len(receipts) + 1) + np.searchsorted(receipts, asked.received.take(hot), "right")
+    return interval
+
+
+def _distinct(
+    asked: _Asked, settled: np.ndarray, interval: np.ndarray, ledger: Ledger
+) -> tuple[np.ndarray, np.ndarray]:
+    """The records to decide, and for each record the place of the one that has its verdict.
+
+    Records have the same verdict if they agree in subjects, application and interval. One of those that share a slot
+    of a hash table stands for its equals; whoever differs from it is decided alone. Settled records of subjects
+    without a stop come first, for there is least to decide.
+    """
+    slots = 4 << max(len(ledger.offsets), int(np.count_nonzero(interval > 0))).bit_length()
     subject = np.where(asked.device < len(ledger.offsets) - 2, asked.device, asked.account)
-    slot = (subject + asked.app * 0x9E3779B1) & (slots - 1)
+    slot = (subject + asked.app * 0x9E3779B1 + interval * 0xD6E8FEB87) & (slots - 1)
+    alike = interval >= 0
     example = np.full(slots, -1)
-    example[slot[settled]] = np.flatnonzero(settled)
-    for column in (asked.device, asked.account, asked.app):
-        settled &= column == column.take(example.take(slot))
-    taken, alone = np.flatnonzero(example >= 0), np.flatnonzero(~settled)
+    example[slot[alike]] = np.flatnonzero(alike)
+    chosen = example.take(slot)
+    for column in (asked.device, asked.account, asked.app, interval):
+        alike &= column == column.take(chosen)
+    taken, alone = np.flatnonzero(example >= 0), np.flatnonzero(~alike)
+    rows = np.append(example.take(taken), alone)
+    stopped = ledger.stopped.take(asked.device.take(rows)) | ledger.stopped.take(asked.account.take(rows))
+    order = np.argsort(stopped | ~settled.take(rows), kind="stable")
+    place = np.empty(len(rows), np.intp)
+    place[order] = np.arange(len(rows))
     verdict = np.zeros(slots, np.intp)
-    verdict[taken] = np.arange(len(taken))
+    verdict[taken] = place[: len(taken)]
     verdict_of = verdict.take(slot)
-    verdict_of[alone] = np.arange(len(taken), len(taken) + len(alone))
-    return np.append(example.take(taken), alone), verdict_of
+    verdict_of[alone] = place[len(taken) :]
+    return rows.take(order), verdict_of
 
 
-def _decide(asked: _Asked, ledger: Ledger) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def _decide(asked: _Asked, settled: np.ndarray, ledger: Ledger) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Open purposes and refusals by what the ledger says, in blocks of records with about BLOCK entries."""
     opened = np.zeros(len(asked.event), np.uint64)
     refused: dict[str, np.ndarray] = {}
@@ -162,24 +199,34 @@ def _decide(asked: _Asked, ledger: Ledger) -> tuple[np.ndarray, dict[str, np.nda
     edges = np.searchsorted(size, np.arange(BLOCK, size[-1] if len(size) else 0, BLOCK))
     for low, high in zip([0, *edges], [*edges, len(size)], strict=True):
         block = asked.take(slice(low, high))
-        opened[low:high], reasons = _rule(block, _found(block, ledger), ledger)
+        found = _found(block, settled[low:high].all(), ledger)
+        opened[low:high], reasons = _rule(block, found, ledger)
         for reason, masks in reasons.items():
             refused.setdefault(reason, np.zeros(len(opened), np.uint64))[low:high] = masks
     return opened, refused
 
 
-def _found(asked: _Asked, ledger: Ledger) -> _Found:
+def _found(asked: _Asked, settled: bool, ledger: Ledger) -> _Found:
     """The known entries of each record's subjects, and permissions only from their own time on."""
     subject = np.column_stack((asked.device, asked.account)).ravel()
     span, row = pairs(ledger.offsets.take(subject), ledger.offsets.take(subject + 1))
     record, entries = span >> 1, ledger.entries
     kind = entries.kind.take(row)
-    moment = np.where(is_permission(kind), asked.received.take(record), asked.decided.take(record))
-    known = entries.known.take(row) <= moment
-    of_subject = entries.subject_type.take(row) == np.where(span & 1, SubjectType.account, SubjectType.device)
-    counts = known & of_subject & (entries.effective.take(row) <= asked.event.take(record))
+    counts = entries.subject_type.take(row) == (span & 1)
+    if not settled:
+        moment = np.where(is_permission(kind), asked.received.take(record), asked.decided.take(record))
+        counts &= (entries.known.take(row) <= moment) & (entries.effective.take(row) <= asked.event.take(record))
+    if ledger.superseded is not None:
+        counts &= ~_superseded(asked, record, row, kind, ledger)
     found = _Found(record, row, kind, entries.reach.take(row)).where(counts)
     return replace(found, mask=found.mask & ~_of_another_app(found, asked, ledger))
+
+
+def _superseded(asked: _Asked, record: np.ndarray, row: np.ndarray, kind: np.ndarray, ledger: Ledger) -> np.ndarray:
+    """True where the record knows of the entry that does all that this one does."""
+    effective, known = (column.take(row) for column in ledger.superseded)
+    moment = np.where(is_permission(kind), asked.received.take(record), asked.decided.take(record))
+    return (effective <= asked.event.take(record)) & (known <= moment)
 
 
 def _of_another_app(found: _Found, asked: _Asked, ledger: Ledger) -> np.ndarray:

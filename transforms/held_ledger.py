@@ -37,7 +37,7 @@ import pyarrow.compute as pc
 
 from schemas.consent import ABOUT_PURPOSES, EVERY_PURPOSE, FUTURE_LIMIT, SEALED_LEDGER, STOPS, Kind
 from transforms.columns import tag_words
-from transforms.ledger import NO_APP, first_of_runs, halves, is_permission, kinds, pairs
+from transforms.ledger import NO_APP, codes_of, first_of_runs, halves, is_permission, kinds, pairs
 
 _CHUNK = 1 << 19  # entries that are looked at together
 _BLOCK = 1 << 17  # pairs of entries that are looked at together
@@ -174,10 +174,10 @@ class _Compared:
         stop, account = _stops(kind), rows["subject_type"].to_numpy().astype(np.uint64)
         time = np.where(stop, np.minimum(rows["time"].to_numpy(), received), rows["time"].to_numpy())
         scoped, grant = np.isin(kind, list(ABOUT_PURPOSES)), kind == Kind.grant
-        asks, covers = (bits.take(_codes(rows["purposes"])) for bits in _purposes(rows["purposes"].dictionary))
+        asks, covers = (bits.take(codes_of(rows["purposes"])) for bits in _purposes(rows["purposes"].dictionary))
         guarded = np.where(grant & rows["guardian"].to_numpy(zero_copy_only=False), np.uint64(_GUARDIAN), np.uint64(0))
-        app = np.where(scoped, _codes(rows["app"]), NO_APP)
-        version = np.where(grant, _ranks(rows["policy_version"].dictionary)[_codes(rows["policy_version"])], 0)
+        app = np.where(scoped, codes_of(rows["app"]), NO_APP)
+        version = np.where(grant, _ranks(rows["policy_version"].dictionary)[codes_of(rows["policy_version"])], 0)
         bit, away = np.uint64(1) << kind.astype(np.uint64), account << np.uint64(5)
         words = tag_words(rows["subject"])
         ends = np.append(np.flatnonzero(first_of_runs(words))[1:], len(words))
@@ -234,7 +234,7 @@ def _of_shared_ids(rows: pa.RecordBatch, settled: np.ndarray) -> tuple[np.ndarra
     def anywhere(flags: np.ndarray) -> np.ndarray:
         return (np.bincount(group, flags, len(starts)) > 0).take(group)
 
-    about = np.column_stack((halves(rows["subject"]).view(np.int64), rows["subject_type"], kind, _codes(rows["app"])))
+    about = np.column_stack((halves(rows["subject"]).view(np.int64), rows["subject_type"], kind, codes_of(rows["app"])))
     alike = (about == about.take(first, axis=0)).all(axis=1)
     contradicted = anywhere(~unreadable & ~(permission & alike))
     rest = ~anywhere(~settled)
@@ -269,7 +269,7 @@ def _exact_repetitions(rows: pa.RecordBatch, shared: np.ndarray) -> np.ndarray:
 
 def _plain(column: pa.Array) -> np.ndarray:
     if pa.types.is_dictionary(column.type):
-        return _codes(column)
+        return codes_of(column)
     return halves(column) if column.type == pa.binary(16) else column.to_numpy(zero_copy_only=False)
 
 
@@ -281,11 +281,6 @@ def _admitted(rows: pa.RecordBatch, spent: np.ndarray) -> np.ndarray:
 
 def _stops(kind: np.ndarray) -> np.ndarray:
     return np.isin(kind, list(STOPS))
-
-
-def _codes(column: pa.DictionaryArray) -> np.ndarray:
-    """The place of each value in the dictionary, -1 for null."""
-    return column.indices.fill_null(-1).to_numpy()
 
 
 def _ranks(words: pa.StringArray) -> np.ndarray:

@@ -207,6 +207,27 @@ def test_the_size_of_blocks_changes_no_verdict(crowd, monkeypatch, block):
     assert same(expected, masks(*of_all(crowd[:80]), "received"))
 
 
+@pytest.mark.parametrize("stops_known", ["all", "received"])
+def test_what_is_done_for_subjects_with_many_entries_changes_no_verdict(monkeypatch, stops_known):
+    histories = Histories(7)
+    people = of_all([histories.person() for _ in range(300)])
+    expected = masks(*people, stops_known)
+    for module in (ledger, consent):
+        monkeypatch.setattr(module, "MANY", 0)
+    assert same(expected, masks(*people, stops_known))
+
+
+def test_records_between_the_same_entries_of_a_crowded_subject_are_decided_once(monkeypatch):
+    entries = [entry(("grant", "withdraw")[i % 2], 100 * i) for i in range(200)]
+    records = [record(i) for i in range(20_000)]
+    decided, decide_these = [], consent._decide
+    monkeypatch.setattr(consent, "_decide", lambda asked, *rest: (decided.append(asked), decide_these(asked, *rest))[1])
+    verdict = masks(records, entries, "received")
+    assert len(decided[0].event) < 1_000
+    opened = verdict.open & np.uint64(TERMS.mask(["research"])) != 0
+    assert (opened == (np.arange(20_000) // 100 % 2 == 0)).all()
+
+
 def test_one_subject_with_many_entries_takes_bounded_memory():
     kinds = ("grant", "withdraw", "minor", "adult")
     entries = [entry(kinds[i % 4], 1_000 + i, 2_000 - i) for i in range(160)]

@@ -181,7 +181,7 @@ def _closed(rows: np.ndarray) -> bytes:
 
 
 def _rows(payloads: Iterable[bytes]) -> np.ndarray:
-    return np.concatenate([_NOTHING, *(np.frombuffer(payload, REGISTERED) for payload in payloads)])
+    return np.frombuffer(b"".join(payloads), REGISTERED)
 
 
 @dataclass

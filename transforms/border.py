@@ -214,7 +214,7 @@ class _LedgerBorder(_Border):
             counts.add("ledger", "unknown_purpose", sealed.unknown_purposes)
             for region, start, stop in runs(sealed.key // self._partition.shards):
                 counts.add("ledger", "sent", stop - start, region=self._pack.where.regions[region])
-            yield from _ledger_pieces(sealed)
+            yield from ledger_pieces(sealed)
 
 
 class _Corrections(_LedgerBorder):
@@ -226,12 +226,13 @@ class _Corrections(_LedgerBorder):
             ledger = decode_ledger(block, self._habits)
             ids = self._sealer.ids(ledger.columns["entry_id"], self._arrival)
             corrects = np.flatnonzero(pc.is_in(ids, value_set=wanted).to_numpy(zero_copy_only=False))
-            yield from _ledger_pieces(
+            yield from ledger_pieces(
                 self._sealer.corrections(ledger, self._located(ledger.columns, Counts()), corrects)
             )
 
 
-def _ledger_pieces(sealed: SealedLedger) -> Iterator[TimestampedValue]:
+def ledger_pieces(sealed: SealedLedger) -> Iterator[TimestampedValue]:
+    """Sealed entries as pieces for the exchange, each stamped with the earliest receipt in it."""
     for key, _, rows in pieces(sealed.batch, sealed.key, np.zeros(len(sealed.key), np.int64)):
         earliest = rows.column("received_time").to_numpy().min()
         yield TimestampedValue((key, (LEDGER, 0, to_ipc(rows))), Timestamp(micros=int(earliest) * 1000))

@@ -117,7 +117,7 @@ def _sealed(paths: Sequence[str], sealer: "Snapshotter", places: Mapping[int, "R
     from transforms.snapshot import distinct
 
     found: dict = {(LEDGER, region): [] for region in places}
-    with Progress(paths, then="stored"):
+    with Progress(paths, then="put in order"):
         for span in spans_of(paths):
             for block in read_span(span):
                 for dataset, region, rows in sealer.seal(block):

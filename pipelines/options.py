@@ -96,8 +96,8 @@ def parse_job(arguments: argparse.ArgumentParser, argv: list[str] | None) -> tup
     arguments.epilog = "Every Beam option may follow: --runner, --streaming, ..."
     ours, rest = arguments.parse_known_args(argv)
     if bool(ours.consents or ours.consent_snapshot) == ours.no_ledger:
-        given = "give a ledger with --consents, --consent-snapshot or both"
-        raise ConfigurationError(f"{given}, or --no-ledger if there is none, not that as well")
+        given = "give a ledger with --consent-snapshot or --consents, or --no-ledger if there is none, not both"
+        raise ConfigurationError(given)
     return ours, IngestOptions(
         events=tuple(getattr(ours, "events", ())),
         consents=tuple(ours.consents or ()),

@@ -1,9 +1,9 @@
 """The main job: what is checked before it is built, and how its steps are joined.
 
-events ─ Border ─┐
-                 ├─ ConsentGate ─┬─ ForPurpose ─ Pseudonymise ─ RegionalStore
-ledger ─ Border ─┤               └─ Statistics ─ StatisticsStore
-FromSnapshot ────┘
+events ─ Border ──────────────┐
+                              ├─ ConsentGate ─┬─ ForPurpose ─ Pseudonymise ─ RegionalStore
+ledger ─ Border ┬─────────────┤               └─ Statistics ─ StatisticsStore
+ FromSnapshot ──┴─ EntryIds ──┘
      rejected lines ─ QuarantineStore        every step ─ tallies ─ RegionalAudit
 """
 
@@ -17,7 +17,6 @@ from datetime import date
 from functools import partial
 
 import apache_beam as beam
-import pyarrow as pa
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.runners.runner import PipelineState
 
@@ -31,15 +30,15 @@ from pipelines.quarantine_store import QuarantineStore
 from pipelines.sinks import RegionalStore
 from pipelines.snapshots import Snapshot, find, read
 from pipelines.statistics_store import StatisticsStore
-from schemas.datasets import LEDGER
 from schemas.policy import Pack, in_one_line, load_pack
-from transforms.border import UNREADABLE, Border, Corrections, Read
+from transforms.border import REGISTER, Border, Read
 from transforms.consent_gate import ConsentGate
+from transforms.entry_ids import EntryIds
 from transforms.for_purpose import ForPurpose
 from transforms.pseudonymise import Pseudonymise
 from transforms.quarantine import REJECTED
 from transforms.seal import Partition
-from transforms.snapshot import FromSnapshot, as_entries, terms
+from transforms.snapshot import FromSnapshot, terms
 from transforms.statistics import DAYS, Statistics
 from transforms.tallies import TALLIES
 
@@ -149,15 +148,13 @@ def _shards(paths: Sequence[str]) -> int:
 def build(pipeline: beam.Pipeline, job: Job) -> None:
     """Adds the whole job to a pipeline."""
     telemetry = pipeline | "Telemetry" >> _Spans(job.spans) | "TelemetryBorder" >> _border(job, ledger=False)
-    entries, border = pipeline | "Ledger" >> _Spans(spans_of(job.consents)), _border(job, ledger=True)
-    ledger = entries | "LedgerBorder" >> border
-    pieces, told = [telemetry.pieces, ledger.pieces], [telemetry[TALLIES], ledger[TALLIES]]
+    ledger = pipeline | "Ledger" >> _Spans(spans_of(job.consents)) | "LedgerBorder" >> _border(job, ledger=True)
+    known = [ledger]
     if job.snapshot:
-        before = pipeline | "Snapshot" >> _from_snapshot(job, job.snapshot)
-        pieces.append(before.pieces)
-        told.append(before[TALLIES])
-    if job.partition.window_ms is None:
-        pieces.append(entries | "Corrections" >> Corrections(border, ledger[UNREADABLE]))
+        known.append(pipeline | "Snapshot" >> _from_snapshot(job, job.snapshot))
+    registers = [each[REGISTER] for each in known] | "Register" >> beam.Flatten()
+    elsewhere = registers | "EntryIds" >> EntryIds(job.keys, job.partition)
+    pieces = [telemetry.pieces, elsewhere, *(each.pieces for each in known)]
     rejected = (telemetry[REJECTED], ledger[REJECTED]) | "Rejected" >> beam.Flatten()
     judged = (
         pieces | "Exchange" >> beam.Flatten() | "ConsentGate" >> ConsentGate(job.pack, job.partition, job.with_ledger)
@@ -167,7 +164,7 @@ def build(pipeline: beam.Pipeline, job: Job) -> None:
     stored = rows | "RegionalStore" >> RegionalStore(job.places, job.input_id, job.run)
     window_ms = job.partition.window_ms
     kept = rejected | "QuarantineStore" >> QuarantineStore(job.places, job.input_id, job.run, window_ms)
-    told += [judged[TALLIES], stored, kept]
+    told = [telemetry[TALLIES], *(each[TALLIES] for each in known), judged[TALLIES], stored, kept]
     if job.pack.statistics:
         counted = judged.judged | "Statistics" >> Statistics(job.pack, job.keys, job.partition, job.complete_through)
         released = counted[DAYS] | "StatisticsStore" >> StatisticsStore(job.places, job.pack, job.run)
@@ -189,12 +186,12 @@ def spans_of(paths: Sequence[str]) -> tuple[SPAN, ...]:
 
 def _from_snapshot(job: Job, snapshot: Snapshot) -> FromSnapshot:
     regions = {code: place.region for code, place in job.places.items()}
-    entries = partial(_entries, job.places, snapshot)
-    return FromSnapshot(snapshot.name, entries, regions, job.arrival_code, snapshot.nobody, job.partition)
+    part = partial(_part, job.places, snapshot)
+    return FromSnapshot(snapshot.name, part, regions, job.keys, job.arrival_code, snapshot.nobody, job.partition)
 
 
-def _entries(places: Mapping[int, RegionalPlace], snapshot: Snapshot, region: int) -> Iterator[pa.RecordBatch]:
-    return map(as_entries, read(places[region], LEDGER, snapshot))
+def _part(places: Mapping[int, RegionalPlace], snapshot: Snapshot, dataset: str, region: int) -> Iterator:
+    return read(places[region], dataset, snapshot)
 
 
 @dataclass

@@ -90,8 +90,10 @@ def _snapshot(options: Namespace) -> int:
     places = served(options.cell, pack, deployment)
     for place in places.values():
         prepare(place, _say)
+    arrival = arrival_of(places, deployment)
     keys = {code: place.keys for code, place in places.items()}
-    sealer = Snapshotter(pack, keys, int(options.as_of.timestamp() * 1000))
+    as_of_ms = int(options.as_of.timestamp() * 1000)
+    sealer = Snapshotter(pack, keys, pack.where.code(arrival.region), as_of_ms)
     parts = _sealed(paths, sealer, places)
     snapshot = Snapshot(
         name=options.name or f"{options.as_of:%Y%m%dT%H%M%SZ}-{input_id(paths)[:8]}",
@@ -102,7 +104,7 @@ def _snapshot(options: Namespace) -> int:
         making=new_making(),
         rows=counted(parts),
     )
-    gone = put(snapshot, arrival_of(places, deployment), parts)
+    gone = put(snapshot, arrival, parts)
     if gone:
         _say(f"snapshot {snapshot.name} was for {', '.join(gone)} too; now it is not, and no job of theirs can use it")
     _print(snapshot, sealer, parts)
@@ -113,24 +115,24 @@ def _sealed(paths: Sequence[str], sealer: "Snapshotter", places: Mapping[int, "R
     """Every part that there must be, by place and dataset, empty ones too."""
     from pipelines.job import spans_of
     from pipelines.progress import Progress, read_span
-    from schemas.datasets import LEDGER
     from transforms.snapshot import distinct
 
-    found: dict = {(LEDGER, region): [] for region in places}
+    found: dict = {part: [] for part in sealer.parts}
     with Progress(paths, then="put in order"):
         for span in spans_of(paths):
             for block in read_span(span):
                 for dataset, region, rows in sealer.seal(block):
                     found[dataset, region].append(rows)
-        return {(places[region], dataset): distinct(rows) for (dataset, region), rows in found.items()}
+        return {(places[region], dataset): distinct(dataset, rows) for (dataset, region), rows in found.items()}
 
 
 def _print(snapshot: "Snapshot", sealer: "Snapshotter", parts: dict) -> None:
     from pipelines.tables import aligned
+    from schemas.datasets import LEDGER
 
     print(f"snapshot {snapshot.name}: the ledger as of {snapshot.as_of.isoformat()}, policy {snapshot.policy}\n")
     rows = [("region", "entries", "stops", "unreadable")]
-    rows += [(place.region, *map(_grouped, _kinds(of))) for (place, _), of in parts.items()]
+    rows += [(place.region, *map(_grouped, _kinds(of))) for (place, dataset), of in parts.items() if dataset == LEDGER]
     print("\n".join(aligned(rows, indent=2, numbers={1, 2, 3})))
     told = [(name.replace("_", " "), _grouped(sealer.lines[name]), note) for name, note in _TOLD if sealer.lines[name]]
     told += [(f"  {reason}", _grouped(count), "") for reason, count in sorted(sealer.faults.items())]

@@ -2,6 +2,7 @@
 description of one row that says which parts they are.
 
     dataset ledger            snapshot-<name>.<making>    a region's entries, if there are any
+    dataset ledger_ids        snapshot-<name>.<making>    ids of entries that act nowhere; as below
     dataset ledger_snapshot   snapshot-<name>             what it is; of the region of arrival alone
 
 The description is put in place last, at once, and names the making. So a making that breaks off leaves the snapshot as
@@ -21,7 +22,7 @@ from pipelines.deployment import RegionalPlace
 from pipelines.errors import ConfigurationError, InputError
 from pipelines.manifest import Entry
 from pipelines.stores import commit, open_entries, stage, sweep
-from schemas.datasets import LEDGER, LEDGER_SNAPSHOT
+from schemas.datasets import LEDGER, LEDGER_IDS, LEDGER_SNAPSHOT
 
 FORMAT = 1
 Parts = Mapping[tuple[RegionalPlace, str], pa.RecordBatch]  # rows by place and dataset
@@ -37,7 +38,7 @@ _DESCRIPTION = pa.schema(
         pa.field("rows", pa.string()),
     ]
 )
-_PARTS = (LEDGER,)
+_PARTS = (LEDGER, LEDGER_IDS)
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,7 @@ def find(name: str, arrival: RegionalPlace, places: Sequence[RegionalPlace], ter
         )
     for place in places:
         _part(place, LEDGER, found)
+    _part(arrival, LEDGER_IDS, found)
     return found
 
 

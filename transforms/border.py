@@ -15,7 +15,6 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
@@ -27,6 +26,7 @@ from schemas.regions import SIGNALS
 from schemas.tallies import HOUR_MS, Counts, Tally
 from transforms.columns import runs
 from transforms.decode import Limits, decode_events, decode_ledger
+from transforms.entry_ids import registered
 from transforms.exchange import LEDGER, TELEMETRY, Piece, pieces
 from transforms.ipc import to_ipc
 from transforms.keyring import open_keyring
@@ -43,7 +43,7 @@ from transforms.verdict import Reason
 _KEPT_ROWS = 1_000  # rejected lines of a block that are kept whatever its size
 _LEAST_BYTES = 512  # shorter lines are not more for it: sealed, each takes a few hundred bytes
 
-UNREADABLE = "unreadable"  # the tag of the ids of ledger lines that did not read, sealed for the arrival region
+REGISTER = "register"  # the tag of what the register of entry ids is told
 
 Read = Callable[[Any], Iterator[bytes]]
 
@@ -196,7 +196,7 @@ class _LedgerBorder(_Border):
         super().setup()
         served = tuple(sorted(self._keys))
         known = frozenset(self._pack.purposes) | PURPOSES
-        self._sealer = LedgerSealer(self._seals, self._partition, served, self._labels, known)
+        self._sealer = LedgerSealer(self._seals, self._partition, served, self._arrival, self._labels, known)
 
     def _cross(self, block: bytes, counts: Counts) -> Iterator[TimestampedValue]:
         ledger = decode_ledger(block, self._habits)
@@ -206,45 +206,33 @@ class _LedgerBorder(_Border):
         counts.add("ledger", "entries", len(ledger.time) - len(entries.bad_subject))
         nobodys = faults_of(ledger.line[entries.bad_subject], Reason.BAD_SUBJECT)
         yield from self._rejected(block, ledger.lines, merged(ledger.faults, nobodys), counts)
-        for id_ in set(self._sealer.ids(ledger.unreadable["entry_id"], self._arrival).drop_null().to_pylist()):
-            yield beam.pvalue.TaggedOutput(UNREADABLE, id_)
         for sealed in (entries, unreadable):
             counts.add("ledger", "nobody", sealed.nobody)
             counts.add("ledger", "unlocated", sealed.unlocated)
             counts.add("ledger", "unknown_purpose", sealed.unknown_purposes)
             for region, start, stop in runs(sealed.key // self._partition.shards):
                 counts.add("ledger", "sent", stop - start, region=self._pack.where.regions[region])
-            yield from ledger_pieces(sealed)
+            yield from ledger_pieces(sealed, self._partition)
 
 
-class _Corrections(_LedgerBorder):
-    """Reads the ledger once more, if there were lines in it that did not read, for the entries that correct them."""
-
-    def process(self, element: Any, unreadable: list[bytes]) -> Iterator:
-        wanted = pa.array(unreadable, pa.binary(16))
-        for block in self._read(element) if unreadable else ():
-            ledger = decode_ledger(block, self._habits)
-            ids = self._sealer.ids(ledger.columns["entry_id"], self._arrival)
-            corrects = np.flatnonzero(pc.is_in(ids, value_set=wanted).to_numpy(zero_copy_only=False))
-            yield from ledger_pieces(
-                self._sealer.corrections(ledger, self._located(ledger.columns, Counts()), corrects)
-            )
-
-
-def ledger_pieces(sealed: SealedLedger) -> Iterator[TimestampedValue]:
-    """Sealed entries as pieces for the exchange, each stamped with the earliest receipt in it."""
+def ledger_pieces(sealed: SealedLedger, partition: Partition) -> Iterator:
+    """Sealed entries as pieces for the exchange, each stamped with the earliest receipt in it, and what the register is
+    told of them under `REGISTER`."""
     for key, _, rows in pieces(sealed.batch, sealed.key, np.zeros(len(sealed.key), np.int64)):
         earliest = rows.column("received_time").to_numpy().min()
         yield TimestampedValue((key, (LEDGER, 0, to_ipc(rows))), Timestamp(micros=int(earliest) * 1000))
+    for piece in registered(sealed.register, partition):
+        yield beam.pvalue.TaggedOutput(REGISTER, piece)
 
 
 @dataclass
 class Border(beam.PTransform):
-    """Whatever `read` can turn into blocks of lines -> sealed pieces, with tallies under the tag `TALLIES` and rejected
-    lines, sealed, under `REJECTED`.
+    """Whatever `read` can turn into blocks of lines -> sealed pieces, with tallies under the tag `TALLIES`, rejected
+    lines, sealed, under `REJECTED`, and of a ledger the ids of its entries under `REGISTER`.
 
     `keys` are keyring URIs by region code; a region without keys is not served here. `arrival` is the code of the
-    region that rejected lines without one go to. `received_ms` is when a replay receives all of its lines.
+    region that rejected lines without one go to, and under whose key entry ids are sealed first. `received_ms` is when
+    a replay receives all of its lines.
     """
 
     ledger: bool
@@ -259,19 +247,6 @@ class Border(beam.PTransform):
         border = _LedgerBorder if self.ledger else _TelemetryBorder
         # The hints first: those given to tagged outputs are lost without a word.
         typed = beam.ParDo(border(self)).with_output_types(
-            Piece, **{TALLIES: Tally, REJECTED: Rejected, UNREADABLE: bytes}
+            Piece, **{TALLIES: Tally, REJECTED: Rejected, REGISTER: Piece}
         )
-        return inputs | "Seal" >> typed.with_outputs(TALLIES, REJECTED, UNREADABLE, main="pieces")
-
-
-@dataclass
-class Corrections(beam.PTransform):
-    """The same inputs as those of a ledger's border, and what that found `UNREADABLE` -> pieces that tell of the
-    entries that correct them, wherever these are not themselves. For a bounded run."""
-
-    border: Border
-    unreadable: beam.PCollection
-
-    def expand(self, inputs):
-        correcting = beam.ParDo(_Corrections(self.border), beam.pvalue.AsList(self.unreadable))
-        return inputs | "Correct" >> correcting.with_output_types(Piece)
+        return inputs | "Seal" >> typed.with_outputs(TALLIES, REJECTED, REGISTER, main="pieces")

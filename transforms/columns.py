@@ -15,10 +15,15 @@ def runs(codes: np.ndarray) -> Iterator[tuple[int, int, int]]:
     yield from zip(codes[starts].tolist(), starts.tolist(), stops.tolist(), strict=True)
 
 
+def tag_blocks(tags: pa.FixedSizeBinaryArray) -> np.ndarray:
+    """The tags, without a copy, as (rows, 2) numbers; what stands under a null is meaningless."""
+    raw = np.frombuffer(tags.buffers()[1], np.uint64) if len(tags) else np.empty(0, np.uint64)
+    return raw[2 * tags.offset : 2 * (tags.offset + len(tags))].reshape(-1, 2)
+
+
 def tag_words(tags: pa.FixedSizeBinaryArray) -> np.ndarray:
     """The first eight bytes of each tag as a number; what stands under a null is meaningless."""
-    raw = np.frombuffer(tags.buffers()[1], np.uint64) if len(tags) else np.empty(0, np.uint64)
-    return raw[2 * tags.offset : 2 * (tags.offset + len(tags)) : 2]
+    return tag_blocks(tags)[:, 0]
 
 
 def scattered(parts: list[tuple[np.ndarray, pa.Array]], rows: int) -> pa.Array:

@@ -13,6 +13,7 @@ from schemas.policy import Pack
 from schemas.regions import SIGNALS
 from transforms.canonical import canonical
 from transforms.decode import DecodedLedger
+from transforms.entry_ids import Marks, untold
 from transforms.locate import UNLOCATABLE, locate
 from transforms.seal_ledger import LedgerSealer
 
@@ -124,17 +125,22 @@ class Entries:
     """The entries of a ledger about an event's subjects: all of them sealed, and some of them one by one."""
 
     def __init__(
-        self, ledger: DecodedLedger, subjects: Subjects, sealer: LedgerSealer, pack: Pack, region: int
+        self, ledger: DecodedLedger, subjects: Subjects, sealer: LedgerSealer, marks: Marks, pack: Pack
     ) -> None:
-        self._sealer, self._pack, self._code = sealer, pack, region
-        self._unreadable = sealer.ids(ledger.unreadable["entry_id"], region).drop_null()
-        self.all = self._sealed(ledger)[0]
+        self._sealer, self._marks, self._pack = sealer, marks, pack
+        sealed, register, _ = self._sealed(ledger)
+        told = untold(register[:0], register)
+        self.all = pa.Table.from_batches([*sealed, *self._elsewhere(told)])
         self.facts: list[Entry] = []
         self._numbers: list[int] = []
         foreign, acting = [], [SEALED_LEDGER.empty_table()]
         parts, self.further = latest(ledger, LIMIT)
         for number, part in enumerate(parts, 1):
-            rows, acts_in = self._sealed(part)
+            sealed, register, acts_in = self._sealed(part)
+            rows = pa.Table.from_batches(sealed)
+            if not rows.num_rows:  # its mark, if it leaves one
+                own = register[np.isin(register["id"][:, 0], told["id"][:, 0])]
+                rows = pa.Table.from_batches(self._elsewhere(own), SEALED_LEDGER)
             self.facts.append(_facts(number, part, rows, acts_in))
             if rows.num_rows:
                 acting.append(rows)
@@ -148,18 +154,17 @@ class Entries:
         named = [tuple(Did(d.what, tuple(self._numbers[n] for n in d.entries)) for d in did) for did in chain]
         return tuple(Link(number, did) for number, did in zip(self._numbers, named, strict=True))
 
-    def _sealed(self, ledger: DecodedLedger) -> tuple[pa.Table, str | None]:
-        """The rows that reach the gate of the event's region, and the region of the last entry."""
+    def _sealed(self, ledger: DecodedLedger) -> tuple[list[pa.RecordBatch], np.ndarray, str | None]:
+        """What reaches the gate of the event's region, and the register of ids; and the region of the last entry."""
         signals = {name: ledger.columns[f"residency.{name}"] for name in SIGNALS}
         regions, _ = locate(signals, self._pack.where)
-        ids = self._sealer.ids(ledger.columns["entry_id"], self._code)
-        corrects = np.flatnonzero(pc.is_in(ids, value_set=self._unreadable).to_numpy(zero_copy_only=False))
         sealed = self._sealer.seal(ledger, regions)
-        if len(corrects):
-            sealed.append(self._sealer.corrections(ledger, regions, corrects))
         usable = len(regions) and regions[-1] != UNLOCATABLE
         region = self._pack.where.regions[regions[-1]] if usable else None
-        return pa.Table.from_batches([each.batch for each in sealed]), region
+        return [each.batch for each in sealed], np.concatenate([each.register for each in sealed]), region
+
+    def _elsewhere(self, register: np.ndarray) -> list[pa.RecordBatch]:
+        return [marks for _, marks in self._marks.of(register)]
 
 
 def _size(ledger: DecodedLedger) -> int:

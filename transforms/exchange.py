@@ -16,7 +16,7 @@ import pyarrow as pa
 from transforms.columns import runs
 from transforms.ipc import from_ipc, to_ipc
 
-TELEMETRY, LEDGER = 0, 1
+TELEMETRY, LEDGER, IDS = 0, 1, 2
 _NARROWEST = 1 << 15  # words that 16 bits can number
 
 Piece = tuple[int, tuple[int, int, bytes]]

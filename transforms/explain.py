@@ -28,6 +28,7 @@ from transforms.canonical import canonical
 from transforms.chain import OPEN, OUTCOMES, Chain, outcomes
 from transforms.decode import Decoded, DecodedLedger, Limits, decode_events, decode_ledger
 from transforms.entries import Entries, moment
+from transforms.entry_ids import Marks
 from transforms.explain_fields import Fates, Steps, masked, not_kept
 from transforms.for_purpose import RECEIVED, REGION, for_purpose
 from transforms.gate import Gate
@@ -156,9 +157,10 @@ class _Case:
         """The parts of an explanation that depend on the ledger."""
         gate = Gate(self._pack, self._region, ledger is not None, bounded=True)
         known = PURPOSES | set(self._pack.purposes)
-        sealer = LedgerSealer(self._seals, _ALL, (self._code,), self._steps.labels, known)
+        sealer = LedgerSealer(self._seals, _ALL, (self._code,), self._code, self._steps.labels, known)
         ledger = decode_ledger(b"") if ledger is None else ledger
-        entries = Entries(ledger, self._event.subjects, sealer, self._pack, self._code)
+        marks = Marks(self._seals, _ALL, (self._code,))
+        entries = Entries(ledger, self._event.subjects, sealer, marks, self._pack)
         judged, verdict = gate.judge(self.sealed.batch, entries.all)
         found = outcomes(verdict.reasons, len(self._pack.purposes), 1)[0]
         outcome = dict(zip(self._pack.purposes, (OUTCOMES[code] for code in found), strict=True))

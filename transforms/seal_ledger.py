@@ -4,6 +4,9 @@ A permission acts in the region where it was given; a stop acts wherever the sub
 that this job serves. Within a region a device's entry goes to the device's shard, an account's to all shards, since
 an account's devices may be in any of them. Lines that were rejected, but whose subject could be read, act as
 `unreadable` everywhere (section 6 of the design: a lost entry must not open anything).
+
+An entry's id is sealed twice: under the key of the region where the ledger arrives, then under that of each region
+where the entry acts. So who holds both keys can say there that an id was used elsewhere, and needs no raw id for it.
 """
 
 from dataclasses import dataclass
@@ -12,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.consent import EVERY_PURPOSE, NOBODY, SEALED_LEDGER, STOPS, Kind, SubjectType
+from schemas.consent import EVERY_PURPOSE, SEALED_LEDGER, STOPS, Kind, SubjectType
 from schemas.fields import SUBJECT_TYPES
 from transforms.canonical import canonical
-from transforms.columns import scattered, tag_words
+from transforms.columns import scattered, tag_blocks, tag_words
 from transforms.decode import DecodedLedger
 from transforms.labels import Labels
 from transforms.locate import UNLOCATABLE
@@ -25,13 +28,20 @@ _KIND_OF = {"device": "android_id", "account": "account_id"}
 _STRANGE = "?"  # in place of any name that is not known: no other word goes on, nor can it pass for several
 _STOP_CODES = np.array(sorted(STOPS))
 
+# What the register of ids holds of an entry. A place is the key (region code * shards + shard) of a device's
+# permission, or one of the codes below; entries of one place meet each other. The codes live in state.
+REGISTERED = np.dtype([("id", np.uint64, 2), ("received", np.int64), ("place", np.int32)])
+STOPPED, UNREADABLE, NOWHERE, ACCOUNTS = -1, -2, -3, -4  # an account's permission in region r is at ACCOUNTS - r
+
 
 @dataclass(repr=False)
 class SealedLedger:
-    """Entries in the schema `SEALED_LEDGER`, sorted by `key` (region code * shards + shard)."""
+    """Entries in the schema `SEALED_LEDGER`, sorted by `key` (region code * shards + shard), and a row of `REGISTERED`
+    for each that has an id."""
 
     batch: pa.RecordBatch
     key: np.ndarray
+    register: np.ndarray
     nobody: int  # entries without a valid subject: a bounded run must not end well with one
     bad_subject: np.ndarray  # the rows of those among the entries that were read
     unlocated: int  # permissions without a usable region, which act nowhere (those of another cell act there)
@@ -42,9 +52,15 @@ class LedgerSealer:
     """Seals decoded ledger entries. One a worker: it holds the keys and the labels seen."""
 
     def __init__(
-        self, seals: Seals, partition: Partition, served: tuple[int, ...], labels: Labels, purposes: frozenset[str]
+        self,
+        seals: Seals,
+        partition: Partition,
+        served: tuple[int, ...],
+        arrival: int,
+        labels: Labels,
+        purposes: frozenset[str],
     ) -> None:
-        self._seals, self._shards, self._served = seals, partition.shards, np.array(served)
+        self._seals, self._shards, self._served, self._arrival = seals, partition.shards, np.array(served), arrival
         self._labels, self._purposes = labels, purposes
 
     def seal(self, ledger: DecodedLedger, regions: np.ndarray) -> list[SealedLedger]:
@@ -67,7 +83,7 @@ class LedgerSealer:
             "time": pa.array(ledger.time),
             "received_time": pa.array(ledger.received_time),
         }
-        ids = _not_empty(columns["entry_id"])
+        ids = self._ids(columns["entry_id"])
         unlocated = int(np.count_nonzero(known & ~stop & (regions == UNLOCATABLE)))
         nobody = np.flatnonzero(~known)
         counts = len(nobody), nobody, unlocated, unknown
@@ -90,43 +106,9 @@ class LedgerSealer:
             "time": always,
             "received_time": always,
         }
-        ids = _not_empty(lines["entry_id"])
+        ids = self._ids(lines["entry_id"])
         nobody, none_read = int((~known).sum()) + ledger.lost, np.empty(0, np.int64)
         return self._sealed("nameless_line", plain, subject, is_account, ids, place, region, nobody, none_read, 0, 0)
-
-    def ids(self, entry_ids: pa.StringArray, region: int) -> pa.FixedSizeBinaryArray:
-        """Entry ids sealed under one region's key, to compare them across regions. Null for one that is empty."""
-        return self._seals.tag("entry_id", _not_empty(entry_ids), np.full(len(entry_ids), region))
-
-    def corrections(self, ledger: DecodedLedger, regions: np.ndarray, entries: np.ndarray) -> SealedLedger:
-        """For each of these entries one that does nothing but bear its id, at every place where it is not itself: an
-        unreadable line of that id ends there too (section 6: it acts in every region until it is corrected)."""
-        stop = np.isin(ledger.kind[entries], _STOP_CODES)
-        columns = {name: column.take(pa.array(entries)) for name, column in ledger.columns.items()}
-        subject, is_account = _subjects(columns["subject.type"], columns["subject.value"])
-        known = subject.is_valid().to_numpy(zero_copy_only=False)
-        place, region = self._places(known & stop, known & ~stop, regions[entries])
-        tags = self._subject_tags(subject.take(pa.array(place)), is_account[place], region)
-        pair, shard = spread(tags, is_account[place], self._shards)
-        keys = (self._served[:, None] * self._shards + np.arange(self._shards)).ravel().astype(np.int64)
-        own = place[pair] * (keys[-1] + 1) + region[pair] * self._shards + shard
-        elsewhere = np.arange(len(entries))[:, None] * (keys[-1] + 1) + keys
-        row, at = np.nonzero(~np.isin(elsewhere, own) & known[:, None])
-        order = np.argsort(keys[at], kind="stable")
-        row, key = pa.array(row[order]), keys[at][order]
-        columns = {
-            "entry_id": self._seals.tag("entry_id", columns["entry_id"].take(row), key // self._shards),
-            "subject": _constant(NOBODY, len(key), pa.binary(16)),
-            "subject_type": _constant(SubjectType.device, len(key), pa.int8()),
-            "kind": _constant(Kind.lift_restriction, len(key), pa.int8()),
-            "purposes": _constant("", len(key), pa.string()),
-            "app": pa.nulls(len(key), pa.string()),
-            "policy_version": pa.nulls(len(key), pa.string()),
-            "guardian": _constant(False, len(key), pa.bool_()),
-            "time": pa.array(ledger.time[entries]).take(row),
-            "received_time": pa.array(ledger.received_time[entries]).take(row),
-        }
-        return SealedLedger(_ledger_batch(columns), key, 0, np.empty(0, np.int64), 0, 0)
 
     def _places(self, stop: np.ndarray, permission: np.ndarray, regions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(entry, region) pairs, sorted by region."""
@@ -144,6 +126,9 @@ class LedgerSealer:
         entry = pc.if_else(entry.is_valid(), entry, self._seals.tag(nameless, tags, region))
         pair, shard = spread(tags, account, self._shards)
         key = region[pair] * self._shards + shard
+        home = np.full(len(ids), NOWHERE)
+        home[place[pair]] = np.where(account[pair], ACCOUNTS - region[pair], key)
+        register = _register(ids, subject, plain["kind"].to_numpy(), plain["received_time"].to_numpy(), home)
         order = np.argsort(key, kind="stable")
         pair = pair[order]
         rows = pa.array(place[pair])
@@ -151,7 +136,12 @@ class LedgerSealer:
         columns["subject"] = tags.take(pa.array(pair))
         columns["subject_type"] = pa.array(account[pair].astype(np.int8) * SubjectType.account)
         columns["entry_id"] = entry.take(pa.array(pair))
-        return SealedLedger(_ledger_batch(columns), key[order], *counts)
+        return SealedLedger(ledger_batch(columns), key[order], register, *counts)
+
+    def _ids(self, ids: pa.StringArray) -> pa.FixedSizeBinaryArray:
+        """Entry ids as they are, since they have no form of their own, under the key of the arrival; null if empty."""
+        named = pc.if_else(pc.equal(ids, ""), pa.scalar(None, pa.string()), ids)
+        return self._seals.tag("entry_id", named, np.full(len(ids), self._arrival))
 
     def _subject_tags(self, subjects: pa.Array, account: np.ndarray, region: np.ndarray) -> pa.FixedSizeBinaryArray:
         parts = []
@@ -212,9 +202,15 @@ def _editions(versions: pa.StringArray) -> pa.StringArray:
     )
 
 
-def _not_empty(ids: pa.StringArray) -> pa.StringArray:
-    """Entry ids as they are, since they have no form of their own."""
-    return pc.if_else(pc.equal(ids, ""), pa.scalar(None, pa.string()), ids)
+def _register(ids: pa.Array, subject: pa.Array, kind: np.ndarray, received: np.ndarray, home: np.ndarray) -> np.ndarray:
+    """The rows of the register; `home` is where a permission lies."""
+    rows = np.flatnonzero(pc.and_(ids.is_valid(), subject.is_valid()).to_numpy(zero_copy_only=False))
+    register = np.empty(len(rows), REGISTERED)
+    register["id"] = tag_blocks(ids).take(rows, axis=0)
+    register["received"] = received.take(rows)
+    place = np.where(np.isin(kind, _STOP_CODES), STOPPED, home)
+    register["place"] = np.where(kind == Kind.unreadable, UNREADABLE, place).take(rows)
+    return register
 
 
 def _named(guardians: pa.StringArray) -> pa.BooleanArray:
@@ -223,11 +219,8 @@ def _named(guardians: pa.StringArray) -> pa.BooleanArray:
     return pc.and_(guardians.is_valid(), pc.invert(denied))
 
 
-def _constant(value, rows: int, type_: pa.DataType) -> pa.Array:
-    return pa.repeat(pa.scalar(value, type_), rows)
-
-
-def _ledger_batch(columns: dict[str, pa.Array]) -> pa.RecordBatch:
+def ledger_batch(columns: dict[str, pa.Array]) -> pa.RecordBatch:
+    """These columns in the schema `SEALED_LEDGER`."""
     arrays = [_as(columns[field.name], field.type) for field in SEALED_LEDGER]
     return pa.RecordBatch.from_arrays(arrays, schema=SEALED_LEDGER)
 

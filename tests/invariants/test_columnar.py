@@ -15,7 +15,7 @@ from pipelines.options import parse
 from schemas.fields import EVENT_FIELDS
 from tests.invariants.conftest import TIMES
 from tests.invariants.runs import REGIONS, Site, calls_of, pickling_counted
-from transforms.border import UNREADABLE, Border
+from transforms.border import REGISTER, Border
 from transforms.quarantine import REJECTED
 from transforms.tallies import TALLIES
 
@@ -102,7 +102,7 @@ def test_nothing_stands_between_reading_a_file_and_its_sealed_pieces(pipeline):
         assert isinstance(step.transform, beam.ParDo)
         (spans,) = step.inputs
         assert repr(spans.element_type) == repr(typehints.normalize(SPAN))
-        assert set(step.outputs) == {None, TALLIES, REJECTED, UNREADABLE}
+        assert set(step.outputs) == {None, TALLIES, REJECTED, REGISTER}
 
 
 def _leaves(node) -> list:

@@ -32,7 +32,7 @@ from schemas.tallies import COUNTS
 from tests.invariants.needles import Needles, spellings
 from tests.invariants.planted import Planted
 from tests.invariants.runs import REGIONS, ROOT, Site
-from transforms.border import UNREADABLE, Border
+from transforms.border import REGISTER, Border
 from transforms.ipc import to_ipc
 from transforms.keyring import open_keyring
 from transforms.quarantine import REJECTED
@@ -268,10 +268,6 @@ def crossed(dirty, tmp_path_factory) -> bytes:
         with open(target, "ab") as file:
             file.write(what[2] if isinstance(what, tuple) else repr(where).encode() + to_ipc(what))
 
-    def keep_id(sealed: bytes) -> None:
-        with open(target, "ab") as file:
-            file.write(sealed)
-
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         for name, ledger, paths in (("Telemetry", False, events), ("Ledger", True, consents)):
             spans = pipeline | f"{name}Spans" >> beam.Create([(path, 0, os.path.getsize(path)) for path in paths])
@@ -280,7 +276,7 @@ def crossed(dirty, tmp_path_factory) -> bytes:
             sealed.pieces | f"{name}Pieces" >> beam.Map(keep)  # noqa: B018
             sealed[TALLIES] | f"{name}Tallies" >> beam.Map(keep)  # noqa: B018
             sealed[REJECTED] | f"{name}Rejected" >> beam.Map(keep)  # noqa: B018
-            sealed[UNREADABLE] | f"{name}Unreadable" >> beam.Map(keep_id)  # noqa: B018
+            sealed[REGISTER] | f"{name}Register" >> beam.Map(keep)  # noqa: B018
     return target.read_bytes()
 
 

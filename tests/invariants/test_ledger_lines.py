@@ -14,20 +14,27 @@ DEVICE = "1f3a5c7e9b0d2468"
 GARBLED = ndjson(entry("withdrew", number=7, residency={}))
 
 
+def _rows(folder, event_type: str, dataset: str, ledger: bytes) -> tuple[int, Counter]:
+    """The exit status, and the stored rows by region: one device is seen twice in `eu` and once in `in`."""
+    places = enumerate((HERE, HERE, THERE))
+    events = [event(n, event_type, residency=where, device__android_id=DEVICE) for n, where in places]
+    (folder / "events.ndjson").write_bytes(ndjson(*events))
+    (folder / "consents.ndjson").write_bytes(ledger)
+    site = Site(folder / "site") if (folder / "site").exists() else Site.new(folder / "site")
+    status = ingest(site, [folder / "events.ndjson"], [folder / "consents.ndjson"]).status
+    return status, Counter({region: open_dataset(site.file, region, dataset).count_rows() for region in ("eu", "in")})
+
+
 @pytest.fixture
 def served(tmp_path):
-    """Stored rows of the contract purpose by region, for one device that is seen in two regions."""
+    """Stored rows of the contract purpose."""
+    return lambda *ledger: _rows(tmp_path, "session", "service", b"".join(ledger))
 
-    def run(*ledger: bytes) -> tuple[int, Counter]:
-        events = [event(n, residency=where, device__android_id=DEVICE) for n, where in enumerate((HERE, HERE, THERE))]
-        (tmp_path / "events.ndjson").write_bytes(ndjson(*events))
-        (tmp_path / "consents.ndjson").write_bytes(b"".join(ledger))
-        site = Site(tmp_path / "site") if (tmp_path / "site").exists() else Site.new(tmp_path / "site")
-        status = ingest(site, [tmp_path / "events.ndjson"], [tmp_path / "consents.ndjson"]).status
-        rows = {region: open_dataset(site.file, region, "service").count_rows() for region in ("eu", "in")}
-        return status, Counter(rows)
 
-    return run
+@pytest.fixture
+def granted(tmp_path):
+    """Stored rows of a purpose that rests on consent."""
+    return lambda *ledger: _rows(tmp_path, "crash", "user_experience", ndjson(*ledger))
 
 
 @pytest.mark.clause("5.3")
@@ -62,3 +69,16 @@ def test_a_valid_entry_of_its_id_corrects_it_in_every_region(served, correction)
 )
 def test_nothing_else_corrects_it(served, other):
     assert served(GARBLED, ndjson(other)) == (0, Counter(eu=0, **{"in": 0}))
+
+
+@pytest.mark.clause("5.3")
+def test_permissions_of_one_id_that_lie_apart_count_nowhere(granted):
+    """A run reconciles too: what stands for an entry elsewhere is not counted as one."""
+    mine, theirs, someone = (
+        entry(subject={"type": "device", "value": device}, residency=where)
+        for device, where in ((DEVICE, HERE), (DEVICE, THERE), ("00ff00ff00ff00ff", THERE))
+    )
+    assert granted(mine, theirs | {"entry_id": "another"}) == (0, Counter(eu=2, **{"in": 1}))
+    assert granted(mine, theirs) == (0, Counter(eu=0, **{"in": 0}))
+    assert granted(mine, someone) == (0, Counter(eu=0, **{"in": 0}))
+    assert granted(mine, mine) == (0, Counter(eu=2, **{"in": 0}))

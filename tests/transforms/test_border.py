@@ -1,6 +1,7 @@
 """From bytes to sealed pieces: what a runner may see, what is counted, and when an element says it was received."""
 
 import apache_beam as beam
+import numpy as np
 import pytest
 from apache_beam.testing.util import assert_that
 
@@ -9,11 +10,12 @@ from schemas.layout import layout
 from schemas.policy import load_pack
 from tests.lines import ANDROID_ID, EXAMPLES, NOW, entry, event, full_event, keystores, ndjson
 from tests.tallied import totals
-from transforms.border import Border
-from transforms.exchange import LEDGER, TELEMETRY
+from transforms.border import REGISTER, Border
+from transforms.exchange import IDS, LEDGER, TELEMETRY
 from transforms.ipc import from_ipc
 from transforms.quarantine import REJECTED
 from transforms.seal import Partition
+from transforms.seal_ledger import REGISTERED
 from transforms.tallies import TALLIES
 
 PACK = load_pack()
@@ -49,6 +51,10 @@ def _keep_stamps(actual):
     _KEPT["stamps"] += actual
 
 
+def _keep_register(actual):
+    _KEPT["register"] += actual
+
+
 def _stamped(element, received=beam.DoFn.TimestampParam):
     return received.micros // 1000, element
 
@@ -63,7 +69,7 @@ def cross(keys):
     """Lets inputs (lists of blocks) cross; returns ((milliseconds, piece) in order, the totals of what was counted)."""
 
     def crossed(*inputs, ledger=False, window_ms=None):
-        _KEPT.update(tallies=[], rejected=[], stamps=[])
+        _KEPT.update(tallies=[], rejected=[], stamps=[], register=[])
         with beam.Pipeline(runner="FnApiRunner") as pipeline:
             border = Border(ledger, blocks, PACK, keys, Partition(SHARDS, window_ms), EU)
             out = pipeline | beam.Create([list(each) for each in inputs]) | border
@@ -71,6 +77,7 @@ def cross(keys):
             assert_that(out[TALLIES], _keep_tallies, label="tallies")
             assert_that(out[TALLIES] | "Stamps" >> beam.Map(_stamped), _keep_stamps, label="stamps")
             assert_that(out[REJECTED], _keep_rejected, label="rejected")
+            assert_that(out[REGISTER] | "Registered" >> beam.Map(_stamped), _keep_register, label="register")
         return _KEPT["pieces"], totals(_KEPT["tallies"])
 
     return crossed
@@ -165,6 +172,22 @@ def test_a_piece_of_the_ledger_is_stamped_with_its_earliest_receipt(cross):
     for _, (key, (kind, window, payload)) in pieces:
         assert (kind, window) == (LEDGER, 0) and key // SHARDS in (CN, EU)
         assert from_ipc(payload).schema.names == SEALED_LEDGER.names
+
+
+def test_the_register_is_told_of_each_entry_once_and_of_no_record(cross):
+    """Whoever knows an entry's id must not find it there, and equal ids must meet: in one bucket, of whatever block."""
+    lines = [entry(kind, received=NOW + n, number=n) for n, kind in enumerate(["withdraw", "grant", "withdrew"] * 20)]
+    cross([ndjson(*lines)], [ndjson(*lines)], ledger=True)
+    ids = {}
+    for stamp, (bucket, (kind, window, payload)) in _KEPT["register"]:
+        rows = np.frombuffer(payload, REGISTERED)
+        assert (kind, window, stamp) == (IDS, 0, rows["received"].min())
+        for row in rows:
+            ids.setdefault(row["id"].tobytes(), []).append(bucket)
+    assert len(ids) == len(lines) and all(len(found) == 2 and len(set(found)) == 1 for found in ids.values())
+    assert b"entry-" not in b"".join(payload for _, (_, (_, _, payload)) in _KEPT["register"])
+    cross([ndjson(event(1))])
+    assert not _KEPT["register"]
 
 
 def test_blocks_and_inputs_are_crossed_one_by_one(cross):

@@ -16,7 +16,7 @@ from transforms.labels import Labels
 from transforms.ledger import Ledger
 from transforms.scrub import Scrubber
 from transforms.seal import Partition, Seals, shard_of
-from transforms.seal_ledger import LedgerSealer
+from transforms.seal_ledger import ACCOUNTS, NOWHERE, STOPPED, UNREADABLE, LedgerSealer
 
 ACCOUNT = EXAMPLES["account_id"]
 CN, EU, SHARDS = 0, 3, 3
@@ -32,7 +32,7 @@ def seals(tmp_path_factory):
 @pytest.fixture(scope="module")
 def sealer(seals):
     """One for all tests: what it remembers of labels may change no result."""
-    return LedgerSealer(seals, Partition(SHARDS, None), (CN, EU), Labels(Scrubber()), frozenset({"push", "legal"}))
+    return LedgerSealer(seals, Partition(SHARDS, None), (CN, EU), EU, Labels(Scrubber()), frozenset({"push", "legal"}))
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,11 @@ def tag_of(seals, kind, value, region):
     return seals.tag(kind, canonical(kind, pa.array([value]))[0], np.array([region]))
 
 
+def id_of(seals, value, region):
+    """An entry's id: sealed for the arrival, and that for the region."""
+    return seals.tag("entry_id", tag_of(seals, "entry_id", value, EU), np.array([region]))
+
+
 def test_an_entry_is_sealed_into_the_schema(sealed, seals):
     valid, unreadable = sealed(
         entry("grant", purposes=["push", "legal", "push"], app="com.example.map", guardian="g-1")
@@ -62,7 +67,7 @@ def test_an_entry_is_sealed_into_the_schema(sealed, seals):
     (row,) = valid.batch.to_pylist()
     assert valid.batch.schema == SEALED_LEDGER
     assert row == {
-        "entry_id": tag_of(seals, "entry_id", "entry-0", EU)[0].as_py(),
+        "entry_id": id_of(seals, "entry-0", EU)[0].as_py(),
         "subject": tag_of(seals, "android_id", ANDROID_ID, EU)[0].as_py(),
         "subject_type": SubjectType.device,
         "kind": Kind.grant,
@@ -218,7 +223,7 @@ def test_a_rejected_line_restricts_the_subject_that_it_names_everywhere(sealed, 
     for (region, _), row in zip(keys(unreadable), unreadable.batch.to_pylist(), strict=True):
         assert row["kind"] == Kind.unreadable and row["purposes"] == EVERY_PURPOSE
         assert row["subject"] == tag_of(seals, "android_id", ANDROID_ID, region)[0].as_py()
-        assert row["entry_id"] == tag_of(seals, "entry_id", "entry-0", region)[0].as_py()
+        assert row["entry_id"] == id_of(seals, "entry-0", region)[0].as_py()
         assert row["received_time"] == 0  # known to every record
 
 
@@ -229,6 +234,38 @@ def test_a_rejected_line_that_names_nobody_is_counted(sealed, line):
     valid, unreadable = sealed(line)
     assert (valid.nobody, unreadable.nobody) == (0, 1)
     assert unreadable.batch.num_rows == 0
+
+
+def registered(part):
+    return [(row["id"].tobytes(), row["place"].item(), row["received"].item()) for row in part.register]
+
+
+def test_the_register_is_told_where_each_id_lies_and_since_when(sealed, seals):
+    other = {"type": "device", "value": "00ff00ff00ff00ff"}
+    lines = [
+        entry("grant", NOW + 1, number=1),
+        entry("grant", NOW + 2, number=2, subject=other),
+        entry("grant", NOW + 3, number=3, subject=OF_ACCOUNT),
+        entry("grant", NOW + 4, number=4),
+        entry("withdraw", NOW + 5, number=5, subject=OF_ACCOUNT),
+        entry("grant", number=6, entry_id=""),
+        entry("grant", number=7, subject={"type": "device", "value": "zz"}),
+    ]
+    valid, rejected = sealed(*lines, entry("withdrew", number=8), regions=[EU, CN, EU, -2, CN, EU, EU])
+    nobody, ids = pa.nulls(1, pa.binary(16)), [tag_of(seals, "entry_id", f"entry-{n}", EU) for n in range(9)]
+    own, others = (
+        region * SHARDS + shard_of([nobody, tag_of(seals, "android_id", value, region), nobody], SHARDS).item()
+        for value, region in ((ANDROID_ID, EU), (other["value"], CN))
+    )
+    places = [own, others, ACCOUNTS - EU, NOWHERE, STOPPED]
+    assert registered(valid) == [(ids[n][0].as_py(), place, NOW + n) for n, place in enumerate(places, 1)]
+    assert registered(rejected) == [(ids[8][0].as_py(), UNREADABLE, 0)]
+
+
+def test_two_regions_share_no_id(sealed):
+    valid, _ = sealed(entry("withdraw"))
+    sealed_for = {valid.register["id"].tobytes(), *valid.batch["entry_id"].to_pylist()}
+    assert len(sealed_for) == 3  # the arrival's, and one of each region
 
 
 def opened(parts, seals, pack, region=EU):

@@ -6,7 +6,7 @@ As JSON (`as_data`), format 1; a count that is not there is zero:
     format run input policy ended       ids, edition; false for a stream that may still go on
     received                            [first, last] hour of receipt, or []
     reconciles faults checks            faults are sentences; checks [{title left right checked holding}]
-    came_in         {telemetry: {lines ...}, ledger: {...}}: outcomes of reading, deduplicating and judging
+    came_in         {telemetry: {lines ...}, ledger, snapshot}: outcomes of reading, deduplicating and judging
     by_region       {region: {decoded duplicates judged opened refused stored datasets statistics days_released}}
     purposes        {purpose: {title clause opened refused stored erased stopped counted
                                reasons: [{reason clause count}]}}
@@ -42,6 +42,7 @@ _READ = ("lines", "blank", "quarantined", "unlocatable", "conflicting", "input_u
 _CAME_IN = {
     "telemetry": (*_READ, "foreign", "decoded"),
     "ledger": (*_READ, "entries", "dated_ahead", "nobody", "unlocated", "unknown_purpose"),
+    "snapshot": ("entries",),
 }
 
 

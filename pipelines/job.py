@@ -3,7 +3,7 @@
 events ─ Border ──────────────┐
                               ├─ ConsentGate ─┬─ ForPurpose ─ Pseudonymise ─ RegionalStore
 ledger ─ Border ┬─────────────┤               └─ Statistics ─ StatisticsStore
-                └─ EntryIds ──┘
+ FromSnapshot ──┴─ EntryIds ──┘
      rejected lines ─ QuarantineStore        every step ─ tallies ─ RegionalAudit
 """
 
@@ -11,9 +11,10 @@ import logging
 import math
 import os
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
@@ -27,6 +28,7 @@ from pipelines.options import DEFAULT_RUNNER, WINDOW_MS, IngestOptions
 from pipelines.progress import read_span
 from pipelines.quarantine_store import QuarantineStore
 from pipelines.sinks import RegionalStore
+from pipelines.snapshots import Snapshot, find, read
 from pipelines.statistics_store import StatisticsStore
 from schemas.editions import Editions, load_editions
 from schemas.policy import Pack, in_one_line
@@ -37,6 +39,7 @@ from transforms.for_purpose import ForPurpose
 from transforms.pseudonymise import Pseudonymise
 from transforms.quarantine import REJECTED
 from transforms.seal import Partition
+from transforms.snapshot import FromSnapshot, terms
 from transforms.statistics import DAYS, Statistics
 from transforms.tallies import TALLIES
 
@@ -57,6 +60,7 @@ class Job:
     events: tuple[str, ...]
     spans: tuple[SPAN, ...]  # where telemetry is read
     consents: tuple[str, ...]
+    snapshot: Snapshot | None  # a ledger that was kept, to start from
     with_ledger: bool
     input_id: str
     run: str  # names this run; what earlier runs over the same input left is told by it
@@ -78,7 +82,8 @@ class Job:
     @property
     def given(self) -> dict[str, int]:
         """How many spans of each input there are to read."""
-        return {"telemetry": len(self.spans), "ledger": len(_spans(self.consents))}
+        parts = len(self.places) if self.snapshot else 0
+        return {"telemetry": len(self.spans), "ledger": len(spans_of(self.consents)), "snapshot": parts}
 
     @property
     def arrival_code(self) -> int:
@@ -89,19 +94,24 @@ def plan(options: IngestOptions, say: Callable[[str], None]) -> Job:
     """Checks what can be wrong before anything runs. Raises `ConfigurationError`, `PackError` or `InputError`."""
     editions = load_editions(options.policy)
     deployment = load_deployment(options.deployment)
-    places = _served(options.cell, editions.newest, deployment)
+    places = served(options.cell, editions.newest, deployment)
+    arrival = arrival_of(places, deployment)
     events = expand(options.events)
     consents = expand(options.consents) if options.consents else []
     for place in places.values():
         prepare(place, say)
+    snapshot = (
+        _found(options.consent_snapshot, editions.newest, places, arrival, say) if options.consent_snapshot else None
+    )
     streaming = PipelineOptions(list(options.beam)).view_as(StandardOptions).streaming
     return Job(
         editions=editions,
         places=places,
-        arrival=next((p for p in places.values() if p.region == deployment.arrival), next(iter(places.values()))),
+        arrival=arrival,
         events=tuple(events),
-        spans=_spans(events),
+        spans=spans_of(events),
         consents=tuple(consents),
+        snapshot=snapshot,
         with_ledger=options.with_ledger,
         input_id=input_id(events),
         run=secrets.token_hex(8),
@@ -111,7 +121,16 @@ def plan(options: IngestOptions, say: Callable[[str], None]) -> Job:
     )
 
 
-def _served(cell: str, pack: Pack, deployment: Deployment) -> dict[int, RegionalPlace]:
+def _found(
+    name: str, pack: Pack, places: Mapping[int, RegionalPlace], arrival: RegionalPlace, say: Callable[[str], None]
+) -> Snapshot:
+    snapshot = find(name, arrival, list(places.values()), terms(pack))
+    say(f"starting from the ledger as of {snapshot.as_of.isoformat()}: of what came later --consents must tell")
+    return snapshot
+
+
+def served(cell: str, pack: Pack, deployment: Deployment) -> dict[int, RegionalPlace]:
+    """The regions of a cell, by region code. Raises `ConfigurationError` for one that is not there."""
     names = pack.where.regions if cell == "all" else (cell,)
     if unknown := sorted(set(names) - set(pack.where.regions)):
         raise ConfigurationError(
@@ -124,6 +143,11 @@ def _served(cell: str, pack: Pack, deployment: Deployment) -> dict[int, Regional
     return {pack.where.code(name): deployment.regions[name] for name in names}
 
 
+def arrival_of(places: Mapping[int, RegionalPlace], deployment: Deployment) -> RegionalPlace:
+    """Of the regions that are served the one where what has no region is accounted for."""
+    return next((p for p in places.values() if p.region == deployment.arrival), next(iter(places.values())))
+
+
 def _shards(paths: Sequence[str]) -> int:
     sizes = (os.path.getsize(path) * (_COMPRESSED if path.endswith((".gz", ".zst")) else 1) for path in paths)
     return max(1, math.ceil(sum(sizes) / _BYTES_A_SHARD))
@@ -132,9 +156,13 @@ def _shards(paths: Sequence[str]) -> int:
 def build(pipeline: beam.Pipeline, job: Job) -> None:
     """Adds the whole job to a pipeline."""
     telemetry = pipeline | "Telemetry" >> _Spans(job.spans) | "TelemetryBorder" >> _border(job, ledger=False)
-    ledger = pipeline | "Ledger" >> _Spans(_spans(job.consents)) | "LedgerBorder" >> _border(job, ledger=True)
-    elsewhere = ledger[REGISTER] | "EntryIds" >> EntryIds(job.keys, job.arrival_code, job.partition)
-    pieces = (telemetry.pieces, ledger.pieces, elsewhere)
+    ledger = pipeline | "Ledger" >> _Spans(spans_of(job.consents)) | "LedgerBorder" >> _border(job, ledger=True)
+    known = [ledger]
+    if job.snapshot:
+        known.append(pipeline | "Snapshot" >> _from_snapshot(job, job.snapshot))
+    registers = [each[REGISTER] for each in known] | "Register" >> beam.Flatten()
+    elsewhere = registers | "EntryIds" >> EntryIds(job.keys, job.arrival_code, job.partition)
+    pieces = [telemetry.pieces, elsewhere, *(each.pieces for each in known)]
     rejected = (telemetry[REJECTED], ledger[REJECTED]) | "Rejected" >> beam.Flatten()
     gate = ConsentGate(job.editions, job.keys, job.partition, job.with_ledger)
     judged = pieces | "Exchange" >> beam.Flatten() | "ConsentGate" >> gate
@@ -143,7 +171,7 @@ def build(pipeline: beam.Pipeline, job: Job) -> None:
     stored = rows | "RegionalStore" >> RegionalStore(job.places, job.input_id, job.run)
     window_ms = job.partition.window_ms
     kept = rejected | "QuarantineStore" >> QuarantineStore(job.places, job.input_id, job.run, window_ms)
-    told = [telemetry[TALLIES], ledger[TALLIES], judged[TALLIES], stored, kept]
+    told = [telemetry[TALLIES], *(each[TALLIES] for each in known), judged[TALLIES], stored, kept]
     if job.pack.statistics:
         statistics = Statistics(job.editions, job.keys, job.partition, job.complete_through)
         counted = judged.judged | "Statistics" >> statistics
@@ -159,8 +187,19 @@ def _border(job: Job, ledger: bool) -> Border:
     return Border(ledger, read, job.editions, job.keys, job.partition, job.arrival_code, received_ms)
 
 
-def _spans(paths: Sequence[str]) -> tuple[SPAN, ...]:
+def spans_of(paths: Sequence[str]) -> tuple[SPAN, ...]:
+    """Where files are to be read, in pieces. Raises `InputError`."""
     return tuple((span.path, span.start, -1 if span.end is None else span.end) for span in spans(paths))
+
+
+def _from_snapshot(job: Job, snapshot: Snapshot) -> FromSnapshot:
+    regions = {code: place.region for code, place in job.places.items()}
+    part = partial(_part, job.places, snapshot)
+    return FromSnapshot(snapshot.name, part, regions, job.keys, job.arrival_code, snapshot.nobody, job.partition)
+
+
+def _part(places: Mapping[int, RegionalPlace], snapshot: Snapshot, dataset: str, region: int) -> Iterator:
+    return read(places[region], dataset, snapshot)
 
 
 @dataclass

@@ -46,6 +46,7 @@ class IngestOptions:
 
     events: tuple[str, ...]
     consents: tuple[str, ...]
+    consent_snapshot: str | None
     with_ledger: bool
     policy: tuple[str, ...]
     deployment: str
@@ -77,6 +78,11 @@ def parse_job(arguments: argparse.ArgumentParser, argv: list[str] | None) -> tup
         "--consents", action="extend", nargs="+", metavar="FILE|DIR|GLOB", help="the consent ledger, NDJSON"
     )
     arguments.add_argument(
+        "--consent-snapshot",
+        metavar="NAME",
+        help="start from a ledger that `douane ledger snapshot` kept; --consents may tell what came later",
+    )
+    arguments.add_argument(
         "--no-ledger",
         action="store_true",
         help="run without a ledger: then only what stands on contract or legal obligation opens",
@@ -88,11 +94,13 @@ def parse_job(arguments: argparse.ArgumentParser, argv: list[str] | None) -> tup
     arguments.add_argument("--json", action="store_true", help="print the summary as JSON")
     arguments.epilog = "Every Beam option may follow: --runner, --streaming, ..."
     ours, rest = arguments.parse_known_args(argv)
-    if bool(ours.consents) == ours.no_ledger:
-        raise ConfigurationError("give a ledger with --consents, or --no-ledger if there is none, not both")
+    if bool(ours.consents or ours.consent_snapshot) == ours.no_ledger:
+        given = "give a ledger with --consent-snapshot or --consents, or --no-ledger if there is none, not both"
+        raise ConfigurationError(given)
     return ours, IngestOptions(
         events=tuple(getattr(ours, "events", ())),
         consents=tuple(ours.consents or ()),
+        consent_snapshot=ours.consent_snapshot,
         with_ledger=not ours.no_ledger,
         policy=tuple(ours.policy or (DEFAULT_PACK,)),
         deployment=ours.deployment,

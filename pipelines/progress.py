@@ -18,7 +18,8 @@ class Progress:
 
     _read: ClassVar[int] = 0  # bytes read in this process
 
-    def __init__(self, paths: Sequence[str]) -> None:
+    def __init__(self, paths: Sequence[str], then: str = "judged and stored") -> None:
+        self._then = then
         self._total = sum(os.path.getsize(path) for path in paths)
         self._packed = any(path.endswith((".gz", ".zst")) for path in paths)
         self._done = threading.Event()
@@ -52,7 +53,7 @@ class Progress:
         seconds = time.monotonic() - self._started
         if self._packed:
             return f"{Progress._read / 1e6:,.1f} MB unpacked and sealed in {seconds:.1f} s"
-        step = "sealed" if Progress._read < self._total else "sealed; judged and stored"
+        step = "sealed" if Progress._read < self._total else f"sealed; {self._then}"
         return f"{min(1, Progress._read / max(1, self._total)):4.0%} {step} in {seconds:.1f} s"
 
 

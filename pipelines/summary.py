@@ -59,6 +59,7 @@ def _ledger(found: Digest) -> list[str]:
     came, rejected = found.came_in["ledger"], found.quarantine["ledger"]
     rows = [
         ("ledger entries", came["entries"], ""),
+        ("from snapshot", found.came_in["snapshot"]["entries"], "entries, in each region where they act"),
         ("unlocated", came["unlocated"], "permissions without a region: they act nowhere"),
         ("dated ahead", came["dated_ahead"], "permissions from the future: they open nothing"),
         ("unknown purpose", came["unknown_purpose"], "entries; a stop among them stops everything"),

@@ -19,6 +19,9 @@ RECEIVED_DATE = "received_date"  # the partition column of every dataset
 SENSITIVE_SUFFIX = "_sensitive"
 AUDIT = "audit"  # the dataset of counts that every region has
 QUARANTINE = "quarantine"  # the dataset of rejected lines, in a place of its own
+LEDGER = "ledger"  # sealed entries of a ledger, by snapshot
+LEDGER_IDS = "ledger_ids"  # of each snapshot the sealed ids of entries that act nowhere; in the region of arrival
+LEDGER_SNAPSHOT = "ledger_snapshot"  # of each snapshot what it is, where its parts are told from others
 
 
 @dataclass(frozen=True)

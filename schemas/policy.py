@@ -41,6 +41,7 @@ class Basis(StrEnum):
     CONSENT = "consent"
 
 
+_OTHER_DATASETS = frozenset({"audit", "quarantine", "ledger", "ledger_ids", "ledger_snapshot"})
 WITHOUT_LEDGER = frozenset({Basis.CONTRACT, Basis.LEGAL_OBLIGATION})
 
 
@@ -269,10 +270,11 @@ class Pack(Model):
         for name, purpose in self.purposes.items():
             if unknown := sorted(set(purpose.basis) - set(self.regions) - {"default"}):
                 raise ValueError(f"purposes.{name}.basis names {unknown}, which are no regions of this pack")
-        taken = {"audit", "quarantine"} | {name for name in self.purposes if name.endswith("_sensitive")}
+        taken = _OTHER_DATASETS | {name for name in self.purposes if name.endswith("_sensitive")}
         if taken := sorted(taken & set(self.purposes)):
             raise ValueError(
-                f"purposes {taken} have names of other datasets: audit, quarantine, what ends in _sensitive"
+                f"purposes {taken} have names of other datasets: {', '.join(sorted(_OTHER_DATASETS))}, what ends in "
+                "_sensitive"
             )
         for gate in self.gates:
             if gate.purpose not in self.purposes:

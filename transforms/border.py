@@ -217,17 +217,18 @@ class _LedgerBorder(_Border):
             counts.add("ledger", "unknown_purpose", sealed.unknown_purposes)
             for region, start, stop in runs(sealed.key // self._partition.shards):
                 counts.add("ledger", "sent", stop - start, region=self._pack.where.regions[region])
-            yield from ledger_pieces(sealed, self._locks)
-            for piece in self._register.pieces(sealed.register):
-                yield beam.pvalue.TaggedOutput(REGISTER, piece)
+            yield from ledger_pieces(sealed, self._locks, self._register)
 
 
-def ledger_pieces(sealed: SealedLedger, locks: Locks) -> Iterator[TimestampedValue]:
-    """Sealed entries as pieces for the exchange, each stamped with the earliest receipt in it."""
+def ledger_pieces(sealed: SealedLedger, locks: Locks, register: Register) -> Iterator:
+    """Sealed entries as pieces for the exchange, each stamped with the earliest receipt in it, and what the register is
+    told of them under `REGISTER`."""
     for key, _, rows in pieces(sealed.batch, sealed.key, np.zeros(len(sealed.key), np.int64)):
         earliest = rows.column("received_time").to_numpy().min()
         piece = key, (LEDGER, 0, locks.lock(key, LEDGER, to_buffer(rows)))
         yield TimestampedValue(piece, Timestamp(micros=int(earliest) * 1000))
+    for piece in register.pieces(sealed.register):
+        yield beam.pvalue.TaggedOutput(REGISTER, piece)
 
 
 @dataclass

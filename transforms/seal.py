@@ -47,6 +47,10 @@ class Seals:
         """Tags a column whose rows are sorted by region. Nulls stay null."""
         return _by_region(values, regions, lambda region: self._tagger(region, kind).tag, pa.binary(16))
 
+    def untag(self, kind: str, tags: pa.FixedSizeBinaryArray, region: int) -> pa.FixedSizeBinaryArray:
+        """What was tagged, where that was a tag itself. Any other tag opens to noise."""
+        return self._tagger(region, kind).untag(tags, 16)
+
     def reversibly(self, purpose: str, kind: str, values: pa.Array, regions: np.ndarray) -> pa.BinaryArray:
         """Seals a column so that who holds the purpose's reversible key, and nobody else, can bring it back."""
         return _by_region(values, regions, lambda region: self._sealer(region, purpose, kind), pa.binary())

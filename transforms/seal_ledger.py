@@ -124,7 +124,7 @@ class LedgerSealer:
         entry = self._seals.tag("entry_id", ids.take(pa.array(place)), region)
         # Without a usable id an entry is its subject's own: no other person's may pass for its correction.
         entry = pc.if_else(entry.is_valid(), entry, self._seals.tag(nameless, tags, region))
-        pair, shard = self._spread(tags, account)
+        pair, shard = spread(tags, account, self._shards)
         key = region[pair] * self._shards + shard
         home = np.full(len(ids), NOWHERE)
         home[place[pair]] = np.where(account[pair], ACCOUNTS - region[pair], key)
@@ -150,18 +150,19 @@ class LedgerSealer:
             parts.append((places, self._seals.tag(_KIND_OF[type_], values, region[places])))
         return scattered(parts, len(subjects))
 
-    def _spread(self, tags: pa.FixedSizeBinaryArray, account: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(pair, shard): a device's entry to its shard, an account's to each."""
-        devices, accounts = np.flatnonzero(~account), np.flatnonzero(account)
-        own = (tag_words(tags)[devices] % np.uint64(self._shards)).astype(np.int64)
-        every = np.tile(np.arange(self._shards), len(accounts))
-        return np.concatenate([devices, np.repeat(accounts, self._shards)]), np.concatenate([own, every])
-
     def _application(self, values: pa.StringArray) -> pa.StringArray:
         """Applications as telemetry has them. Of one that had to be scrubbed nobody knows any more which it is."""
         codes, words, _ = self._labels.clean(values)
         cleaned = words.take(pa.array(codes, mask=codes < 0))
         return pc.if_else(pc.equal(cleaned, values), cleaned, pa.scalar(None, pa.string()))
+
+
+def spread(tags: pa.FixedSizeBinaryArray, account: np.ndarray, shards: int) -> tuple[np.ndarray, np.ndarray]:
+    """(row, shard) pairs of sealed subjects: a device's row goes to its shard, an account's to each."""
+    devices, accounts = np.flatnonzero(~account), np.flatnonzero(account)
+    own = (tag_words(tags)[devices] % np.uint64(shards)).astype(np.int64)
+    every = np.tile(np.arange(shards), len(accounts))
+    return np.concatenate([devices, np.repeat(accounts, shards)]), np.concatenate([own, every])
 
 
 def _subjects(types: pa.StringArray, values: pa.StringArray) -> tuple[pa.BinaryArray, np.ndarray]:

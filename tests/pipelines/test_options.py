@@ -123,3 +123,14 @@ def test_the_prism_runner_is_never_chosen_by_default():
     """DirectRunner tries to download it first; who names no runner must not depend on a network."""
     chosen = PipelineOptions(list(parse(NEEDED).beam)).get_all_options()["runner"]
     assert chosen == "FnApiRunner"
+
+
+@pytest.mark.parametrize(
+    ("ledger", "consents", "name"),
+    [(["--consent-snapshot", "kept"], (), "kept"), (["--consent-snapshot=kept", "--consents", "c"], ("c",), "kept")],
+)
+def test_a_snapshot_is_a_ledger_alone_or_beside_one(ledger, consents, name):
+    options = parse(["--events", "e", "--deployment", "d", *ledger])
+    assert (options.consents, options.consent_snapshot, options.with_ledger) == (consents, name, True)
+    with pytest.raises(ConfigurationError, match="or --no-ledger if there is none, not both"):
+        parse(["--events", "e", "--deployment", "d", *ledger, "--no-ledger"])

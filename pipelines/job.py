@@ -2,7 +2,8 @@
 
 events ─ Border ─┐
                  ├─ ConsentGate ─┬─ ForPurpose ─ Pseudonymise ─ RegionalStore
-ledger ─ Border ─┘               └─ Statistics ─ StatisticsStore
+ledger ─ Border ─┘               ├─ Orders ─ OrderStore
+                                 └─ Statistics ─ StatisticsStore
      rejected lines ─ QuarantineStore        every step ─ tallies ─ RegionalAudit
 """
 
@@ -23,14 +24,16 @@ from pipelines.blocks import expand, input_id, spans
 from pipelines.deployment import Deployment, RegionalPlace, load_deployment, prepare
 from pipelines.errors import ConfigurationError
 from pipelines.options import DEFAULT_RUNNER, WINDOW_MS, IngestOptions
+from pipelines.order_store import OrderStore
 from pipelines.progress import read_span
 from pipelines.quarantine_store import QuarantineStore
 from pipelines.sinks import RegionalStore
 from pipelines.statistics_store import StatisticsStore
 from schemas.policy import Pack, in_one_line, load_pack
 from transforms.border import UNREADABLE, Border, Corrections, Read
-from transforms.consent_gate import ConsentGate
+from transforms.consent_gate import STOPPING, ConsentGate
 from transforms.for_purpose import ForPurpose
+from transforms.orders import Orders
 from transforms.pseudonymise import Pseudonymise
 from transforms.quarantine import REJECTED
 from transforms.seal import Partition
@@ -137,8 +140,10 @@ def build(pipeline: beam.Pipeline, job: Job) -> None:
     rows = rows | "Pseudonymise" >> Pseudonymise(job.pack, job.keys)
     stored = rows | "RegionalStore" >> RegionalStore(job.places, job.input_id, job.run)
     window_ms = job.partition.window_ms
+    ordered = judged[STOPPING] | "Orders" >> Orders(job.pack, job.keys, window_ms)
+    listed = ordered | "OrderStore" >> OrderStore(job.places, job.input_id, job.run, window_ms)
     kept = rejected | "QuarantineStore" >> QuarantineStore(job.places, job.input_id, job.run, window_ms)
-    told = [telemetry[TALLIES], ledger[TALLIES], judged[TALLIES], stored, kept]
+    told = [telemetry[TALLIES], ledger[TALLIES], judged[TALLIES], stored, listed, kept]
     if job.pack.statistics:
         counted = judged.judged | "Statistics" >> Statistics(job.pack, job.keys, job.partition, job.complete_through)
         released = counted[DAYS] | "StatisticsStore" >> StatisticsStore(job.places, job.pack, job.run)

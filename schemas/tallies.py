@@ -10,6 +10,7 @@ quarantine   kept no_key sampled repeated foreign (reason; dataset: the input) r
 gate         known duplicates late passed_on judged(event_type) opened(event_type, purpose)
              refused(event_type, purpose, reason)
 store        stored erased foreign (event_type, purpose, dataset)
+orders       ordered held (reason: the kind of stop; purpose, dataset) rows (of its lists)
 audit        policy (reason: the edition) unreconciled (reason: the identity)
 statistics   counted(event_type, purpose) released incomplete late already_released
 access       explained opened: somebody was shown what the pipeline itself never shows

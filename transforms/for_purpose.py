@@ -13,8 +13,10 @@ from schemas.policy import Form, Pack
 from transforms.exchange import Judged
 from transforms.generalise import bucket, compact, cut_time, major
 
-# Beside a dataset's own columns a batch has these until it is stored.
+# Beside a dataset's own columns a batch has these until it is stored; where its purpose needs a subject, also the
+# sealed subjects of each record.
 REGION, RECEIVED, ORDER = "region", "received_time", "order"
+SUBJECTS = ("device", "account")
 
 
 def for_purpose(judged: pa.RecordBatch, dataset: Dataset, pack: Pack, plan: Layout) -> pa.RecordBatch:
@@ -36,8 +38,11 @@ def for_purpose(judged: pa.RecordBatch, dataset: Dataset, pack: Pack, plan: Layo
         judged.column("event_type").take(index),
         cut_time(judged.column("event_time").take(index), purpose.event_time),
     ]
-    tail = [judged.column(name).take(index) for name in (REGION, RECEIVED, "event_id")]
-    return pa.RecordBatch.from_arrays(head + columns + tail, names=[*dataset.schema.names, REGION, RECEIVED, ORDER])
+    tail = {REGION: REGION, RECEIVED: RECEIVED, ORDER: "event_id"}
+    if purpose.subject:
+        tail |= {name: name for name in SUBJECTS}
+    beside = [judged.column(name).take(index) for name in tail.values()]
+    return pa.RecordBatch.from_arrays(head + columns + beside, names=[*dataset.schema.names, *tail])
 
 
 def _rows(judged: pa.RecordBatch, bit: np.uint64, events: dict) -> np.ndarray:

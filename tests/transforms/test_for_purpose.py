@@ -16,7 +16,7 @@ from schemas.policy import Form, load_pack
 from tests.judged import judged_batch
 from tests.strategies import few, seeds
 from transforms.exchange import Judged
-from transforms.for_purpose import ORDER, RECEIVED, REGION, ForPurpose, for_purpose
+from transforms.for_purpose import ORDER, RECEIVED, REGION, SUBJECTS, ForPurpose, for_purpose
 
 PACK = load_pack()
 PLAN = layout(PACK)
@@ -60,7 +60,8 @@ def test_each_dataset_gets_its_rows_and_columns_and_no_others(seed):
     records = batch.to_pylist()
     for dataset in DATASETS.values():
         rows = for_purpose(batch, dataset, PACK, PLAN)
-        assert rows.schema.names == [*dataset.schema.names, REGION, RECEIVED, ORDER]
+        subjects = SUBJECTS if PACK.purposes[dataset.purpose].subject else ()
+        assert rows.schema.names == [*dataset.schema.names, REGION, RECEIVED, ORDER, *subjects]
         assert rows.to_pylist() == [row for record in records if (row := expected(record, dataset))]
 
 

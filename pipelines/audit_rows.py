@@ -16,12 +16,13 @@ from pipelines.manifest import Entry
 from pipelines.stores import commit, open_entries, stage
 from schemas.consent import CLAUSE_OF_REASON
 from schemas.datasets import AUDIT, RECEIVED_DATE
+from schemas.orders import CLAUSE_OF_STOP
 from schemas.quarantine import CLAUSE_OF_FAULT
 from schemas.tallies import COUNTS, HOUR_MS, Counts, Totals
 
 ACCESS = "access"  # what privileged reads are named after, where a run's counts are named after the run
 _ONLY_WINDOW = "0-0"  # of a bounded run, in the names of its files
-_CLAUSE = CLAUSE_OF_REASON | CLAUSE_OF_FAULT
+_CLAUSE = CLAUSE_OF_REASON | CLAUSE_OF_FAULT | CLAUSE_OF_STOP
 _NOTHING = dict.fromkeys(("reason", "event_type", "purpose", "clause"), "")
 _READ = pa.schema(
     [
@@ -101,7 +102,8 @@ def with_manifests(counted: Totals, places: Iterable[RegionalPlace], run: str, g
     """
     places = list(places)
     stored = counted.by(("region", "dataset"), step="store")
-    stored += counted.by(("region", "dataset"), step="quarantine", outcome="rows")
+    for step in ("quarantine", "orders"):
+        stored += counted.by(("region", "dataset"), step=step, outcome="rows")
     held = [_held(place, run, {dataset for region, dataset in stored if region == place.region}) for place in places]
     day = pc.max(counted.table[RECEIVED_DATE]).as_py() or ""
     spans = pa.table({"dataset": pa.array(given.keys(), pa.string()), "count": pa.array(given.values(), pa.int64())})

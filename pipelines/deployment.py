@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipelines.errors import ConfigurationError
 from pipelines.manifest import Manifest, writing
-from schemas.datasets import QUARANTINE
+from schemas.datasets import QUARANTINE, opened_by
 from schemas.policy import explain, in_one_line, read_yaml
 from transforms.keyring import (
     Keyring,
@@ -194,7 +194,7 @@ def prepare(place: RegionalPlace, say) -> None:
     elif known != place.region:
         raise ConfigurationError(f"region {place.region}: the keystore at {folder} belongs to region {known}")
     for dataset in place.manifest.datasets():
-        if not has_wrapping_key(place.keys, f"dataset-{dataset}"):
+        if not has_wrapping_key(place.keys, f"dataset-{opened_by(dataset)}"):
             missing = f"the key of dataset {dataset} is missing in {folder}, but files were written under it"
             raise ConfigurationError(f"region {place.region}: {missing}")
 

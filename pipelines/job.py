@@ -2,8 +2,8 @@
 
 events ─ Border ──────────────┐
                               ├─ ConsentGate ─┬─ ForPurpose ─ Pseudonymise ─ RegionalStore
-ledger ─ Border ┬─────────────┤               └─ Statistics ─ StatisticsStore
- FromSnapshot ──┴─ EntryIds ──┘
+ledger ─ Border ┬─────────────┤               ├─ Orders ─ OrderStore
+ FromSnapshot ──┴─ EntryIds ──┘               └─ Statistics ─ StatisticsStore
      rejected lines ─ QuarantineStore        every step ─ tallies ─ RegionalAudit
 """
 
@@ -25,6 +25,7 @@ from pipelines.blocks import expand, input_id, spans
 from pipelines.deployment import Deployment, RegionalPlace, load_deployment, prepare
 from pipelines.errors import ConfigurationError
 from pipelines.options import DEFAULT_RUNNER, WINDOW_MS, IngestOptions
+from pipelines.order_store import OrderStore
 from pipelines.progress import read_span
 from pipelines.quarantine_store import QuarantineStore
 from pipelines.sinks import RegionalStore
@@ -33,9 +34,10 @@ from pipelines.statistics_store import StatisticsStore
 from schemas.editions import Editions, load_editions
 from schemas.policy import Pack, in_one_line
 from transforms.border import REGISTER, Border, Read
-from transforms.consent_gate import ConsentGate
+from transforms.consent_gate import STOPPING, ConsentGate
 from transforms.entry_ids import EntryIds
 from transforms.for_purpose import ForPurpose
+from transforms.orders import Orders
 from transforms.pseudonymise import Pseudonymise
 from transforms.quarantine import REJECTED
 from transforms.seal import Partition
@@ -170,8 +172,10 @@ def build(pipeline: beam.Pipeline, job: Job) -> None:
     rows = rows | "Pseudonymise" >> Pseudonymise(job.pack, job.keys)
     stored = rows | "RegionalStore" >> RegionalStore(job.places, job.input_id, job.run)
     window_ms = job.partition.window_ms
+    ordered = judged[STOPPING] | "Orders" >> Orders(job.pack, job.keys, window_ms)
+    listed = ordered | "OrderStore" >> OrderStore(job.places, job.input_id, job.run, window_ms)
     kept = rejected | "QuarantineStore" >> QuarantineStore(job.places, job.input_id, job.run, window_ms)
-    told = [telemetry[TALLIES], *(each[TALLIES] for each in known), judged[TALLIES], stored, kept]
+    told = [telemetry[TALLIES], *(each[TALLIES] for each in known), judged[TALLIES], stored, listed, kept]
     if job.pack.statistics:
         statistics = Statistics(job.editions, job.keys, job.partition, job.complete_through)
         counted = judged.judged | "Statistics" >> statistics

@@ -3,11 +3,13 @@
     <store>/<dataset>/received_date=YYYY-MM-DD/<logical name>.<attempt>.parquet
 
 Each file has a random key of its own (Parquet Modular Encryption, AES-256-GCM, footer included), wrapped by the
-dataset's key and kept in the manifest. The file's place is bound to it as additional data, so a file that was moved to
+dataset's key and kept in the manifest; the list of what is stopped in a dataset by the same key as the dataset. The
+file's place is bound to it as additional data, so a file that was moved to
 another region, dataset, date or name does not open.
 """
 
 import hashlib
+import operator
 import secrets
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +26,10 @@ import pyarrow.parquet.encryption as pe
 from pipelines.deployment import Deployment, RegionalPlace, load_deployment
 from pipelines.errors import ConfigurationError
 from pipelines.manifest import Entry, writing
-from schemas.datasets import RECEIVED_DATE, datasets
+from pipelines.standing import MARK, Marks, seen, standing, widened
+from pipelines.stopped import lineage, lot, touching
+from schemas.datasets import RECEIVED_DATE, STOPPED_SUFFIX, datasets, opened_by
+from schemas.orders import STOPPED
 from schemas.policy import load_pack
 from transforms.ipc import to_ipc
 from transforms.keyring import make_durable
@@ -55,7 +60,7 @@ def stage(
         return Staged(place, Entry(dataset, received_date, logical, rows=0, run=run), None)
     file = f"{logical}.{secrets.token_hex(8)}.parquet"
     bound_to = _bound_to(place, dataset, received_date, file)
-    key, wrapped = place.keyring().new_data_key(dataset, bound_to)
+    key, wrapped = place.keyring().new_data_key(opened_by(dataset), bound_to)
     content = _parquet(rows, key, bound_to)
     path = _path(place, dataset, received_date, file)
     with writing(path):
@@ -84,7 +89,7 @@ def commit(staged: Iterable[Staged]) -> None:
 
 def _digest_key(place: RegionalPlace, dataset: str) -> bytes:
     """Keyed, since the digest of a small file could be guessed from its content."""
-    return place.keyring().secret(f"digest/{dataset}", f"dataset-{dataset}")
+    return place.keyring().secret(f"digest/{dataset}", f"dataset-{opened_by(dataset)}")
 
 
 def _path(place: RegionalPlace, dataset: str, received_date: str, file: str) -> Path:
@@ -121,10 +126,12 @@ def _compression(type_: pa.DataType) -> str:
 
 
 def open_dataset(deployment: Deployment | str | Path, region: str, dataset: str) -> ds.Dataset:
-    """What a region's manifest names of a dataset, as one `pyarrow.dataset.Dataset`.
+    """What a region's manifest names of a dataset, as one `pyarrow.dataset.Dataset`, without the rows that are stopped:
+    those that an order is about which their judge did not know (5.3, 5.2-erase).
 
     A dataset of the shipped pack that holds no row is empty. Raises `ConfigurationError` for an unknown region or
-    dataset and `KeyUnavailable` for who lacks the keys.
+    dataset, `KeyUnavailable` for who lacks the keys, and `OSError` or `InputError` where the list of what is stopped
+    cannot be read: without it nothing is.
     """
     if not isinstance(deployment, Deployment):
         deployment = load_deployment(deployment)
@@ -136,31 +143,48 @@ def open_dataset(deployment: Deployment | str | Path, region: str, dataset: str)
     if not entries:
         held = ", ".join(place.manifest.datasets()) or "nothing"
         raise ConfigurationError(f"region {region} holds no rows of dataset {dataset!r}; it holds: {held}")
-    return open_entries(place, entries)
+    return _without_stopped(place, dataset, entries) or open_entries(place, entries)
+
+
+def _without_stopped(place: RegionalPlace, dataset: str, entries: list[Entry]) -> ds.Dataset | None:
+    """The files of a dataset without the rows that are stopped; None if there are no such rows."""
+    listed = [entry for entry in place.manifest.entries(dataset + STOPPED_SUFFIX) if entry.file]
+    if not listed:
+        return None
+    names = [*STOPPED.names, "__filename"]
+    rows = open_entries(place, listed).to_table(columns=names).combine_chunks()
+    of_path = {str(_path(place, e.dataset, e.received_date, e.file)): lineage(e) for e in listed}
+    files = rows["__filename"].combine_chunks().dictionary_encode()
+    lineages = pa.array([of_path[path] for path in files.dictionary.to_pylist()]).take(files.indices)
+    found = touching(rows.select(STOPPED.names), lineages.dictionary_encode(), [lot(entry) for entry in entries])
+    if not found.what.num_rows:
+        return None
+    return standing(
+        found, [lineage(entry) for entry in entries], lambda at, marks: _fragment(place, entries[at], marks)
+    )
 
 
 def open_entries(place: RegionalPlace, entries: list[Entry]) -> ds.Dataset:
     """Some entries of a dataset, at least one."""
     fragments = [_fragment(place, entry) for entry in entries]
-    schema = reduce(_widened, (fragment.physical_schema for fragment in fragments))
+    schema = seen(reduce(widened, (fragment.physical_schema for fragment in fragments)))
     schema = schema.append(_PARTITION)
     return ds.FileSystemDataset(fragments, schema, fragments[0].format, pyarrow.fs.LocalFileSystem())
 
 
-def _widened(schema: pa.Schema, other: pa.Schema) -> pa.Schema:
-    return schema if schema.equals(other) else pa.unify_schemas([schema, other])
-
-
-def _fragment(place: RegionalPlace, entry: Entry) -> ds.Fragment:
+def _fragment(place: RegionalPlace, entry: Entry, marks: Marks | None = None) -> ds.Fragment:
+    """An entry's file; it carries its date, and marks if given, as values of all its rows."""
     bound_to = _bound_to(place, entry.dataset, entry.received_date, entry.file)
-    key = place.keyring().data_key(entry.dataset, entry.wrapped_key, bound_to)
+    key = place.keyring().data_key(opened_by(entry.dataset), entry.wrapped_key, bound_to)
     options = ds.ParquetFragmentScanOptions(
         decryption_properties=pe.create_decryption_properties(key, aad_prefix=bound_to.encode())
     )
+    carried = [ds.field(RECEIVED_DATE) == entry.received_date]
+    carried += [ds.field(name) == pa.scalar(number, MARK) for name, number in (marks or {}).items()]
     return ds.ParquetFileFormat(default_fragment_scan_options=options).make_fragment(
         str(_path(place, entry.dataset, entry.received_date, entry.file)),
         pyarrow.fs.LocalFileSystem(),
-        partition_expression=ds.field(RECEIVED_DATE) == entry.received_date,
+        partition_expression=reduce(operator.and_, carried),
     )
 
 

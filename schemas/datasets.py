@@ -3,6 +3,9 @@
 operations            event_type, event_time, event_id, device_android_id, app_package, ...
 activation            ...
 activation_sensitive  event_type, event_time, event_id, device_android_id, location_cell_id
+
+Beside it stand two lists that follow from the ledger (`schemas.orders`): `operations_orders`, what is to be erased or
+held, and `operations_stopped`, what readers of `operations` leave out until that is done.
 """
 
 from dataclasses import dataclass
@@ -22,6 +25,13 @@ QUARANTINE = "quarantine"  # the dataset of rejected lines, in a place of its ow
 LEDGER = "ledger"  # sealed entries of a ledger, by snapshot
 LEDGER_IDS = "ledger_ids"  # of each snapshot the sealed ids of entries that act nowhere; in the region of arrival
 LEDGER_SNAPSHOT = "ledger_snapshot"  # of each snapshot what it is, where its parts are told from others
+ORDERS_SUFFIX, STOPPED_SUFFIX = "_orders", "_stopped"
+
+# By subject: the field that names it, and the column of its handles, by which an order finds a subject's rows where
+# its token is no column.
+SUBJECT_FIELD = {"device": EVENT_FIELD["device.android_id"], "account": EVENT_FIELD["account_id"]}
+HANDLE = {"device": "device_handle", "account": "account_handle"}
+EVENT_TOKEN = "event_token"  # what tells rows apart, where `event_id` is not a column of every row
 
 
 @dataclass(frozen=True)
@@ -56,12 +66,19 @@ class Dataset:
     purpose: str
     columns: tuple[DatasetColumn, ...]
     sensitive: bool
+    handles: tuple[str, ...] = ()  # the subjects whose token is not a column of every row
+    event_token: bool = False  # whether the event's token stands apart, since `event_id` is not a column of every row
 
     @cached_property
     def schema(self) -> pa.Schema:
-        """The stored schema, without the partition column."""
+        """What readers see, without the partition column."""
         head = [pa.field("event_type", pa.string()), pa.field("event_time", EVENT_TIME)]
         return pa.schema(head + [pa.field(column.name, column.type) for column in self.columns])
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """Columns of the files that readers do not see."""
+        return (*(HANDLE[subject] for subject in self.handles), *((EVENT_TOKEN,) if self.event_token else ()))
 
 
 def purpose_columns(pack: Pack, purpose: Purpose) -> tuple[DatasetColumn, ...]:
@@ -87,16 +104,37 @@ def datasets(pack: Pack) -> dict[str, Dataset]:
             continue
         columns = purpose_columns(pack, purpose)
         sensitive = tuple(column for column in columns if column.field.sensitivity is Sensitivity.SENSITIVE)
-        found[name] = Dataset(name, name, tuple(c for c in columns if c not in sensitive), sensitive=False)
+        hidden = _hidden(purpose, columns)
+        found[name] = Dataset(name, name, tuple(c for c in columns if c not in sensitive), False, *hidden)
         if sensitive:
             apart = name + SENSITIVE_SUFFIX
-            found[apart] = Dataset(apart, name, _finding(columns) + sensitive, sensitive=True)
+            found[apart] = Dataset(apart, name, _finding(columns) + sensitive, True, *hidden)
     return found
 
 
 def purpose_of(dataset: str) -> str:
     """The purpose that a dataset of records serves."""
     return dataset.removesuffix(SENSITIVE_SUFFIX)
+
+
+def opened_by(dataset: str) -> str:
+    """The dataset whose key opens this one: who may read rows may read which of them are stopped."""
+    return dataset.removesuffix(STOPPED_SUFFIX)
+
+
+def is_hidden(column: str) -> bool:
+    """Whether a column of a dataset's files is none that its readers see."""
+    return column == EVENT_TOKEN or column in HANDLE.values()
+
+
+def _hidden(purpose: Purpose, columns: tuple[DatasetColumn, ...]) -> tuple[tuple[str, ...], bool]:
+    """The subjects that need a handle, and whether the event's token must stand apart."""
+    if not purpose.subject:
+        return (), False
+    tokens = (column for column in columns if column.form is Form.TOKEN)
+    everywhere = {column.field.path for column in tokens if len(column.events) == len(purpose.events)}
+    handles = tuple(subject for subject, field in SUBJECT_FIELD.items() if field.path not in everywhere)
+    return handles, "event_id" not in everywhere
 
 
 def _finding(columns: tuple[DatasetColumn, ...]) -> tuple[DatasetColumn, ...]:

@@ -270,12 +270,11 @@ class Pack(Model):
         for name, purpose in self.purposes.items():
             if unknown := sorted(set(purpose.basis) - set(self.regions) - {"default"}):
                 raise ValueError(f"purposes.{name}.basis names {unknown}, which are no regions of this pack")
-        taken = _OTHER_DATASETS | {name for name in self.purposes if name.endswith("_sensitive")}
+        endings = ("_sensitive", "_orders", "_stopped")
+        taken = _OTHER_DATASETS | {name for name in self.purposes if name.endswith(endings)}
         if taken := sorted(taken & set(self.purposes)):
-            raise ValueError(
-                f"purposes {taken} have names of other datasets: {', '.join(sorted(_OTHER_DATASETS))}, what ends in "
-                "_sensitive"
-            )
+            others = f"{', '.join(sorted(_OTHER_DATASETS))}, what ends in {', '.join(endings)}"
+            raise ValueError(f"purposes {taken} have names of other datasets: {others}")
         for gate in self.gates:
             if gate.purpose not in self.purposes:
                 raise ValueError(f"gates names {gate.purpose!r}, which is no purpose of this pack")

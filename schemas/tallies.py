@@ -12,6 +12,7 @@ gate         known duplicates late too_old passed_on judged(event_type) opened(e
              refused(event_type, purpose, reason)
              stopped(event_type, purpose): opened, but not served, for a stop that came before the window was judged
 store        stored erased foreign (event_type, purpose, dataset)
+orders       ordered held (reason: the kind of stop; purpose, dataset) rows (of its lists)
 audit        policy (reason: the edition) unreconciled (reason: the identity)
 statistics   counted(event_type, purpose) released incomplete late already_released
 access       explained opened: somebody was shown what the pipeline itself never shows

@@ -7,7 +7,9 @@ one destroys what it protected and nothing else.
     wrapping key        what it wraps                                     who needs it
     border              sealing keys of (region, kind)                    the job
     purpose-P           token keys of (region, purpose, epoch, kind)      the job
-    dataset-D           data keys of D's files, reversible keys of D      the job, D's readers
+    dataset-D           data keys of D's files, reversible keys of D,     the job, D's readers
+                        data keys of the list of what is stopped in D
+    dataset-D_orders    data keys of D's queue of orders, its ids         the job, who carries orders out
 
 Key material is opened by a worker in `setup()`; a keyring refuses to be pickled.
 """
@@ -112,6 +114,11 @@ class Keyring:
                 create_once(path, self._service.wrap(wrapped_by, secrets.token_bytes(size), name.encode()))
             self._open[name] = self._service.unwrap(wrapped_by, path.read_bytes(), name.encode())
         return self._open[name]
+
+    def held(self, below: str) -> list[str]:
+        """The names of the secrets that there are below a name."""
+        folder = self._folder / below
+        return sorted(f"{below}/{path.relative_to(folder).with_suffix('')}" for path in folder.rglob("*.wrapped"))
 
     def new_data_key(self, dataset: str, context: str) -> tuple[bytes, str]:
         """A fresh key for one file of a dataset, and its wrapped form for the manifest."""

@@ -3,7 +3,8 @@
     token = CMAC(key of (region, purpose, epoch, kind), sealed block)
 
 Two purposes, regions or epochs share no token, so two datasets cannot be joined by it. Rows come out ordered by the
-token of their event within a day, which says nothing about when or in which order they came.
+token of their event within a day, which says nothing about when or in which order they came. A subject whose token is
+no column of the dataset leaves a handle (`transforms.handles`).
 """
 
 from collections.abc import Callable, Mapping
@@ -15,13 +16,14 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
-from schemas.datasets import Dataset, datasets
+from schemas.datasets import SUBJECT_FIELD, TOKEN, Dataset, datasets
 from schemas.fields import EVENT_FIELD, EVENT_FIELDS, Handling
 from schemas.policy import Form, Pack
 from transforms.canonical import KINDS
 from transforms.cmac import ColumnCmac, ColumnSiv
 from transforms.columns import scattered, tag_words
-from transforms.for_purpose import ORDER, RECEIVED, ROWS, SUBJECTS
+from transforms.for_purpose import ORDER, RECEIVED, REGION, ROWS
+from transforms.handles import handles
 from transforms.keyring import Keyring, open_keyring
 from transforms.seal import TEXT_KIND, reversible_key
 
@@ -40,13 +42,16 @@ class _Epochs:
     def of(cls, day: np.ndarray, epoch: str) -> "_Epochs":
         first = int(day.min())
         present = np.flatnonzero(np.bincount(day - first))  # a batch has few days, so few labels are made
-        by_day = [
-            datetime.fromtimestamp((first + d) * 86_400, UTC).strftime(_EPOCH_FORMAT[epoch]) for d in present.tolist()
-        ]
+        by_day = [epoch_of((first + d) * _DAY_MS, epoch) for d in present.tolist()]
         labels = tuple(dict.fromkeys(by_day))
         code_of_day = np.zeros(present[-1] + 1, np.int32)
         code_of_day[present] = [labels.index(label) for label in by_day]
         return cls(code_of_day[day - first], labels)
+
+
+def epoch_of(ms: int, epoch: str) -> str:
+    """The label of the epoch that a time falls in; `epoch` is the pack's word for how long a pseudonym lives."""
+    return datetime.fromtimestamp(ms // 1000, UTC).strftime(_EPOCH_FORMAT[epoch])
 
 
 def pseudonymise(
@@ -56,9 +61,8 @@ def pseudonymise(
 
     `token_of(kind, epoch label)` gives the cipher. `epoch` is the pack's word for how long a pseudonym lives.
     """
-    passing = [name for name in (ORDER, *SUBJECTS) if name in rows.schema.names]
     if not rows.num_rows:
-        return rows.drop_columns(passing)
+        return _empty(rows, dataset)
     day = rows.column(RECEIVED).to_numpy() // _DAY_MS
     epochs = _Epochs.of(day, epoch)
     order = _tokens(rows.column(ORDER), "event_id", epochs, token_of)
@@ -68,7 +72,30 @@ def pseudonymise(
         if column.form in (Form.TOKEN, Form.FINGERPRINT):
             tokens = _tokens(rows.column(column.name), column.field.kind or TEXT_KIND, epochs, token_of)
             rows = rows.set_column(rows.schema.get_field_index(column.name), column.name, tokens)
-    return rows.drop_columns(passing)
+    events = order.take(pa.array(by_token))
+    hidden = [_handles(rows.column(subject), subject, events, epochs, token_of) for subject in dataset.handles]
+    hidden += [events] if dataset.event_token else []
+    return _stored(rows, dataset, hidden)
+
+
+def _handles(
+    sealed: pa.Array, subject: str, events: pa.Array, epochs: _Epochs, token_of: Callable[[str, str], ColumnCmac]
+) -> pa.Array:
+    return handles(_tokens(sealed, SUBJECT_FIELD[subject].kind, epochs, token_of), events)
+
+
+def _stored(rows: pa.RecordBatch, dataset: Dataset, hidden: list[pa.Array]) -> pa.RecordBatch:
+    """The dataset's columns, those that its readers do not see, and what the store needs; nothing sealed any more."""
+    names = [*dataset.schema.names, REGION, RECEIVED]
+    columns = [rows.column(name) for name in names]
+    at = len(dataset.schema.names)
+    return pa.RecordBatch.from_arrays(
+        columns[:at] + hidden + columns[at:], names=[*names[:at], *dataset.hidden, *names[at:]]
+    )
+
+
+def _empty(rows: pa.RecordBatch, dataset: Dataset) -> pa.RecordBatch:
+    return _stored(rows, dataset, [pa.array([], TOKEN) for _ in dataset.hidden])
 
 
 def _tokens(sealed: pa.Array, kind: str, epochs: _Epochs, token_of: Callable[[str, str], ColumnCmac]) -> pa.Array:
@@ -106,9 +133,15 @@ class Tokens:
         """The rows of a dataset in one region, with tokens."""
         dataset = self._datasets[name]
         epoch = self._pack.purposes[dataset.purpose].token_epoch
-        return pseudonymise(rows, dataset, partial(self._cipher, region, dataset.purpose), epoch)
+        return pseudonymise(rows, dataset, partial(self.cipher, region, dataset.purpose), epoch)
 
-    def _cipher(self, region: int, purpose: str, kind: str, epoch: str) -> ColumnCmac:
+    def epochs(self, region: int, purpose: str, kind: str) -> list[str]:
+        """The epochs for which the region has a key for tokens of that kind."""
+        names = (name.split("/") for name in open_keyring(self._keys[region]).held(f"token/{purpose}"))
+        return [epoch for _, _, epoch, of in names if of == kind]
+
+    def cipher(self, region: int, purpose: str, kind: str, epoch: str) -> ColumnCmac:
+        """What makes the tokens of a kind in one region, purpose and epoch."""
         if (region, purpose, epoch, kind) not in self._ciphers:
             keyring = open_keyring(self._keys[region])
             key = keyring.secret(f"token/{purpose}/{epoch}/{kind}", f"purpose-{purpose}")

@@ -135,7 +135,8 @@ def _released(totals: Totals) -> Iterator[Identity]:
 def _named(totals: Totals) -> Iterator[Identity]:
     """Only where somebody has looked: when a run has ended, not once rows may have been erased."""
     stored = totals.by(("region", "dataset"), step="store", outcome="stored")
-    stored += totals.by(("region", "dataset"), step="quarantine", outcome="rows")
+    for step in ("quarantine", "orders"):
+        stored += totals.by(("region", "dataset"), step=step, outcome="rows")
     for (region, dataset), rows in sorted(totals.by(("region", "dataset"), step="manifest").items()):
         yield Identity(NAMED, f"{dataset} in {region}", stored[region, dataset], rows)
 

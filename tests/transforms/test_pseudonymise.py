@@ -7,12 +7,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from apache_beam.testing.util import assert_that
+from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import ECB
 from cryptography.hazmat.primitives.cmac import CMAC
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.datasets import datasets
+from schemas.datasets import HANDLE, SUBJECT_FIELD, datasets
 from schemas.editions import Editions
 from schemas.fields import EVENT_FIELD
 from schemas.layout import layout
@@ -57,12 +59,28 @@ def split(name, seed=1, rows=40):
     return for_purpose(judged_batch(PACK, rows, seed, opened=opened), DATASETS[name], Editions((PACK,)), PLAN)
 
 
+def permuted(block):
+    return Cipher(AES(bytes.fromhex("243f6a8885a308d313198a2e03707344")), ECB()).encryptor().update(block)
+
+
+def xor(one, other):
+    return bytes(a ^ b for a, b in zip(one, other, strict=True))
+
+
+def handle(subject, event):
+    """The handle by its definition."""
+    if subject is None:
+        return None
+    return xor(permuted(xor(permuted(subject), event)), permuted(subject))
+
+
 def expected(rows, dataset, epoch):
     forms = {column.name: column for column in dataset.columns}
     found = []
     for row in rows.to_pylist():
         day = datetime.fromtimestamp(row[RECEIVED] / 1000, UTC)
         label = {"month": f"{day:%Y-%m}", "year": f"{day:%Y}", "forever": "forever"}[epoch]
+        event = token("event_id", label, row[ORDER])
         made = {
             name: token(forms[name].field.kind or "text", label, value)
             if name in forms and forms[name].form in PSEUDONYMS
@@ -70,8 +88,11 @@ def expected(rows, dataset, epoch):
             for name, value in row.items()
             if name not in (ORDER, *SUBJECTS)
         }
+        for subject in dataset.handles:
+            kind = SUBJECT_FIELD[subject].kind
+            made[HANDLE[subject]] = handle(token(kind, label, row[subject]), event)
         # Tokens are compared as numbers of this machine: any fixed order that says nothing will do.
-        place = int.from_bytes(token("event_id", label, row[ORDER])[:8], "little")
+        place = int.from_bytes(event[:8], "little")
         found.append(((day.date(), place), made))
     return [made for _, made in sorted(found, key=lambda pair: pair[0])]
 
@@ -81,7 +102,7 @@ def expected(rows, dataset, epoch):
 def test_tokens_are_the_cmac_of_the_sealed_block_and_rows_are_ordered_by_them(seed, name, epoch):
     rows = split(name, seed)
     found = pseudonymise(rows, DATASETS[name], token_of, epoch)
-    assert found.schema.names == [*DATASETS[name].schema.names, REGION, RECEIVED]
+    assert found.schema.names == [*DATASETS[name].schema.names, *DATASETS[name].hidden, REGION, RECEIVED]
     assert found.to_pylist() == expected(rows, DATASETS[name], epoch)
 
 
@@ -105,13 +126,16 @@ def test_no_sealed_value_goes_on():
             if column.form in PSEUDONYMS:
                 sealed |= set(rows.column(column.name).to_pylist())
                 tokens |= set(found.column(column.name).to_pylist())
+        for subject in dataset.handles:
+            sealed |= set(rows.column(subject).to_pylist())
+            tokens |= set(found.column(HANDLE[subject]).to_pylist())
         assert not (sealed & tokens) - {None}
 
 
 def test_a_dataset_without_rows_keeps_its_columns():
     for name, dataset in DATASETS.items():
         found = pseudonymise(split(name, rows=0), dataset, token_of, "year")
-        assert found.num_rows == 0 and found.schema.names == [*dataset.schema.names, REGION, RECEIVED]
+        assert found.num_rows == 0 and found.schema.names == [*dataset.schema.names, *dataset.hidden, REGION, RECEIVED]
 
 
 @pytest.fixture

@@ -1,0 +1,101 @@
+"""OrderStore: the two lists of a dataset, `D_orders` for the erasure role and `D_stopped` for D's readers.
+
+Only here all shards of a region come together, so only here an order that several lots know is told once for each.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.compute as pc
+from apache_beam.transforms.window import GlobalWindows
+
+from pipelines.deployment import RegionalPlace
+from pipelines.sinks import ByWindow, logical_name, number_and_day, today
+from pipelines.stores import commit, stage
+from schemas.consent import STOPS, Kind, SubjectType
+from schemas.datasets import ORDERS_SUFFIX, STOPPED_SUFFIX, purpose_of
+from schemas.orders import CLAUSE_OF_STOP, ERASE, HOLD, QUEUE, STOPPED
+from schemas.tallies import Counts, Tally
+from transforms.orders import ORDERS
+from transforms.tallies import told
+
+_ONE = [name for name in ORDERS.names if name != "window"]
+_SORTED = ("order", "token", "shard", "by", "app", "until", "hold")
+_KINDS = [Kind(code).name if code in STOPS else "" for code in range(max(STOPS) + 1)]
+
+
+@dataclass
+class OrderStore(beam.PTransform):
+    """((region code, dataset), rows of ORDERS) -> tallies. Two files a dataset that gets any, in a stream two a
+    window."""
+
+    places: Mapping[int, RegionalPlace]
+    input_id: str
+    run: str
+    window_ms: int | None
+
+    def expand(self, ordered):
+        write = beam.ParDo(_Write(self.places, self.input_id, self.run, today())).with_output_types(Tally)
+        tallies = ordered | "ByWindow" >> ByWindow(self.window_ms) | "Write" >> write
+        return tallies | "Global" >> beam.WindowInto(GlobalWindows())  # as all other tallies are
+
+
+class _Write(beam.DoFn):
+    def __init__(self, places: Mapping[int, RegionalPlace], input_id: str, run: str, started: str) -> None:
+        self._places, self._input_id, self._run, self._started = dict(places), input_id, run, started
+
+    def process(
+        self,
+        element: tuple[tuple[int, str], Iterable[pa.RecordBatch]],
+        window=beam.DoFn.WindowParam,
+        pane=beam.DoFn.PaneInfoParam,
+    ) -> Iterator[Tally]:
+        (region, dataset), parts = element
+        place, queue = self._places[region], queued(parts)
+        number, day = number_and_day(window, self._started)
+        logical = logical_name(self._input_id, number, pane.index)
+        lists = {dataset + ORDERS_SUFFIX: queue, dataset + STOPPED_SUFFIX: queue.select(STOPPED.names)}
+        commit([stage(place, name, day, logical, rows, self._run) for name, rows in lists.items()])
+        counts = Counts()
+        for name in lists:
+            counts.add("orders", "rows", queue.num_rows, region=place.region, dataset=name)
+        _count(queue, dataset, place.region, counts)
+        yield from told(counts)
+
+
+def queued(parts: Iterable[pa.RecordBatch]) -> pa.RecordBatch:
+    """Rows of QUEUE: what the lots made, each order and token once a shard, by the first window that knew it. The order
+    of the parts does not show."""
+    rows = pa.Table.from_batches(parts, ORDERS)
+    rows = rows.group_by(_ONE, use_threads=False).aggregate([("window", "min")]).rename_columns([*_ONE, "window"])
+    rows = rows.sort_by([(name, "ascending") for name in _SORTED]).combine_chunks()
+    kind = rows["kind"].combine_chunks()
+    columns = {name: rows[name].combine_chunks() for name in ("order", "token", "until", "window", "shard")}
+    columns |= {
+        "by": _words(rows["by"].combine_chunks(), [type_.name for type_ in SubjectType]),
+        "app": rows["app"].combine_chunks().dictionary_encode(),
+        "epoch": rows["epoch"].combine_chunks().dictionary_encode(),
+        "action": _words(rows["hold"].combine_chunks().cast(pa.int8()), [ERASE, HOLD]),
+        "kind": _words(kind, _KINDS),
+        "clause": _words(kind, [CLAUSE_OF_STOP.get(word, "") for word in _KINDS]),
+    }
+    return pa.record_batch({name: columns[name] for name in QUEUE.names})
+
+
+def _words(codes: pa.Array, words: list[str]) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(codes.cast(pa.int32()), pa.array(words))
+
+
+def _count(queue: pa.RecordBatch, dataset: str, region: str, counts: Counts) -> None:
+    """How many stops it is that ask something, whatever the number of their tokens and shards."""
+    table = pa.table({name: queue.column(name) for name in ("order", "action", "kind")})
+    first = table.set_column(1, "action", pc.cast(table["action"], pa.string()))
+    first = first.set_column(2, "kind", pc.cast(first["kind"], pa.string()))
+    found = first.group_by(["action", "kind"], use_threads=False).aggregate([("order", "count_distinct")])
+    outcome = {ERASE: "ordered", HOLD: "held"}
+    words = (found[name].to_pylist() for name in ("action", "kind", "order_count_distinct"))
+    for action, kind, number in zip(*words, strict=True):
+        what = {"reason": kind, "dataset": dataset, "purpose": purpose_of(dataset)}
+        counts.add("orders", outcome[action], number, region=region, **what)

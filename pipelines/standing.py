@@ -1,0 +1,193 @@
+"""A dataset without the rows that are stopped, read as if they were not there.
+
+Orders for all rows of a token become part of what a scan filters by. They are sorted so that those which touch a file
+come before those which do not: a row goes if the place of its token is less than the file's *cut*, a number that the
+file carries as it carries its date. Orders that ask for more than the token, and those that find rows by a handle, are
+looked up when the dataset is opened, in the files that they touch, and the rows that they pick are listed.
+"""
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.fs
+
+from pipelines.errors import InputError
+from pipelines.stopped import Touching
+from schemas.datasets import EVENT_TOKEN, HANDLE, RECEIVED_DATE, SUBJECT_FIELD, is_hidden
+from transforms.handles import matching
+
+_LINEAGE, _CUT = "_lineage", "_cut"  # fields that files carry and readers do not see
+MARK = pa.int32()
+_APP = "app_package"
+Marks = dict[str, int]
+Opened = Callable[[int, Marks], ds.Fragment]  # of a file, by its place
+
+
+class Standing(ds.FileSystemDataset):
+    """Files of which some rows are left out, whatever is done with them; what would go round that raises.
+
+    What to leave out is the filter of the dataset itself, as after `filter`, and lies with the hidden fields below
+    Python: whatever asks for a scanner, DuckDB too, gets it.
+    """
+
+    @property
+    def schema(self) -> pa.Schema:
+        return seen(super().schema)
+
+    def _scanner_options(self, options: Mapping) -> dict:
+        if "columns" not in options:  # a scan node of Acero, whose filter need not leave out anything
+            raise ValueError("rows are left out of this dataset, so it can only be scanned: use to_table() first")
+        columns = self.schema.names if options["columns"] is None else options["columns"]
+        return super()._scanner_options({**options, "columns": columns})
+
+    def replace_schema(self, schema: pa.Schema) -> ds.Dataset:
+        raise ValueError("rows are left out of this dataset by its schema: choose columns when you read it")
+
+
+def seen(schema: pa.Schema) -> pa.Schema:
+    """A schema without what readers do not see."""
+    return pa.schema([each for each in schema if not (is_hidden(each.name) or each.name.startswith("_"))])
+
+
+def standing(found: Touching, lineages: Sequence[str], opened: Opened) -> ds.Dataset | None:
+    """The files without the rows that orders ask for; None where they ask for none.
+
+    `lineages` are those of the files, `opened(place, marks)` gives a file that carries marks. Raises `InputError` for
+    a touched file in which orders cannot be looked up.
+    """
+    plan = _Plan.of(found, lineages, opened)
+    for by in SUBJECT_FIELD:
+        own = plan.what.filter(pc.equal(plan.what["by"], by))
+        if own.num_rows:
+            plan.leave_out(by, own)
+    return plan.dataset() if plan.filters else None
+
+
+@dataclass(repr=False)
+class _Plan:
+    """What is left out, as it is put together."""
+
+    what: pa.Table
+    files: np.ndarray
+    opened: Opened
+    schema: pa.Schema
+    lineage: np.ndarray  # of each file, as a number
+    marks: list[Marks]
+    filters: list[ds.Expression] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, found: Touching, lineages: Sequence[str], opened: Opened) -> "_Plan":
+        schemas = (opened(place, {}).physical_schema for place in range(len(lineages)))
+        numbers = {name: number for number, name in enumerate(dict.fromkeys(lineages))}
+        lineage = np.array([numbers[name] for name in lineages])
+        marks = [{_LINEAGE: number} for number in lineage.tolist()]
+        return cls(found.what, found.files, opened, reduce(widened, schemas), lineage, marks)
+
+    def leave_out(self, by: str, what: pa.Table) -> None:
+        """The rows of one type of subject."""
+        column = HANDLE[by] if HANDLE[by] in self.schema.names else SUBJECT_FIELD[by].column
+        for place in np.flatnonzero(self._touched(what)).tolist():
+            if column not in self.opened(place, {}).physical_schema.names:
+                raise InputError(f"a file has no column {column}, by which rows that are stopped must be left out")
+        if _APP not in self.schema.names:
+            what = what.set_column(what.schema.get_field_index("app"), "app", pa.nulls(len(what), pa.string()))
+        whole = pc.and_(pc.is_null(what["app"]), pc.is_null(what["until"])) if column != HANDLE[by] else False
+        whole = pa.array(np.broadcast_to(np.asarray(whole), len(what)))
+        self._cut(column, what.filter(whole))
+        self._list(column, what.filter(pc.invert(whole)))
+
+    def _touched(self, what: pa.Table) -> np.ndarray:
+        """The files that some of these orders touch."""
+        return self.files[np.unique(what["group"].to_numpy())].any(axis=0)
+
+    def _cut(self, column: str, what: pa.Table) -> None:
+        """Orders for all rows of a token: one filter for each chain of groups."""
+        group = what["group"].to_numpy()
+        for chain in _chains(np.unique(group), self.files):
+            rank = np.full(len(self.files), len(chain))
+            rank[chain] = np.arange(len(chain))
+            rows = np.argsort(rank[group], kind="stable")[: int(np.isin(group, chain).sum())]
+            encoded = what["token"].combine_chunks().take(pa.array(rows)).dictionary_encode()
+            first = np.unique(encoded.indices.to_numpy(), return_index=True)[1]  # of a token's groups the widest counts
+            cut = np.bincount(rank[group[rows[first]]], minlength=len(chain)) @ self.files[chain]
+            name = f"{_CUT}{len(self.filters)}"
+            for mark, number in zip(self.marks, cut.tolist(), strict=True):
+                mark[name] = number
+            places = pc.index_in(ds.field(column), options=pc.SetLookupOptions(encoded.dictionary))
+            place = pc.coalesce(places, pa.scalar(len(encoded.dictionary), MARK))
+            self.filters.append((ds.field(name) == pa.scalar(0, MARK)) | (place >= ds.field(name)))
+
+    def _list(self, column: str, what: pa.Table) -> None:
+        """Orders that have to be looked up: one filter for each lineage, in which no event is stored twice."""
+        found: dict[int, list[pa.Table]] = {}
+        for place in np.flatnonzero(self._touched(what)).tolist() if len(what) else ():
+            asked = what.filter(pa.array(self.files[what["group"].to_numpy(), place]))
+            if (rows := _picked(self.opened(place, {}), column, asked)).num_rows:
+                found.setdefault(int(self.lineage[place]), []).append(rows)
+        for number, parts in found.items():
+            rows = pa.concat_tables(parts)
+            listed = [ds.field(name).isin(rows[name].combine_chunks().unique()) for name in rows.column_names]
+            here = ds.field(_LINEAGE) == pa.scalar(number, MARK)
+            self.filters.append(~(here & reduce(operator.and_, listed)))
+
+    def dataset(self) -> Standing:
+        """All files, and what is left out of them."""
+        hidden = [pa.field(name, MARK) for name in self.marks[0]]
+        schema = pa.schema([*self.schema, pa.field(RECEIVED_DATE, pa.string()), *hidden])
+        files = [self.opened(place, mark) for place, mark in enumerate(self.marks)]
+        made = Standing(files, schema, files[0].format, pyarrow.fs.LocalFileSystem())
+        made._scan_options = {"filter": reduce(operator.and_, self.filters)}
+        return made
+
+
+def widened(schema: pa.Schema, other: pa.Schema) -> pa.Schema:
+    """The schema of files of both."""
+    return schema if schema.equals(other) else pa.unify_schemas([schema, other])
+
+
+def _chains(groups: np.ndarray, files: np.ndarray) -> list[list[int]]:
+    """The groups in chains, in which each touches no file that the one before it does not."""
+    chains: list[list[int]] = []
+    for group in groups[np.argsort(-files[groups].sum(axis=1), kind="stable")].tolist():
+        within = (chain for chain in chains if not (files[group] & ~files[chain[-1]]).any())
+        if (chain := next(within, None)) is None:
+            chains.append([group])
+        else:
+            chain.append(group)
+    return chains
+
+
+def _picked(file: ds.Fragment, column: str, what: pa.Table) -> pa.Table:
+    """The rows of a file that orders ask for: by handle, or by event and token."""
+    names = file.physical_schema.names
+    event = EVENT_TOKEN if EVENT_TOKEN in names else "event_id"
+    tokens = what["token"].combine_chunks().unique()
+    by_handle = column in HANDLE.values()
+    wanted = ds.field(column).is_valid() if by_handle else ds.field(column).isin(tokens)
+    needed = [name for name in ("event_time", _APP) if name in names]
+    rows = file.to_table(columns=[event, column, *needed], filter=wanted).combine_chunks()
+    if rows[event].null_count:
+        raise InputError(f"a file has rows without {event}, by which rows that are stopped must be left out")
+    rows = _matched(rows, column, event, tokens) if by_handle else rows.append_column("token", rows[column])
+    found = rows.join(what.select(["token", "app", "until"]), "token", join_type="inner", use_threads=False)
+    later = pc.greater(found["event_time"].cast(pa.int64()), found["until"])
+    elsewhere = pc.not_equal(found[_APP], found["app"]) if _APP in names else pa.scalar(False)
+    kept = pc.or_(pc.fill_null(later, False), pc.fill_null(elsewhere, False))
+    return found.filter(pc.invert(kept)).select([column] if by_handle else [event, column])
+
+
+def _matched(rows: pa.Table, column: str, event: str, tokens: pa.Array) -> pa.Table:
+    """The rows whose handle one of the tokens made, with that token: one AES call a token over all of them."""
+    if not rows.num_rows:
+        return rows.append_column("token", pa.nulls(0, pa.binary(16)))
+    handles, events = rows[column].combine_chunks(), rows[event].combine_chunks()
+    places = [np.flatnonzero(matching(handles, events, token)) for token in tokens.to_pylist()]
+    size = [len(each) for each in places]
+    found = rows.take(pa.array(np.concatenate(places)))
+    return found.append_column("token", tokens.take(pa.array(np.repeat(np.arange(len(size)), size))))

@@ -1,0 +1,200 @@
+"""Orders: which stop asks what of which dataset, in words that no two datasets share."""
+
+from functools import cache
+
+import apache_beam as beam
+import pyarrow as pa
+import pytest
+from apache_beam.testing.util import assert_that
+
+from schemas.consent import SEALED_LEDGER, Kind, SubjectType
+from schemas.datasets import datasets
+from schemas.orders import effect
+from schemas.policy import Basis, load_pack
+from tests.lines import keystores
+from transforms.cmac import ColumnCmac
+from transforms.exchange import Judged
+from transforms.keyring import open_keyring
+from transforms.orders import ORDERS, Orders, named, orders, touching
+
+PACK = load_pack()
+DATASETS = datasets(PACK)
+EU, HOUR, DAY = PACK.where.code("eu"), 3_600_000, 86_400_000
+NOW = 20_000 * DAY + 5 * HOUR + 61_234
+DEVICE, ACCOUNT = SubjectType.device, SubjectType.account
+
+
+def stop(kind, number=1, subject=b"s" * 16, type_=DEVICE, purposes="*", app=None, time=NOW, received=NOW, entry=None):
+    return {
+        "entry_id": (entry or number).to_bytes(16, "big"),
+        "subject": subject,
+        "subject_type": type_,
+        "kind": Kind[kind],
+        "purposes": purposes,
+        "app": app,
+        "policy_version": None,
+        "guardian": False,
+        "time": time,
+        "received_time": received,
+    }
+
+
+def stops(*rows):
+    columns = [pa.array([row[field.name] for row in rows], field.type) for field in SEALED_LEDGER]
+    return pa.RecordBatch.from_arrays(columns, schema=SEALED_LEDGER)
+
+
+def asked(dataset, *rows, region="eu"):
+    return touching(stops(*rows), DATASETS[dataset], PACK, region).to_pylist()
+
+
+@cache
+def cipher(text):
+    return ColumnCmac(text.encode().ljust(32, b"."))
+
+
+@pytest.mark.clause("5.3")
+@pytest.mark.parametrize(
+    ("kind", "type_", "consent", "contract", "legal"),
+    [
+        # what is asked, and whether only of events up to the stop
+        ("withdraw", DEVICE, ("erase", False), ("erase", False), ("hold", False)),
+        ("object", ACCOUNT, ("erase", False), ("erase", False), ("hold", False)),
+        ("restrict", DEVICE, ("hold", False), ("hold", False), ("hold", False)),
+        ("erase", ACCOUNT, ("erase", False), ("erase", True), ("hold", True)),
+        ("minor", DEVICE, ("erase", False), None, None),
+        ("close", DEVICE, None, None, None),
+        ("close", ACCOUNT, None, None, None),
+        ("unreadable", DEVICE, None, None, None),
+        ("grant", DEVICE, None, None, None),
+        ("adult", DEVICE, None, None, None),
+    ],
+)
+def test_what_a_kind_asks_by_the_basis_of_the_purpose(kind, type_, consent, contract, legal):
+    purpose = PACK.purposes["service"]
+    found = [effect(Kind[kind], type_, purpose, b) for b in (Basis.CONSENT, Basis.CONTRACT, Basis.LEGAL_OBLIGATION)]
+    assert found == [consent, contract, legal]
+
+
+@pytest.mark.clause("5.4")
+def test_close_and_minor_go_by_what_the_purpose_says_of_them():
+    account, minors = PACK.purposes["support"], PACK.purposes["promotion"]
+    assert effect(Kind.close, ACCOUNT, account, Basis.CONTRACT) == ("erase", False)
+    assert effect(Kind.close, DEVICE, account, Basis.CONTRACT) is None
+    assert effect(Kind.minor, DEVICE, minors, Basis.OPT_OUT) == ("erase", False)
+
+
+@pytest.mark.clause("5.2-erase")
+def test_an_erasure_takes_the_whole_unit_in_which_it_lies():
+    early = stop("erase", 2, time=NOW - 10 * HOUR)
+    ends = {"operations": HOUR, "security": 60_000, "legal": DAY}  # what the pack cuts their times to
+    for name, unit in ends.items():
+        rows = asked(name, stop("erase"), early, stop("erase", 3, time=NOW + 10 * HOUR))
+        ahead = [at // unit * unit + unit - 1 for at in (NOW, NOW - 10 * HOUR, NOW)]
+        assert [row["until"] for row in rows] == ahead
+    assert [row["until"] for row in asked("user_experience", stop("erase"))] == [None]
+
+
+@pytest.mark.clause("1.1.2-loc")
+def test_an_application_is_named_where_consent_is_by_application():
+    mine = stop("withdraw", purposes="location_services,operations", app="map")
+    assert [row["app"] for row in asked("location_services", mine)] == ["map"]
+    assert [row["app"] for row in asked("operations", mine)] == [None]
+    assert [row["app"] for row in asked("location_services", stop("erase", app="map"))] == [None]
+    assert asked("service", mine) == []
+
+
+@pytest.mark.clause("1.1.2-loc")
+def test_a_stop_of_a_gate_reaches_the_datasets_whose_columns_wait_for_it():
+    found = {name for name in DATASETS if asked(name, stop("withdraw", purposes="location_services"))}
+    assert found == {"location_services", *(name for name in DATASETS if name.endswith("_sensitive"))}
+
+
+def test_bases_are_those_of_the_region():
+    """Legitimate interest is none in cn, so it is consent there, and an erasure has no end."""
+    assert [row["until"] is None for row in asked("operations", stop("erase"), region="cn")] == [True]
+    assert [row["until"] is None for row in asked("operations", stop("erase"), region="eu")] == [False]
+
+
+def test_an_entry_is_one_order_and_another_content_another():
+    same = stop("withdraw")
+    batch = stops(
+        same,
+        dict(same),
+        stop("withdraw", entry=2),
+        stop("withdraw", subject=b"t" * 16),
+        stop("withdraw", type_=ACCOUNT),
+        stop("object"),
+        stop("withdraw", app="map"),
+        stop("withdraw", time=NOW - 1),
+        stop("withdraw", time=NOW + 1),  # dated ahead: it counts from its receipt
+    )
+    found = named(batch).to_pylist()
+    assert found[0] == found[1] == found[-1] and len(set(found)) == len(found) - 2
+
+
+def test_there_is_a_row_for_each_epoch_and_one_without_a_token_where_there_is_none():
+    batch = stops(stop("erase", 1), stop("object", 2, b"a" * 16, ACCOUNT), stop("close", 3))
+    found = touching(batch, DATASETS["operations"], PACK, "eu")
+    ciphers = {DEVICE: {"2025": cipher("25"), "2026": cipher("26")}, ACCOUNT: {}}
+    rows = orders(batch, found, cipher("id"), ciphers, (EU, 7, 40))
+    assert rows.schema == ORDERS
+    tags = {
+        epoch: cipher(key).tag(batch.column("subject"))[0].as_py() for epoch, key in (("2025", "25"), ("2026", "26"))
+    }
+    ids = cipher("id").tag(named(batch)).to_pylist()
+    told = {
+        (r["order"], r["epoch"], r["token"], r["by"], r["kind"], r["hold"], r["shard"], r["window"])
+        for r in rows.to_pylist()
+    }
+    assert told == {
+        (ids[0], "2025", tags["2025"], DEVICE, Kind.erase, False, 7, 40),
+        (ids[0], "2026", tags["2026"], DEVICE, Kind.erase, False, 7, 40),
+        (ids[1], None, None, ACCOUNT, Kind.object, False, 7, 40),
+    }
+
+
+@pytest.fixture
+def uris(tmp_path):
+    return keystores(tmp_path, {EU: "eu"})
+
+
+def run(uris, window_ms, lots, check):
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        made = pipeline | beam.Create(lots).with_output_types(Judged) | Orders(PACK, uris, window_ms)
+        assert_that(made, check)
+
+
+@pytest.mark.clause("5.2-erase")
+def test_a_run_names_the_epochs_that_have_keys_and_makes_none(uris):
+    ring = open_keyring(uris[EU])
+    for epoch in ("2019", "2025"):
+        ring.secret(f"token/operations/{epoch}/android_id", "purpose-operations")
+    before = ring.held("token")
+
+    def told(actual):
+        found = dict(actual)
+        assert {name for _, name in found} == {n for n, d in DATASETS.items() if PACK.purposes[d.purpose].subject}
+        assert found[EU, "operations"].column("epoch").to_pylist() == ["2019", "2025"]
+        assert found[EU, "service"].column("epoch").to_pylist() == [None]
+        owners = {}
+        for (_, name), rows in actual:
+            assert owners.setdefault(rows.column("order")[0].as_py(), name) == name
+
+    run(uris, None, [((EU, 0, 0), stops(stop("object")))], told)
+    assert ring.held("token") == before
+
+
+@pytest.mark.clause("5.2-erase")
+def test_a_stream_names_also_the_epochs_whose_rows_may_still_be_waiting(uris):
+    """In the first window of a year nothing has been stored yet, and rows of the year before may be on their way."""
+    new_year = 18_628 * DAY  # 2021-01-01
+
+    def told(actual):
+        found = dict(actual)
+        assert found[EU, "operations"].column("epoch").to_pylist() == ["2020", "2021"]
+        assert found[EU, "personalised_ads"].column("epoch").to_pylist() == ["2020-12", "2021-01"]
+        assert found[EU, "operations"].column("token").null_count == 0
+
+    window = new_year // 600_000
+    run(uris, 600_000, [((EU, 0, window), stops(stop("object", received=new_year, time=new_year)))], told)

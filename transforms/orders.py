@@ -1,0 +1,179 @@
+"""Orders: what a stop asks of rows that are stored already, for each dataset apart (5.2-erase, 5.2-restrict, 5.3).
+
+An order is a function of the ledger entry alone, whether or not rows exist. No sealed subject leaves this step: an
+order names tokens of one purpose, and its id is a keyed tag under a secret of its dataset, so nobody can tell that two
+queues speak of the same stop.
+
+Purposes without a subject hold nobody's token: nothing of theirs can be found, and no order is made.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.consent import ABOUT_PURPOSES, EVERY_PURPOSE, STOPS, SubjectType
+from schemas.datasets import ORDERS_SUFFIX, SUBJECT_FIELD, Dataset, datasets
+from schemas.orders import HOLD, effect, scoped, serving
+from schemas.policy import Pack
+from transforms.cmac import ColumnCmac
+from transforms.exchange import Judged, Lot
+from transforms.generalise import MILLISECONDS
+from transforms.keyring import open_keyring
+from transforms.pseudonymise import Tokens, epoch_of
+
+_DAY_MS = 86_400_000
+_KINDS = (max(STOPS) + 1, len(SubjectType))  # a table with a place for each (kind, subject type)
+
+# What leaves this step: the columns of the lists, with codes for words.
+ORDERS = pa.schema(
+    [
+        pa.field("order", pa.binary(16)),
+        pa.field("token", pa.binary(16)),
+        pa.field("by", pa.int8()),  # SubjectType
+        pa.field("app", pa.string()),
+        pa.field("until", pa.int64()),
+        pa.field("epoch", pa.string()),
+        pa.field("hold", pa.bool_()),
+        pa.field("kind", pa.int8()),  # Kind
+        pa.field("window", pa.int64()),
+        pa.field("shard", pa.int32()),
+    ]
+)
+Ordered = tuple[tuple[int, str], pa.RecordBatch]  # ((region code, dataset), rows of ORDERS)
+Ciphers = Mapping[str, ColumnCmac]  # by epoch
+
+
+def touching(stops: pa.RecordBatch, dataset: Dataset, pack: Pack, region: str) -> pa.RecordBatch:
+    """The stops that touch a dataset, and what each asks: `row` (its place in `stops`), `app`, `until`, `hold`.
+
+    A stop that is about a purpose that a column waits for (a gate) takes the whole row. Stored times are cut to a
+    unit, and all of the unit in which an erasure lies goes.
+    """
+    unit = MILLISECONDS[pack.purposes[dataset.purpose].event_time]
+    parts = [_about(stops, name, unit, pack, region) for name in serving(dataset)]
+    return pa.concat_batches(parts)
+
+
+def _about(stops: pa.RecordBatch, name: str, unit: int, pack: Pack, region: str) -> pa.RecordBatch:
+    purpose, basis = pack.purposes[name], pack.basis(name, region)
+    asks, holds, bounded, by_app = (np.zeros(_KINDS, bool) for _ in range(4))
+    for kind in STOPS:
+        for subject in SubjectType:
+            if found := effect(kind, subject, purpose, basis):
+                at = kind, subject
+                asks[at], holds[at], bounded[at], by_app[at] = True, found[0] == HOLD, found[1], scoped(kind, purpose)
+    kind, subject = stops.column("kind").to_numpy(), stops.column("subject_type").to_numpy()
+    about = ~np.isin(kind, sorted(ABOUT_PURPOSES)) | _naming(stops.column("purposes"), name)
+    row = np.flatnonzero(asks[kind, subject] & about)
+    at = kind[row], subject[row]
+    columns = {
+        "row": pa.array(row),
+        "app": stops.column("app").cast(pa.string()).take(pa.array(row, mask=~by_app[at])),
+        "until": pa.array((_when(stops)[row] // unit + 1) * unit - 1, mask=~bounded[at]),
+        "hold": pa.array(holds[at]),
+    }
+    return pa.record_batch(columns)
+
+
+def _naming(purposes: pa.DictionaryArray, name: str) -> np.ndarray:
+    naming = [words == EVERY_PURPOSE or name in words.split(",") for words in purposes.dictionary.to_pylist()]
+    return np.array(naming, bool)[purposes.indices.to_numpy()]
+
+
+def _when(stops: pa.RecordBatch) -> np.ndarray:
+    """When a stop took effect: it may have been late, or dated ahead."""
+    return np.minimum(stops.column("time").to_numpy(), stops.column("received_time").to_numpy())
+
+
+def named(stops: pa.RecordBatch) -> pa.Array:
+    """What an order's id is the tag of: the entry's own id, and what it says. So an entry is one order however often
+    and wherever it is read, and two contents under one id are two."""
+    words = [stops.column("entry_id"), stops.column("subject"), pa.array(_when(stops)).view(pa.binary(8))]
+    words += [stops.column(name).view(pa.binary(1)) for name in ("subject_type", "kind")]
+    words = [column.cast(pa.binary()) for column in words]
+    app = pc.fill_null(stops.column("app").cast(pa.string()), "").cast(pa.binary())
+    return pc.binary_join_element_wise(*words, app, pa.scalar(b"", pa.binary()))
+
+
+def orders(
+    stops: pa.RecordBatch, found: pa.RecordBatch, id_of: ColumnCmac, ciphers: Mapping[SubjectType, Ciphers], lot: Lot
+) -> pa.RecordBatch:
+    """The orders of one lot, rows of ORDERS: one for each token that the subject of a stop may have, by the epochs
+    that `ciphers` has for its type. Where it has none, a row without a token says that the lot knew.
+
+    `found` is what `touching` gives of the stops.
+    """
+    touched = stops.take(found.column("row"))
+    ids, types = id_of.tag(named(touched)), touched.column("subject_type").to_numpy()
+    parts = []
+    for type_ in SubjectType:
+        own = pa.array(np.flatnonzero(types == type_))
+        for epoch, cipher in (ciphers[type_] or {None: None}).items():
+            subject = touched.column("subject").take(own)
+            columns = {
+                "order": ids.take(own),
+                "token": cipher.tag(subject) if cipher else pa.nulls(len(own), subject.type),
+                "by": touched.column("subject_type").take(own),
+                "app": found.column("app").take(own),
+                "until": found.column("until").take(own),
+                "epoch": pa.repeat(pa.scalar(epoch, pa.string()), len(own)),
+                "hold": found.column("hold").take(own),
+                "kind": touched.column("kind").take(own),
+                "window": pa.repeat(pa.scalar(lot[2], pa.int64()), len(own)),
+                "shard": pa.repeat(pa.scalar(lot[1], pa.int32()), len(own)),
+            }
+            parts.append(pa.RecordBatch.from_arrays(list(columns.values()), schema=ORDERS))
+    return pa.concat_batches(parts)
+
+
+class _Orders(beam.DoFn):
+    def __init__(self, pack: Pack, keys: Mapping[int, str], window_ms: int | None) -> None:
+        self._pack, self._keys, self._window_ms = pack, dict(keys), window_ms
+
+    def setup(self) -> None:
+        self._tokens = Tokens(self._pack, self._keys)
+        self._datasets = [each for each in datasets(self._pack).values() if self._pack.purposes[each.purpose].subject]
+        self._ids: dict[tuple[int, str], ColumnCmac] = {}
+
+    def process(self, element: Judged) -> Iterator[Ordered]:
+        lot, stops = element
+        region = self._pack.where.regions[lot[0]]
+        for dataset in self._datasets:
+            found = touching(stops, dataset, self._pack, region)
+            if found.num_rows:
+                ciphers = {type_: self._ciphers(dataset.purpose, type_, lot) for type_ in SubjectType}
+                yield (lot[0], dataset.name), orders(stops, found, self._id_of(lot[0], dataset.name), ciphers, lot)
+
+    def _id_of(self, region: int, dataset: str) -> ColumnCmac:
+        if (region, dataset) not in self._ids:
+            name, key = f"orders/{dataset}", f"dataset-{dataset}{ORDERS_SUFFIX}"
+            self._ids[region, dataset] = ColumnCmac(open_keyring(self._keys[region]).secret(name, key))
+        return self._ids[region, dataset]
+
+    def _ciphers(self, purpose: str, type_: SubjectType, lot: Lot) -> Ciphers:
+        """Of every epoch that has a key. In a stream also of the lot's own, and of the day before: rows of windows
+        before it may still be waiting for their first key, and an order is made once."""
+        region, _, window = lot
+        kind = SUBJECT_FIELD[type_.name].kind
+        epochs = set(self._tokens.epochs(region, purpose, kind))
+        if self._window_ms is not None:
+            length = self._pack.purposes[purpose].token_epoch
+            epochs |= {epoch_of(window * self._window_ms - before, length) for before in (0, _DAY_MS)}
+        return {epoch: self._tokens.cipher(region, purpose, kind, epoch) for epoch in sorted(epochs)}
+
+
+@dataclass
+class Orders(beam.PTransform):
+    """((region, shard, window), stops) -> ((region, dataset), rows of ORDERS). `keys` are keyring URIs by region."""
+
+    pack: Pack
+    keys: Mapping[int, str]
+    window_ms: int | None
+
+    def expand(self, stops):
+        make = beam.ParDo(_Orders(self.pack, self.keys, self.window_ms))
+        return stops | "Make" >> make.with_input_types(Judged).with_output_types(Ordered)

@@ -9,17 +9,16 @@ import pyarrow as pa
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing import test_stream
-from apache_beam.utils.timestamp import Timestamp
 
 from pipelines.order_store import OrderStore
 from pipelines.sinks import RegionalStore
 from pipelines.stores import open_dataset
 from schemas.consent import STOPS, Kind
 from schemas.datasets import datasets
+from schemas.editions import Editions
 from schemas.fields import EVENT_TYPES
-from schemas.policy import load_pack
+from tests.gated import BASE, EU, PACK, SHARDS, Entry, Record, at, piece, sealed
 from tests.invariants.runs import Site
-from tests.transforms.test_consent_gate import EU, Entry, Record, piece, sealed
 from transforms.consent_gate import STOPPING, ConsentGate
 from transforms.exchange import Piece
 from transforms.for_purpose import ForPurpose
@@ -29,9 +28,8 @@ from transforms.orders import Orders
 from transforms.pseudonymise import Pseudonymise, Tokens, epoch_of
 from transforms.seal import Partition
 
-PACK = load_pack()
 DATASETS = datasets(PACK)
-PEOPLE, WINDOWS, SHARDS = 8, 5, 64
+PEOPLE, WINDOWS = 8, 5
 HOUR, DAY = 3_600_000, 86_400_000  # a window is a day
 START = 27 * DAY  # the windows span the end of a month, where an epoch ends
 KINDS = sorted(kind.name for kind in STOPS) + ["grant"] * 6 + ["adult", "lift_objection", "lift_restriction"]
@@ -53,7 +51,7 @@ class Person:
                 Record(
                     id=number * 1_000 + place,
                     received_time=received,
-                    event_time=pick([at for at in clock if at <= received]) + pick([0, 1, 60_000]),
+                    event_time=pick([then for then in clock if then <= received]) + pick([0, 1, 60_000]),
                     device=of[1],
                     account=pick([None, account[1]]),
                     event_type=draw.randrange(len(EVENT_TYPES)),
@@ -69,14 +67,12 @@ class Person:
         self.entries += [self._entry(draw, number, place, key, (*device, account), clock) for place in range(3, 7)]
 
     def _entry(self, draw, number, place, key, subjects, clock):
-        kind, received = draw.choice(KINDS), draw.choice(clock)
-        early = received - received % DAY if Kind[kind] in STOPS else received
+        received = draw.choice(clock)
         return Entry(
             id=number * 1_000 + place,
-            kind=kind,
-            # A stop comes as its window begins: which records of the window know it is another test's matter.
-            received_time=early,
-            time=draw.choice([at for at in clock if at <= early]),
+            kind=draw.choice(KINDS),
+            received_time=received,
+            time=draw.choice([then for then in clock if then <= received]),
             subject=draw.choice([subjects[0], *subjects]),
             purposes=draw.choice([frozenset({"*"}), frozenset(draw.sample(list(PACK.purposes), 8))]),
             app=draw.choice([None, None, "map", "mail"]),
@@ -85,16 +81,16 @@ class Person:
         )
 
 
-def pieces(things, partition, draw):
+def pieces(things, keys, partition, draw):
     """The things in pieces of one key and, of records, one window."""
     groups = {}
     for thing in draw.sample(things, len(things)):
         window = thing.received_time // DAY if isinstance(thing, Record) else draw.randrange(2)
         groups.setdefault((thing.key, window), []).append(thing)
-    return [piece(group, partition) for group in groups.values()]
+    return [piece(group, keys, partition) for group in groups.values()]
 
 
-def script(people, partition, seed):
+def script(people, keys, partition, seed):
     """What arrives on both inputs: a day's pieces, then the watermark of that day; one input far ahead of the other."""
     draw, steps = random.Random(seed), test_stream.TestStream(output_tags={"telemetry", "ledger"})
     parts = {"telemetry": "records", "ledger": "entries"}
@@ -111,10 +107,10 @@ def script(people, partition, seed):
         day = gone[tag]
         gone[tag] += 1
         if days[tag][day]:
-            steps.add_elements(pieces(days[tag][day], partition, draw), tag=tag)
-        steps.advance_watermark_to(Timestamp(micros=(START + (day + 1) * DAY) * 1000), tag=tag)
+            steps.add_elements(pieces(days[tag][day], keys, partition, draw), tag=tag)
+        steps.advance_watermark_to(at(START + (day + 1) * DAY), tag=tag)
     for tag in parts:
-        steps.advance_watermark_to(Timestamp(seconds=1_000 * 86_400), tag=tag)
+        steps.advance_watermark_to(at(1_000 * DAY), tag=tag)
         steps.advance_watermark_to_infinity(tag=tag)
     return steps
 
@@ -123,8 +119,8 @@ def store(arrived, site, partition, run):
     """From pieces to the files of both stores, as the job joins its steps."""
     place = site.place("eu")
     keys, places = {EU: place.keys}, {EU: place}
-    judged = arrived | ConsentGate(PACK, partition, with_ledger=True)
-    rows = judged.judged | ForPurpose(PACK) | Pseudonymise(PACK, keys)
+    judged = arrived | ConsentGate(Editions((PACK,)), keys, partition, with_ledger=True)
+    rows = judged.judged | ForPurpose(Editions((PACK,))) | Pseudonymise(PACK, keys)
     rows | RegionalStore(places, "input", run)  # noqa: B018
     ordered = judged[STOPPING] | Orders(PACK, keys, partition.window_ms)
     ordered | OrderStore(places, "input", run, partition.window_ms)  # noqa: B018
@@ -140,7 +136,7 @@ def held(site, people):
             continue
         of_token = {}
         for record in everyone:
-            epoch = epoch_of(record.received_time, purpose.token_epoch)
+            epoch = epoch_of(BASE + record.received_time, purpose.token_epoch)
             cipher = tokens.cipher(EU, dataset.purpose, "event_id", epoch)
             of_token[cipher.tag(pa.array([sealed(record.id)], pa.binary(16)))[0].as_py()] = record
         for row in open_dataset(site.file, "eu", name).to_table().to_pylist():
@@ -170,17 +166,18 @@ def test_a_stream_is_read_as_a_run(tmp_path, seed):
     people = [Person(seed, number) for number in range(PEOPLE)]
     run = Site.new(tmp_path / "run")
     create_keystore(run.place("eu").keys, "eu")
+    keys = {EU: run.place("eu").keys}
     bounded, stream = Partition(SHARDS, None), Partition(SHARDS, DAY)
     everything = [thing for person in people for thing in (*person.records, *person.entries)]
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         parts = {type_: [t for t in everything if isinstance(t, type_)] for type_ in (Record, Entry)}
         draw = random.Random(seed)
-        all_ = [each.value for part in parts.values() for each in pieces(part, bounded, draw)]
+        all_ = [each.value for part in parts.values() for each in pieces(part, keys, bounded, draw)]
         store(pipeline | beam.Create(all_).with_output_types(Piece), run, bounded, "run")
     site = Site.new(tmp_path / "stream", keys_of=run)
     options = PipelineOptions(["--runner=BundleBasedDirectRunner", "--streaming"])
     with beam.Pipeline(options=options) as pipeline:
-        inputs = pipeline | script(people, stream, seed)
+        inputs = pipeline | script(people, keys, stream, seed)
         typed = [inputs[tag] | tag >> beam.Map(same).with_output_types(Piece) for tag in ("telemetry", "ledger")]
         store(typed | beam.Flatten(), site, stream, "stream")
 

@@ -4,7 +4,7 @@ A purpose is one bit of a uint64 mask, so that one computation answers for all o
 with stops pair by pair, because no order of the entries decides what must hold on two clocks at once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Literal, Self
 
@@ -15,6 +15,7 @@ from schemas.consent import Kind, SubjectType, Terms
 from transforms.ledger import MANY, NEVER, NO_APP, Ledger, app_codes, is_permission, kinds, pairs
 
 BLOCK = 1 << 17  # pairs that are looked at together: bounds memory, whatever one subject sends
+_CLOCKS = ("event", "received", "decided")
 
 NOTHING, ALL = np.uint64(0), np.uint64(2**64 - 1)
 
@@ -191,42 +192,88 @@ def _distinct(
 
 
 def _decide(asked: _Asked, settled: np.ndarray, ledger: Ledger) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Open purposes and refusals by what the ledger says, in blocks of records with about BLOCK entries."""
+    """Open purposes and refusals by what the ledger says."""
     opened = np.zeros(len(asked.event), np.uint64)
     refused: dict[str, np.ndarray] = {}
-    entries = np.diff(ledger.offsets)
-    size = np.cumsum(1 + entries.take(asked.device) + entries.take(asked.account))
-    edges = np.searchsorted(size, np.arange(BLOCK, size[-1] if len(size) else 0, BLOCK))
-    for low, high in zip([0, *edges], [*edges, len(size)], strict=True):
-        block = asked.take(slice(low, high))
-        found = _found(block, settled[low:high].all(), ledger)
-        opened[low:high], reasons = _rule(block, found, ledger)
+    for places, rows in _blocks(asked, settled, ledger):
+        block = asked.take(places)
+        found = _found(block, rows, settled[places].all(), ledger)
+        opened[places], reasons = _rule(block, found, ledger)
         for reason, masks in reasons.items():
-            refused.setdefault(reason, np.zeros(len(opened), np.uint64))[low:high] = masks
+            refused.setdefault(reason, np.zeros(len(opened), np.uint64))[places] = masks
     return opened, refused
 
 
-def _found(asked: _Asked, settled: bool, ledger: Ledger) -> _Found:
-    """The known entries of each record's subjects, and permissions only from their own time on."""
+def _blocks(asked: _Asked, settled: np.ndarray, ledger: Ledger) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """The places of records with about BLOCK entries together, and the rows that count for any of them if not all."""
+    entries = np.diff(ledger.offsets)
+    size = 1 + entries.take(asked.device) + entries.take(asked.account)
+    crowded = ~settled & (size > MANY + 1)
+    places = np.flatnonzero(~crowded)
+    total = np.cumsum(size.take(places))
+    edges = np.searchsorted(total, np.arange(BLOCK, total[-1] if len(total) else 0, BLOCK))
+    yield from ((block, None) for block in np.split(places, edges) if len(block))
+    if crowded.any():
+        places = np.flatnonzero(crowded)
+        subjects = np.unique(np.append(asked.device.take(places), asked.account.take(places)))
+        _, rows = pairs(ledger.offsets.take(subjects), ledger.offsets.take(subjects + 1))
+        yield from _nearby(asked, places, rows, ledger)
+
+
+def _nearby(
+    asked: _Asked, places: np.ndarray, rows: np.ndarray, ledger: Ledger
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Cuts records in halves by one clock or the other until few entries count for any of a block's records."""
+    some = asked.take(places)
+    last = replace(some, **{clock: getattr(some, clock).max(keepdims=True) for clock in _CLOCKS})
+    first = replace(some, **{clock: getattr(some, clock).min(keepdims=True) for clock in _CLOCKS})
+    one = np.zeros(len(rows), np.intp)
+    rows = rows[_counting(last, one, rows, ledger) & ~_superseded(first, one, rows, ledger)]
+    if len(places) * len(rows) <= BLOCK or len(places) == 1:
+        yield places, rows
+        return
+    clock = some.event if np.ptp(some.event) > np.ptp(some.received) else some.received
+    order = np.argpartition(clock, len(places) // 2)
+    for half in np.array_split(order, 2):
+        yield from _nearby(asked, np.sort(places.take(half)), rows, ledger)
+
+
+def _found(asked: _Asked, rows: np.ndarray | None, settled: bool, ledger: Ledger) -> _Found:
+    """The known entries of each record's subjects (among `rows`, if given), and permissions only from their own time
+    on."""
     subject = np.column_stack((asked.device, asked.account)).ravel()
-    span, row = pairs(ledger.offsets.take(subject), ledger.offsets.take(subject + 1))
+    starts, ends = ledger.offsets.take(subject), ledger.offsets.take(subject + 1)
+    if rows is None:
+        span, row = pairs(starts, ends)
+    else:
+        span, place = pairs(np.searchsorted(rows, starts), np.searchsorted(rows, ends))
+        row = rows.take(place)
     record, entries = span >> 1, ledger.entries
-    kind = entries.kind.take(row)
     counts = entries.subject_type.take(row) == (span & 1)
     if not settled:
-        moment = np.where(is_permission(kind), asked.received.take(record), asked.decided.take(record))
-        counts &= (entries.known.take(row) <= moment) & (entries.effective.take(row) <= asked.event.take(record))
+        counts &= _counting(asked, record, row, ledger)
     if ledger.superseded is not None:
-        counts &= ~_superseded(asked, record, row, kind, ledger)
-    found = _Found(record, row, kind, entries.reach.take(row)).where(counts)
+        counts &= ~_superseded(asked, record, row, ledger)
+    found = _Found(record, row, entries.kind.take(row), entries.reach.take(row)).where(counts)
     return replace(found, mask=found.mask & ~_of_another_app(found, asked, ledger))
 
 
-def _superseded(asked: _Asked, record: np.ndarray, row: np.ndarray, kind: np.ndarray, ledger: Ledger) -> np.ndarray:
-    """True where the record knows of the entry that does all that this one does."""
+def _counting(asked: _Asked, record: np.ndarray, row: np.ndarray, ledger: Ledger) -> np.ndarray:
+    """True where the record knows of the entry, and it is in force."""
+    known = ledger.entries.known.take(row) <= _moment(asked, record, row, ledger)
+    return known & (ledger.entries.effective.take(row) <= asked.event.take(record))
+
+
+def _superseded(asked: _Asked, record: np.ndarray, row: np.ndarray, ledger: Ledger) -> np.ndarray:
+    """True where another entry counts for the record that does all that this one does."""
     effective, known = (column.take(row) for column in ledger.superseded)
-    moment = np.where(is_permission(kind), asked.received.take(record), asked.decided.take(record))
-    return (effective <= asked.event.take(record)) & (known <= moment)
+    return (effective <= asked.event.take(record)) & (known <= _moment(asked, record, row, ledger))
+
+
+def _moment(asked: _Asked, record: np.ndarray, row: np.ndarray, ledger: Ledger) -> np.ndarray:
+    """Up to when the record knows of what was received."""
+    permission = is_permission(ledger.entries.kind.take(row))
+    return np.where(permission, asked.received.take(record), asked.decided.take(record))
 
 
 def _of_another_app(found: _Found, asked: _Asked, ledger: Ledger) -> np.ndarray:

@@ -128,7 +128,7 @@ class HeldLedger:
         ids = tag_words(self.rows["entry_id"])
         alone = np.ones(len(ids), bool)
         alone[self._shared] = False
-        gone = (halves(self.rows["subject"]) == 0).all(axis=1) & settled & alone
+        gone = (halves(self.rows["subject"]) == 0).all(axis=1) & settled
         rest, gone[self._shared] = _of_shared_ids(self.rows.take(pa.array(self._shared)), settled.take(self._shared))
         may_go = settled & ~gone
         may_go[self._shared] &= rest

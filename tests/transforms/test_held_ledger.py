@@ -232,6 +232,12 @@ def test_marks_and_contradicted_permissions_go_and_are_remembered():
     assert held.merged([of([entry("object", 120, id=1)])]).rows.num_rows == 2
 
 
+def test_nothing_goes_whose_id_has_a_version_that_is_not_settled():
+    entries = [entry("object", 5, id=1), entry("object", 6), entry("grant", 7, 130, id=1)]
+    assert held_of(entries).compacted(100, 20).rows.num_rows == 3
+    assert held_of(entries[:2]).compacted(100, 20).rows.num_rows == 1
+
+
 def test_a_permission_that_stood_in_for_others_takes_them_along_when_it_is_contradicted():
     held = held_of([entry("grant", 1), entry("grant", 2, id=1)]).compacted(100, 20)
     later = [entry("object", 120, id=1, purposes=("push",))]
@@ -282,6 +288,7 @@ def test_only_what_bears_on_the_records_is_opened():
 
 def test_subjects_that_begin_alike_are_told_apart():
     entries = [entry("grant", 1, of=("device", 5)), entry("withdraw", 2, of=("device", 6))]
+    entries = [each | {"entry_id": spread(each["entry_id"])} for each in entries]
     held = HeldLedger.empty().merged([sealed(entries)]).compacted(100, 20)
     assert held.rows.num_rows == 2
     plain = rows([record(100, device=5), record(100, device=6)])

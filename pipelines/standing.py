@@ -76,6 +76,7 @@ class _Plan:
     what: pa.Table
     files: np.ndarray
     opened: Opened
+    plain: list[ds.Fragment]  # the files, without marks
     schema: pa.Schema
     lineage: np.ndarray  # of each file, as a number
     marks: list[Marks]
@@ -83,17 +84,18 @@ class _Plan:
 
     @classmethod
     def of(cls, found: Touching, lineages: Sequence[str], opened: Opened) -> "_Plan":
-        schemas = (opened(place, {}).physical_schema for place in range(len(lineages)))
+        plain = [opened(place, {}) for place in range(len(lineages))]
+        schemas = (file.physical_schema for file in plain)
         numbers = {name: number for number, name in enumerate(dict.fromkeys(lineages))}
         lineage = np.array([numbers[name] for name in lineages])
         marks = [{_LINEAGE: number} for number in lineage.tolist()]
-        return cls(found.what, found.files, opened, reduce(widened, schemas), lineage, marks)
+        return cls(found.what, found.files, opened, plain, reduce(widened, schemas), lineage, marks)
 
     def leave_out(self, by: str, what: pa.Table) -> None:
         """The rows of one type of subject."""
         column = HANDLE[by] if HANDLE[by] in self.schema.names else SUBJECT_FIELD[by].column
         for place in np.flatnonzero(self._touched(what)).tolist():
-            if column not in self.opened(place, {}).physical_schema.names:
+            if column not in self.plain[place].physical_schema.names:
                 raise InputError(f"a file has no column {column}, by which rows that are stopped must be left out")
         if _APP not in self.schema.names:
             what = what.set_column(what.schema.get_field_index("app"), "app", pa.nulls(len(what), pa.string()))
@@ -128,7 +130,7 @@ class _Plan:
         found: dict[int, list[pa.Table]] = {}
         for place in np.flatnonzero(self._touched(what)).tolist() if len(what) else ():
             asked = what.filter(pa.array(self.files[what["group"].to_numpy(), place]))
-            if (rows := _picked(self.opened(place, {}), column, asked)).num_rows:
+            if (rows := _picked(self.plain[place], column, asked)).num_rows:
                 found.setdefault(int(self.lineage[place]), []).append(rows)
         for number, parts in found.items():
             rows = pa.concat_tables(parts)
@@ -183,11 +185,8 @@ def _picked(file: ds.Fragment, column: str, what: pa.Table) -> pa.Table:
 
 
 def _matched(rows: pa.Table, column: str, event: str, tokens: pa.Array) -> pa.Table:
-    """The rows whose handle one of the tokens made, with that token: one AES call a token over all of them."""
+    """The rows whose handle one of the tokens made, with that token: an AES block for each pair of both."""
     if not rows.num_rows:
         return rows.append_column("token", pa.nulls(0, pa.binary(16)))
-    handles, events = rows[column].combine_chunks(), rows[event].combine_chunks()
-    places = [np.flatnonzero(matching(handles, events, token)) for token in tokens.to_pylist()]
-    size = [len(each) for each in places]
-    found = rows.take(pa.array(np.concatenate(places)))
-    return found.append_column("token", tokens.take(pa.array(np.repeat(np.arange(len(size)), size))))
+    place, token = matching(rows[column].combine_chunks(), rows[event].combine_chunks(), tokens)
+    return rows.take(pa.array(place)).append_column("token", tokens.take(pa.array(token)))

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 _BLOCK = 16
+_PAIRS = 1 << 16  # of a row and a token, looked at together: what stays in the cache
 # Not a secret: the first digits of pi, so that nobody can have chosen it.
 _PERMUTATION = Cipher(algorithms.AES(bytes.fromhex("243f6a8885a308d313198a2e03707344")), modes.ECB())
 
@@ -33,11 +34,27 @@ def handles(tokens: pa.FixedSizeBinaryArray, events: pa.FixedSizeBinaryArray) ->
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(_BLOCK), len(tokens), [bitmap, pa.py_buffer(found)])
 
 
-def matching(found: pa.FixedSizeBinaryArray, events: pa.FixedSizeBinaryArray, token: bytes) -> np.ndarray:
-    """True on the rows whose handle was made with the token. One AES call, whatever the token."""
-    hidden = _permuted(np.frombuffer(token, np.uint64).reshape(1, 2))
-    equal = (_permuted(_blocks(events) ^ hidden) ^ hidden) == _blocks(found)
-    return equal[:, 0] & equal[:, 1] & pc.is_valid(found).to_numpy(zero_copy_only=False)
+def matching(
+    found: pa.FixedSizeBinaryArray, events: pa.FixedSizeBinaryArray, tokens: pa.FixedSizeBinaryArray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The pairs (row, token), by their places, of a handle and the token that made it. No token is null; the work is
+    one AES block a pair."""
+    rows = np.flatnonzero(pc.is_valid(found).to_numpy(zero_copy_only=False))
+    theirs, blocks, hidden = _blocks(found)[rows], _blocks(events)[rows], _permuted(_blocks(tokens))
+    at_once = max(1, _PAIRS // max(1, len(rows)))
+    pairs = [_equal(theirs, blocks, hidden[start : start + at_once], start) for start in range(0, len(hidden), at_once)]
+    row, token = (np.concatenate([pair[side] for pair in pairs] or [rows[:0]]) for side in (0, 1))
+    return rows[row], token
+
+
+def _equal(theirs: np.ndarray, blocks: np.ndarray, hidden: np.ndarray, start: int) -> tuple[np.ndarray, np.ndarray]:
+    ours = np.empty((len(hidden), len(blocks), 2), np.uint64)
+    for half in (0, 1):  # broadcasting rows of two words would be many times slower
+        np.bitwise_xor(blocks[:, half], hidden[:, half, None], out=ours[:, :, half])
+    ours = _permuted(ours.reshape(-1, 2)).reshape(ours.shape)
+    token, row = np.nonzero(ours[:, :, 0] ^ hidden[:, 0, None] == theirs[:, 0])  # hardly any pair has one half alone
+    both = ours[token, row, 1] ^ hidden[token, 1] == theirs[row, 1]
+    return row[both], token[both] + start
 
 
 def _blocks(values: pa.FixedSizeBinaryArray) -> np.ndarray:

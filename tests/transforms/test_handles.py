@@ -1,3 +1,5 @@
+from unittest import mock
+
 import pyarrow as pa
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher
@@ -42,13 +44,14 @@ def test_a_handle_is_the_hash_of_the_token_tweaked_by_the_event(rows, before):
 
 
 @unhurried
-@given(ROWS, FEW, st.integers(0, 3))
-def test_a_token_finds_its_rows_and_no_others(rows, token, before):
-    tokens, events = columns(rows, before)
-    made = handles(tokens, events)
-    assert matching(made, events, token).tolist() == [row[0] == token for row in rows]
-    padded = pa.concat_arrays([made.slice(0, min(1, len(made))), made]).slice(min(1, len(made)))
-    assert matching(padded, events, token).tolist() == [row[0] == token for row in rows]
+@given(ROWS, st.lists(FEW, unique=True), st.integers(0, 3), st.sampled_from([1, 7, 1 << 16]))
+def test_a_token_finds_its_rows_and_no_others(rows, tokens, before, pairs):
+    made = handles(*columns(rows, before))
+    padded = pa.concat_arrays([pa.array([b"z" * 16] * before, pa.binary(16)), made]).slice(before)
+    with mock.patch("transforms.handles._PAIRS", pairs):
+        found = matching(padded, columns(rows, before)[1], pa.array(tokens, pa.binary(16)))
+    expected = [(row, tokens.index(token)) for row, (token, _) in enumerate(rows) if token in tokens]
+    assert sorted(zip(*(side.tolist() for side in found), strict=True)) == expected
 
 
 @pytest.mark.clause("2-log")

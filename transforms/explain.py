@@ -190,7 +190,7 @@ class _Case:
             if outcome[dataset.purpose] != OPEN:
                 continue
             rows = for_purpose(judged, dataset, self._editions, self._steps.plan)
-            stored = self._tokens.pseudonymise(rows, name, self._code)
+            stored = self._tokens.pseudonymise(rows, name, self._code).drop_columns(list(dataset.hidden))
             for row in stored.to_pylist():
                 found[name] = _as_stored(row)
         return found

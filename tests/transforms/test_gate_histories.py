@@ -5,6 +5,7 @@ import random
 import pytest
 
 from schemas.consent import Kind
+from schemas.editions import Editions
 from schemas.fields import EVENT_TYPES
 from tests.gated import BASE, EU, PACK, SHARDS, Entry, Record, at, candidates, names, oracle, piece
 from tests.keyed import Keyed
@@ -92,7 +93,7 @@ def ledger_of(draw, number, again):
 
 def judged(keys, records, ledger, draw, retries):
     """Runs them in any order that the watermark allows -> {number: (window, mask)}, and the gate."""
-    keyed = Keyed(_ConsentGate(SHORT, keys, STREAM, with_ledger=True), "ts-fire", "fire")
+    keyed = Keyed(_ConsentGate(Editions((SHORT,)), keys, STREAM, with_ledger=True), "ts-fire", "fire")
     waiting = draw.sample([*records, *ledger], len(records) + len(ledger))
     mark = 0
     while waiting:

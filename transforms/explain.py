@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.consent import CLAUSE_OF_REASON
-from schemas.datasets import RECEIVED_DATE, datasets
+from schemas.datasets import RECEIVED_DATE, datasets, is_hidden
 from schemas.explanation import Explanation, Line, Place, PurposeFate, Signal
 from schemas.fields import EVENT_TYPES, PURPOSES
 from schemas.layout import layout
@@ -205,7 +205,8 @@ def _as_stored(row: dict[str, Any]) -> dict[str, Any]:
     """A row of a dataset: bytes in hexadecimal, times as text."""
     date = str(np.datetime64(row[RECEIVED] // _DAY_MS, "D"))
     row |= {RECEIVED_DATE: date, "event_type": EVENT_TYPES[row["event_type"]]}
-    return {name: _as_text(value) for name, value in row.items() if name not in (REGION, RECEIVED)}
+    seen = (name for name in row if name not in (REGION, RECEIVED) and not is_hidden(name))
+    return {name: _as_text(row[name]) for name in seen}
 
 
 def _as_text(value: Any) -> Any:

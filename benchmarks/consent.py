@@ -77,7 +77,7 @@ def ledger_of(draw: np.random.Generator, subjects: np.ndarray, days: tuple[float
     return pa.RecordBatch.from_arrays(columns, schema=SEALED_LEDGER)
 
 
-def records_of(draw: np.random.Generator, subjects: np.ndarray, span_ms: int) -> Records:
+def records_of(draw: np.random.Generator, subjects: np.ndarray, span_ms: int, delay_ms: int = 3_600_000) -> Records:
     """One record for each of these devices, a quarter with an account without entries, received after NOW."""
     rows = len(subjects)
     received = NOW + draw.integers(0, span_ms, rows)
@@ -85,7 +85,7 @@ def records_of(draw: np.random.Generator, subjects: np.ndarray, span_ms: int) ->
         device=binary(subjects),
         account=binary(tags(draw, rows), draw.random(rows) < 0.75),
         subject_fault=np.zeros(rows, bool),
-        event_time=pa.array(received - draw.integers(0, 3_600_000, rows)),
+        event_time=pa.array(received - draw.integers(0, delay_ms, rows)),
         received_time=pa.array(received),
         app=coded(draw.integers(-1, len(APPS), rows), APPS),
     )
@@ -163,15 +163,15 @@ def _firings(draw: np.random.Generator, held: HeldLedger, devices: np.ndarray, w
 def hot(draw: np.random.Generator, records: int, entries: int) -> dict:
     """One subject: its entries lie among its records, or all before them; and these compacted."""
     device = tags(draw, 1)
-    asked = records_of(draw, device[np.zeros(records, int)], DAY_MS)
+    asked = records_of(draw, device[np.zeros(records, int)], DAY_MS, delay_ms=10_000)
     figures = {}
     for name, days in (("among", (-1, 0)), ("before", (0, 30))):
         held = HeldLedger.empty().merged([ledger_of(draw, device[np.zeros(entries, int)], days)])
+        ledger = Ledger.build(held.rows, TERMS)
         for mode in ("all", "received"):
-            ledger = Ledger.build(pa.table(held.rows), TERMS)
             figures[f"{name}_{mode}_s"], _ = timed(lambda at=ledger, mode=mode: judge(asked, at, TERMS, mode), 1)
     figures["compact_s"], held = timed(lambda: held.compacted(NOW, OLDEST_MS), 1)
-    ledger = Ledger.build(pa.table(held.rows), TERMS)
+    ledger = Ledger.build(held.rows, TERMS)
     figures["compacted_s"], _ = timed(lambda: judge(asked, ledger, TERMS, "received"), 1)
     figures["entries_left"] = held.rows.num_rows
     return {name: round(value, 4) for name, value in figures.items()}

@@ -362,20 +362,18 @@ def _granted(permissions: _Found, stops: _Found, ledger: Ledger, records: int) -
 
 def _unlifted(stops: _Found, lifts: _Found, ledger: Ledger) -> np.ndarray:
     """The purposes of each stop for which no permission lifts it."""
-    later = ledger.later(lifts.row, stops.row)
 
     def lifted(stop: np.ndarray, lift: np.ndarray) -> np.ndarray:
-        return np.where(later(lift, stop), lifts.mask.take(lift), NOTHING)
+        return np.where(ledger.later(lifts.row[lift], stops.row[stop]), lifts.mask[lift], NOTHING)
 
     return stops.mask & ~_or_over(stops.record, lifts.record, lifted)
 
 
 def _not_lifted_by(grants: _Found, stops: _Found, ledger: Ledger) -> np.ndarray:
     """The purposes of each grant about which there is a stop that this grant does not lift."""
-    later = ledger.later(grants.row, stops.row)
 
     def standing(grant: np.ndarray, stop: np.ndarray) -> np.ndarray:
-        return np.where(later(grant, stop), NOTHING, stops.mask.take(stop))
+        return np.where(ledger.later(grants.row[grant], stops.row[stop]), NOTHING, stops.mask[stop])
 
     return _or_over(grants.record, stops.record, standing)
 
@@ -385,14 +383,14 @@ def _as_a_minor(grants: _Found, minors: _Found, adults: _Found, ledger: Ledger) 
 
     Of age is who has, for every `minor`, an `adult` that lifts it and that the grant is later than on both clocks.
     """
-    entries, later = ledger.entries, ledger.later(adults.row, minors.row)
+    entries = ledger.entries
 
     def under_age(grant: np.ndarray, minor: np.ndarray) -> np.ndarray:
         def of_age(pair: np.ndarray, adult: np.ndarray) -> np.ndarray:
             given, coming_of_age = grants.row[grant[pair]], adults.row[adult]
             since = entries.time[given] > entries.effective[coming_of_age]
             since &= entries.received[given] > entries.known[coming_of_age]
-            return np.where(since & later(adult, minor[pair]), ALL, NOTHING)
+            return np.where(since & ledger.later(coming_of_age, minors.row[minor[pair]]), ALL, NOTHING)
 
         return ~_or_over(grants.record[grant], adults.record, of_age)
 

@@ -6,7 +6,6 @@ JSON. Seconds are of processor time, medians of some runs: other load moves them
 """
 
 import argparse
-import gc
 import json
 import os
 import time
@@ -27,7 +26,6 @@ from transforms.ledger import Ledger
 _HERE = Path(__file__).parent
 DAY_MS = 86_400_000
 NOW = 1_614_556_800_000  # 2021-03-01
-OLDEST_MS = 400 * DAY_MS
 ENTRIES_A_DEVICE = 3
 # How often each kind, set of purposes and application is drawn: most entries are grants, of few purposes each.
 KINDS = {"grant": 900, "withdraw": 40, "object": 15, "restrict": 5, "lift_objection": 10, "lift_restriction": 4}
@@ -37,7 +35,8 @@ PURPOSES |= {"device_performance,operations,statistics,user_experience": 9, "per
 PURPOSES |= {"security": 3, "*": 9}
 APPS = ("com.example.map", "com.example.mail", "com.example.chat", "com.example.notes", "com.example.play")
 
-TERMS = load_pack(DEFAULT_PACK).terms("eu", True)
+PACK = load_pack(DEFAULT_PACK)
+TERMS, OLDEST_MS = PACK.terms("eu", True), PACK.limits.oldest_days * DAY_MS
 
 
 def tags(draw: np.random.Generator, count: int) -> np.ndarray:
@@ -77,7 +76,7 @@ def ledger_of(draw: np.random.Generator, subjects: np.ndarray, days: tuple[float
     return pa.RecordBatch.from_arrays(columns, schema=SEALED_LEDGER)
 
 
-def records_of(draw: np.random.Generator, subjects: np.ndarray, span_ms: int) -> Records:
+def records_of(draw: np.random.Generator, subjects: np.ndarray, span_ms: int, delay_ms: int = 3_600_000) -> Records:
     """One record for each of these devices, a quarter with an account without entries, received after NOW."""
     rows = len(subjects)
     received = NOW + draw.integers(0, span_ms, rows)
@@ -85,7 +84,7 @@ def records_of(draw: np.random.Generator, subjects: np.ndarray, span_ms: int) ->
         device=binary(subjects),
         account=binary(tags(draw, rows), draw.random(rows) < 0.75),
         subject_fault=np.zeros(rows, bool),
-        event_time=pa.array(received - draw.integers(0, 3_600_000, rows)),
+        event_time=pa.array(received - draw.integers(0, delay_ms, rows)),
         received_time=pa.array(received),
         app=coded(draw.integers(-1, len(APPS), rows), APPS),
     )
@@ -112,31 +111,18 @@ def bounded(draw: np.random.Generator, records: int, entries: int, runs: int) ->
     return {f"{name}_ns_a_record": round(seconds / records * 1e9) for name, seconds in figures.items()}
 
 
-def resident() -> int:
-    """Bytes of this process in memory."""
-    gc.collect()
-    pa.default_memory_pool().release_unused()
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
 def streamed(draw: np.random.Generator, entries: int, windows: tuple[int, ...], runs: int) -> dict:
     """A stream's firing on a ledger of that many entries, and what it takes to keep that."""
     devices = tags(draw, entries // ENTRIES_A_DEVICE)
     whole = ledger_of(draw, devices[draw.integers(0, len(devices), entries)], (0, 360))
     held = HeldLedger.empty().merged([whole])
-    del whole
     written = to_ipc(held.rows)
-    del held
-    before = resident()
-    kept = HeldLedger.of(from_ipc(written), np.empty(0, np.uint64))
-    index = resident() - before
     opened, held = timed(lambda: HeldLedger.of(from_ipc(written), np.empty(0, np.uint64)), runs)
-    del kept
     millions = entries / 1e6
     figures = {
         "open_s": opened,
         "state_mb_a_million": len(written) / 1e6 / millions,
-        "resident_mb_a_million": (len(written) + index) / 1e6 / millions,
+        "resident_mb_a_million": sum(part.nbytes for part in vars(held).values()) / 1e6 / millions,
     }
     arriving = ledger_of(draw, devices[draw.integers(0, len(devices), 1_000)], (-0.01, 0))
     figures["merge_1000_s"], held = timed(lambda: held.merged([arriving]), 1)
@@ -163,15 +149,15 @@ def _firings(draw: np.random.Generator, held: HeldLedger, devices: np.ndarray, w
 def hot(draw: np.random.Generator, records: int, entries: int) -> dict:
     """One subject: its entries lie among its records, or all before them; and these compacted."""
     device = tags(draw, 1)
-    asked = records_of(draw, device[np.zeros(records, int)], DAY_MS)
+    asked = records_of(draw, device[np.zeros(records, int)], DAY_MS, delay_ms=10_000)
     figures = {}
     for name, days in (("among", (-1, 0)), ("before", (0, 30))):
         held = HeldLedger.empty().merged([ledger_of(draw, device[np.zeros(entries, int)], days)])
+        ledger = Ledger.build(held.rows, TERMS)
         for mode in ("all", "received"):
-            ledger = Ledger.build(pa.table(held.rows), TERMS)
             figures[f"{name}_{mode}_s"], _ = timed(lambda at=ledger, mode=mode: judge(asked, at, TERMS, mode), 1)
     figures["compact_s"], held = timed(lambda: held.compacted(NOW, OLDEST_MS), 1)
-    ledger = Ledger.build(pa.table(held.rows), TERMS)
+    ledger = Ledger.build(held.rows, TERMS)
     figures["compacted_s"], _ = timed(lambda: judge(asked, ledger, TERMS, "received"), 1)
     figures["entries_left"] = held.rows.num_rows
     return {name: round(value, 4) for name, value in figures.items()}

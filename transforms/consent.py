@@ -102,26 +102,41 @@ def judge(records: Records, ledger: Ledger, terms: Terms, stops_known: Literal["
     rows, verdict_of = _distinct(asked, settled, _intervals(asked, settled, ledger), ledger)
     opened, refused = _decide(asked.take(rows), settled[rows], ledger)
 
-    barred = _without_subject(records, terms)
-    allowed = np.uint64(terms.every & ~terms.closed) & ~barred
+    few, verdict_of = _few({"": opened, **refused}, verdict_of)
+    # what a record may open at all goes by which subjects it has: four cases of each verdict
+    lacking, has = _without_subject(records, terms)
+    case = verdict_of * len(lacking) + has
+    allowed = np.uint64(terms.every & ~terms.closed) & ~lacking
     reasons = {
-        "no_basis": np.full(len(barred), terms.closed, np.uint64),
-        "no_subject": barred & ~np.uint64(terms.closed),
+        "no_basis": np.full(len(case), terms.closed, np.uint64),
+        "no_subject": (lacking & ~np.uint64(terms.closed)).take(has),
     }
-    reasons |= {reason: masks.take(verdict_of) for reason, masks in refused.items() if masks.any()}
-    opened = opened.take(verdict_of)
-    for masks in (opened, *(reasons[reason] for reason in refused if reason in reasons)):
-        masks &= allowed
-    return Verdict(opened, {reason: masks for reason, masks in reasons.items() if masks.any()})
+    for reason, column in few.items():
+        reasons[reason] = (column[:, None] & allowed).ravel().take(case)
+    opened = reasons.pop("")
+    return Verdict(opened, {reason: column for reason, column in reasons.items() if column.any()})
 
 
-def _without_subject(records: Records, terms: Terms) -> np.ndarray:
-    """The purposes whose subject the record lacks; a faulty record counts as having none."""
+def _few(masks: dict[str, np.ndarray], verdict_of: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The masks with equal verdicts only once, so that they lie close together, and which is each record's."""
+    mixed = np.zeros(len(masks[""]), np.uint64)
+    for column in masks.values():
+        mixed = (mixed ^ column) * np.uint64(0x9E3779B97F4A7C15)
+    _, first, kind = np.unique(mixed, return_index=True, return_inverse=True)
+    few = {reason: column.take(first) for reason, column in masks.items()}
+    if not all((few[reason].take(kind) == column).all() for reason, column in masks.items()):
+        return masks, verdict_of  # two verdicts of one hash
+    return few, kind.take(verdict_of)
+
+
+def _without_subject(records: Records, terms: Terms) -> tuple[np.ndarray, np.ndarray]:
+    """For each of four cases the purposes whose subject is lacking, and the case of each record; a faulty record
+    counts as having no subject."""
     sound = ~records.subject_fault
     device = records.device.is_valid().to_numpy(zero_copy_only=False) & sound
     account = records.account.is_valid().to_numpy(zero_copy_only=False) & sound
     lacking = [terms.needs_device | terms.needs_account, terms.needs_account, terms.needs_device, 0]
-    return np.array(lacking, np.uint64).take(device + 2 * account)
+    return np.array(lacking, np.uint64), device + 2 * account
 
 
 def _asked(records: Records, ledger: Ledger, bounded: bool) -> _Asked:

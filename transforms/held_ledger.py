@@ -117,7 +117,8 @@ class HeldLedger:
         place = place[np.append(self._words, 0).take(place) == subjects]
         place = place[place < len(self._words)]
         _, found = pairs(self._starts.take(place), self._starts.take(place + 1))
-        found = np.union1d(found, self._shared)
+        if len(self._shared):
+            found = np.union1d(found, self._shared)
         found = found[self.rows["received_time"].to_numpy().take(found) < before]
         return pa.Table.from_batches([self.rows.take(pa.array(found))])
 

@@ -37,7 +37,6 @@ class Entries:
     than) and the latest in `effective` and `known` (from when it acts), so that each version alone would do.
     """
 
-    entry_id: np.ndarray  # (rows, 2) uint64
     subject: np.ndarray  # (rows, 2) uint64
     subject_type: np.ndarray
     kind: np.ndarray  # one bit of `kinds`
@@ -91,18 +90,19 @@ class Ledger:
         """
         batch = _one_batch(entries)
         apps = pc.unique(batch["app"].dictionary.drop_null())
-        read = _read(batch, terms, apps)
+        read, ids = _read(batch, terms, apps), halves(batch["entry_id"])
         future = is_permission(read.kind) & (read.effective > read.known + FUTURE_LIMIT)
         if future.any():
-            read = read.take(np.flatnonzero(~future))
-        return cls._sorted(_reaching(_reconciled(read), terms), terms, apps)
+            kept = np.flatnonzero(~future)
+            read, ids = read.take(kept), ids.take(kept, axis=0)
+        return cls._sorted(_reconciled(read, ids), terms, apps)
 
     @classmethod
     def _sorted(cls, entries: Entries, terms: Terms, apps: pa.StringArray) -> Self:
         rows = np.uint64((1 << len(entries.kind).bit_length()) - 1)
         # a hash gives its low bits to the number of its row: sorting takes a third of the time of argsort
         hashes = np.sort(_mix(entries.subject) & ~rows | np.arange(len(entries.kind), dtype=np.uint64))
-        entries, hashes = entries.take((hashes & rows).view(np.int64)), hashes & ~rows
+        entries, hashes = _reaching(entries.take((hashes & rows).view(np.int64)), terms), hashes & ~rows
         new = first_of_runs(entries.subject)
         if (new & ~first_of_runs(hashes)).any():  # two subjects of one hash may lie interleaved
             order = np.lexsort((*entries.subject.T, hashes))
@@ -134,19 +134,24 @@ class Ledger:
 
     def find(self, subjects: pa.Array) -> np.ndarray:
         """The number of each subject, compared on all 16 bytes; null and unknown subjects have the last number."""
-        present = np.flatnonzero(subjects.is_valid())
-        words = halves(subjects).take(present, axis=0)
+        if subjects.null_count:
+            present = np.flatnonzero(subjects.is_valid())
+            found = np.full(len(subjects), len(self.offsets) - 2)
+            found[present] = self._numbers(halves(subjects).take(present, axis=0))
+            return found
+        return self._numbers(halves(subjects))
+
+    def _numbers(self, words: np.ndarray) -> np.ndarray:
         bucket = _bucket(_mix(words), len(self.buckets))
         place = self.buckets.take(bucket)
         known = _equal(self.subjects.take(place, axis=0), words)
-        found = np.full(len(subjects), len(self.offsets) - 2)
-        found[present[known]] = place[known]
+        found = np.where(known, place, len(self.offsets) - 2)
         searching = np.flatnonzero(~known)
         place, end = place.take(searching) + 1, self.buckets.take(bucket.take(searching) + 1)
         while (going := np.flatnonzero(place < end)).size:
             searching, place, end = searching.take(going), place.take(going), end.take(going)
             known = _equal(self.subjects.take(place, axis=0), words.take(searching, axis=0))
-            found[present[searching[known]]] = place[known]
+            found[searching[known]] = place[known]
             place += 1
         return found
 
@@ -184,7 +189,6 @@ def _read(batch: pa.RecordBatch, terms: Terms, apps: pa.StringArray) -> Entries:
     permission = is_permission(kind)
     mask = _of_distinct(batch["purposes"], terms.about)
     return Entries(
-        entry_id=halves(batch["entry_id"]),
         subject=halves(batch["subject"]),
         subject_type=batch["subject_type"].to_numpy(),
         kind=kind,
@@ -241,9 +245,9 @@ def first_of_runs(values: np.ndarray) -> np.ndarray:
     return np.append(True, ~same)[: len(values)]
 
 
-def _sharing_an_id(entries: Entries) -> np.ndarray:
+def _sharing_an_id(ids: np.ndarray) -> np.ndarray:
     """True on the entries whose id occurs more than once, and perhaps on few others."""
-    word = entries.entry_id[:, 0]
+    word = ids[:, 0]
     ascending = np.sort(word)  # a third of the time of argsort, and all that a ledger without repetitions needs
     shared = np.zeros(len(word), bool)
     if (ascending[1:] == ascending[:-1]).any():
@@ -253,25 +257,27 @@ def _sharing_an_id(entries: Entries) -> np.ndarray:
     return shared
 
 
-def _reconciled(entries: Entries) -> Entries:
+def _reconciled(entries: Entries, ids: np.ndarray) -> Entries:
     """The entries, with the more restrictive content in force wherever several share an id.
 
     All stops of an id stay. A permission beside a stop, or one whose versions differ in subject, kind or
     application, goes; other versions become one permission, which acts only where each of them alone would. An
     unreadable line ends with the first receipt of a valid entry.
     """
-    shared = _sharing_an_id(entries)
+    shared = _sharing_an_id(ids)
     if not shared.any():
         return entries
-    alone, several = entries.take(np.flatnonzero(~shared)), _one_permission_an_id(entries.take(np.flatnonzero(shared)))
+    alone, several = np.flatnonzero(~shared), np.flatnonzero(shared)
+    alone, several = entries.take(alone), _one_permission_an_id(entries.take(several), ids.take(several, axis=0))
     columns = ((getattr(alone, each.name), getattr(several, each.name)) for each in fields(Entries))
     return Entries(*(np.concatenate(pair) for pair in columns))
 
 
-def _one_permission_an_id(entries: Entries) -> Entries:
+def _one_permission_an_id(entries: Entries, ids: np.ndarray) -> Entries:
     # an id's permissions come before its stops; equal entries come together
-    entries = entries.take(np.lexsort((entries.time, entries.known, ~is_permission(entries.kind), *entries.entry_id.T)))
-    starts = np.flatnonzero(first_of_runs(entries.entry_id))
+    order = np.lexsort((entries.time, entries.known, ~is_permission(entries.kind), *ids.T))
+    entries, ids = entries.take(order), ids.take(order, axis=0)
+    starts = np.flatnonzero(first_of_runs(ids))
     size = np.diff(np.append(starts, len(entries.kind)))
     first = np.repeat(starts, size)
     permission, unreadable = is_permission(entries.kind), entries.kind == kinds(Kind.unreadable)
@@ -287,7 +293,8 @@ def _one_permission_an_id(entries: Entries) -> Entries:
     for column in (entries.subject_type, entries.kind, entries.app):
         alike &= column == column[first]
     contradicted = fold(np.logical_or, ~unreadable & ~(permission & alike))
-    repeated = ~np.logical_or.reduce([first_of_runs(getattr(entries, each.name)) for each in fields(entries)])
+    columns = (ids, *(getattr(entries, each.name) for each in fields(entries)))
+    repeated = ~np.logical_or.reduce([first_of_runs(column) for column in columns])
     keep = np.where(permission, ~contradicted & (first == np.arange(len(first))), ~repeated)
     merged = replace(
         entries,

@@ -172,8 +172,8 @@ def build(pipeline: beam.Pipeline, job: Job) -> None:
     rows = rows | "Pseudonymise" >> Pseudonymise(job.pack, job.keys)
     stored = rows | "RegionalStore" >> RegionalStore(job.places, job.input_id, job.run)
     window_ms = job.partition.window_ms
-    ordered = judged[STOPPING] | "Orders" >> Orders(job.pack, job.keys, window_ms)
-    listed = ordered | "OrderStore" >> OrderStore(job.places, job.input_id, job.run, window_ms)
+    ordered = judged[STOPPING] | "Orders" >> Orders(job.editions, job.keys, job.partition)
+    listed = ordered | "OrderStore" >> OrderStore(job.places, job.input_id, job.run, job.partition)
     kept = rejected | "QuarantineStore" >> QuarantineStore(job.places, job.input_id, job.run, window_ms)
     told = [telemetry[TALLIES], *(each[TALLIES] for each in known), judged[TALLIES], stored, listed, kept]
     if job.pack.statistics:

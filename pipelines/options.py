@@ -79,6 +79,7 @@ def parse_job(arguments: argparse.ArgumentParser, argv: list[str] | None) -> tup
     )
     arguments.add_argument(
         "--consent-snapshot",
+        action="append",
         metavar="NAME",
         help="start from a ledger that `douane ledger snapshot` kept; --consents may tell what came later",
     )
@@ -94,13 +95,15 @@ def parse_job(arguments: argparse.ArgumentParser, argv: list[str] | None) -> tup
     arguments.add_argument("--json", action="store_true", help="print the summary as JSON")
     arguments.epilog = "Every Beam option may follow: --runner, --streaming, ..."
     ours, rest = arguments.parse_known_args(argv)
+    if len(snapshots := ours.consent_snapshot or []) > 1:
+        raise ConfigurationError("--consent-snapshot is given twice: a job starts from one; name the latest")
     if bool(ours.consents or ours.consent_snapshot) == ours.no_ledger:
         given = "give a ledger with --consent-snapshot or --consents, or --no-ledger if there is none, not both"
         raise ConfigurationError(given)
     return ours, IngestOptions(
         events=tuple(getattr(ours, "events", ())),
         consents=tuple(ours.consents or ()),
-        consent_snapshot=ours.consent_snapshot,
+        consent_snapshot=next(iter(snapshots), None),
         with_ledger=not ours.no_ledger,
         policy=tuple(ours.policy or (DEFAULT_PACK,)),
         deployment=ours.deployment,

@@ -18,7 +18,11 @@ from schemas.consent import STOPS, Kind, SubjectType
 from schemas.datasets import ORDERS_SUFFIX, STOPPED_SUFFIX, purpose_of
 from schemas.orders import CLAUSE_OF_STOP, ERASE, HOLD, QUEUE, STOPPED
 from schemas.tallies import Counts, Tally
+from transforms.exchange import ORDERED
+from transforms.ipc import from_ipc
+from transforms.locks import Locks
 from transforms.orders import ORDERS
+from transforms.seal import Partition
 from transforms.tallies import told
 
 _ONE = [name for name in ORDERS.names if name != "window"]
@@ -28,34 +32,39 @@ _KINDS = [Kind(code).name if code in STOPS else "" for code in range(max(STOPS) 
 
 @dataclass
 class OrderStore(beam.PTransform):
-    """((region code, dataset), rows of ORDERS) -> tallies. Two files a dataset that gets any, in a stream two a
+    """((region code, dataset), rows of ORDERS, locked) -> tallies. Two files a dataset that gets any, in a stream two a
     window."""
 
     places: Mapping[int, RegionalPlace]
     input_id: str
     run: str
-    window_ms: int | None
+    partition: Partition
 
     def expand(self, ordered):
-        write = beam.ParDo(_Write(self.places, self.input_id, self.run, today())).with_output_types(Tally)
-        tallies = ordered | "ByWindow" >> ByWindow(self.window_ms) | "Write" >> write
+        write = beam.ParDo(_Write(self, today())).with_output_types(Tally)
+        tallies = ordered | "ByWindow" >> ByWindow(self.partition.window_ms) | "Write" >> write
         return tallies | "Global" >> beam.WindowInto(GlobalWindows())  # as all other tallies are
 
 
 class _Write(beam.DoFn):
-    def __init__(self, places: Mapping[int, RegionalPlace], input_id: str, run: str, started: str) -> None:
-        self._places, self._input_id, self._run, self._started = dict(places), input_id, run, started
+    def __init__(self, store: OrderStore, started: str) -> None:
+        self._places, self._input_id, self._run = dict(store.places), store.input_id, store.run
+        self._shards, self._started = store.partition.shards, started
+
+    def setup(self) -> None:
+        self._locks = Locks({region: place.keys for region, place in self._places.items()}, self._shards)
 
     def process(
         self,
-        element: tuple[tuple[int, str], Iterable[pa.RecordBatch]],
+        element: tuple[tuple[int, str], Iterable[bytes]],
         window=beam.DoFn.WindowParam,
         pane=beam.DoFn.PaneInfoParam,
     ) -> Iterator[Tally]:
         (region, dataset), parts = element
-        place, queue = self._places[region], queued(parts)
+        opened = (self._locks.unlock(region * self._shards, ORDERED, part) for part in parts)
+        place, queue = self._places[region], queued([from_ipc(part) for part in opened])
         number, day = number_and_day(window, self._started)
-        logical = logical_name(self._input_id, number, pane.index)
+        logical = logical_name(listed_under(self._input_id, self._run), number, pane.index)
         lists = {dataset + ORDERS_SUFFIX: queue, dataset + STOPPED_SUFFIX: queue.select(STOPPED.names)}
         commit([stage(place, name, day, logical, rows, self._run) for name, rows in lists.items()])
         counts = Counts()
@@ -63,6 +72,12 @@ class _Write(beam.DoFn):
             counts.add("orders", "rows", queue.num_rows, region=place.region, dataset=name)
         _count(queue, dataset, place.region, counts)
         yield from told(counts)
+
+
+def listed_under(input_id: str, run: str) -> str:
+    """What stands in a list's name for the input: a run over the same input replaces no list of another run, for what
+    that one knew touches rows of other inputs too."""
+    return f"{input_id}.{run}"
 
 
 def queued(parts: Iterable[pa.RecordBatch]) -> pa.RecordBatch:

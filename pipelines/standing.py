@@ -23,6 +23,7 @@ from schemas.datasets import EVENT_TOKEN, HANDLE, RECEIVED_DATE, SUBJECT_FIELD, 
 from transforms.handles import matching
 
 _LINEAGE, _CUT = "_lineage", "_cut"  # fields that files carry and readers do not see
+_OF_A_SCANNER = {"columns", "filter", "batch_size", "use_threads", "memory_pool"}  # `Dataset.scanner` names them all
 MARK = pa.int32()
 _APP = "app_package"
 Marks = dict[str, int]
@@ -41,7 +42,7 @@ class Standing(ds.FileSystemDataset):
         return seen(super().schema)
 
     def _scanner_options(self, options: Mapping) -> dict:
-        if "columns" not in options:  # a scan node of Acero, whose filter need not leave out anything
+        if not options.keys() >= _OF_A_SCANNER:  # a scan node of Acero, whose filter need not leave out anything
             raise ValueError("rows are left out of this dataset, so it can only be scanned: use to_table() first")
         columns = self.schema.names if options["columns"] is None else options["columns"]
         return super()._scanner_options({**options, "columns": columns})

@@ -2,7 +2,7 @@
 
 A file lies in a lot, (lineage, shard, window). The dataset's list says of each order which lots knew its stop first; a
 later window of the same lineage and shard knew it too, and the rows that are there were judged with it. Every other
-file is touched. What is not known to have known is touched: a list that is lost leaves out more, never less.
+file is touched. What is not known to have known is touched.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ def lot(entry: Entry) -> tuple[str, int, int]:
 
 def lineage(entry: Entry) -> str:
     """The lineage that an entry belongs to, of a dataset or of its list."""
-    return f"{entry.logical.rsplit('-', 2)[0]} {entry.run}"
+    return f"{entry.logical.rsplit('-', 2)[0].partition('.')[0]} {entry.run}"
 
 
 @dataclass(frozen=True, repr=False)

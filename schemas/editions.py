@@ -7,7 +7,7 @@ is numbered, named and stored as the newest pack has it.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time
 from functools import cached_property
 
 import numpy as np
@@ -98,8 +98,12 @@ class Editions:
 
     @cached_property
     def _since(self) -> np.ndarray:
-        midnights = (datetime.combine(pack.effective, time(), UTC) for pack in self.packs)
-        return np.array([int(midnight.timestamp()) * 1000 for midnight in midnights], np.int64)
+        return np.array([midnight(pack.effective) for pack in self.packs], np.int64)
+
+
+def midnight(day: date) -> int:
+    """When a day begins, in ms since the epoch."""
+    return int(datetime.combine(day, time(), UTC).timestamp()) * 1000
 
 
 def _check_beside(older: Pack, newest: Pack) -> None:

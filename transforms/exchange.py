@@ -29,6 +29,7 @@ from transforms.locks import Locks, StateMismatch
 # What a payload is. The codes are authenticated with it, on the exchange and in savepoints: never renumber them.
 TELEMETRY, LEDGER, IDS = 0, 1, 2  # on the exchange
 HELD, SEEN, PAIRS, GROUPS = 3, 4, 5, 6  # in state alone
+ORDERED = 7  # between Orders and their store
 _LAYOUT = b"layout"
 _NARROWEST = 1 << 15  # words that 16 bits can number
 

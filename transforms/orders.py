@@ -17,13 +17,17 @@ import pyarrow.compute as pc
 
 from schemas.consent import ABOUT_PURPOSES, EVERY_PURPOSE, STOPS, SubjectType
 from schemas.datasets import ORDERS_SUFFIX, SUBJECT_FIELD, Dataset, datasets
+from schemas.editions import Editions, midnight
 from schemas.orders import HOLD, effect, scoped, serving
 from schemas.policy import Pack
 from transforms.cmac import ColumnCmac
-from transforms.exchange import Judged, Lot
+from transforms.exchange import ORDERED, Judged, Lot
 from transforms.generalise import MILLISECONDS
+from transforms.ipc import to_buffer
 from transforms.keyring import open_keyring
+from transforms.locks import Locks
 from transforms.pseudonymise import Tokens, epoch_of
+from transforms.seal import Partition
 
 _DAY_MS = 86_400_000
 _KINDS = (max(STOPS) + 1, len(SubjectType))  # a table with a place for each (kind, subject type)
@@ -43,7 +47,7 @@ ORDERS = pa.schema(
         pa.field("shard", pa.int32()),
     ]
 )
-Ordered = tuple[tuple[int, str], pa.RecordBatch]  # ((region code, dataset), rows of ORDERS)
+Ordered = tuple[tuple[int, str], bytes]  # ((region code, dataset), rows of ORDERS, locked)
 Ciphers = Mapping[str, ColumnCmac]  # by epoch
 
 
@@ -130,23 +134,66 @@ def orders(
     return pa.concat_batches(parts)
 
 
+@dataclass(frozen=True)
+class Owner:
+    """A dataset as one edition has it, and the last time (ms) of which rows were stored under it; None for the
+    newest."""
+
+    dataset: Dataset
+    pack: Pack
+    last: int | None
+
+
+def owners(editions: Editions) -> dict[str, list[Owner]]:
+    """Every dataset that an edition has, also one that the newest gave up, of a purpose that needs a subject there."""
+    ends = [midnight(following.effective) - 1 for following in editions.packs[1:]]
+    found: dict[str, list[Owner]] = {}
+    for pack, last in reversed(list(zip(editions.packs, [*ends, None], strict=True))):
+        for name, dataset in datasets(pack).items():
+            if pack.purposes[dataset.purpose].subject:
+                found.setdefault(name, []).append(Owner(dataset, pack, last))
+    return found
+
+
+def by_owners(stops: pa.RecordBatch, of: list[Owner], region: str) -> pa.RecordBatch:
+    """What stops ask of a dataset, as `touching` gives it, by each of its owners: a row of an earlier edition passed
+    that one as well, so what it asks reaches as far as its time does (clause 9)."""
+    parts = []
+    for owner in of:
+        found = touching(stops, owner.dataset, owner.pack, region)
+        if owner.last is not None:  # of a null the other
+            until = pc.min_element_wise(found.column("until"), pa.scalar(owner.last, pa.int64()))
+            found = found.set_column(found.schema.get_field_index("until"), "until", until)
+        parts.append(found)
+    if len(parts) == 1:
+        return parts[0]
+    table = pa.Table.from_batches(parts)
+    table = table.group_by(table.column_names, use_threads=False).aggregate([]).combine_chunks()
+    return pa.RecordBatch.from_arrays([column.combine_chunks() for column in table.columns], schema=parts[0].schema)
+
+
 class _Orders(beam.DoFn):
-    def __init__(self, pack: Pack, keys: Mapping[int, str], window_ms: int | None) -> None:
-        self._pack, self._keys, self._window_ms = pack, dict(keys), window_ms
+    def __init__(self, editions: Editions, keys: Mapping[int, str], partition: Partition) -> None:
+        self._editions, self._keys, self._partition = editions, dict(keys), partition
 
     def setup(self) -> None:
-        self._tokens = Tokens(self._pack, self._keys)
-        self._datasets = [each for each in datasets(self._pack).values() if self._pack.purposes[each.purpose].subject]
+        self._regions = self._editions.newest.where.regions
+        self._tokens = Tokens(self._editions.newest, self._keys)
+        self._locks = Locks(self._keys, self._partition.shards)
+        self._owners = owners(self._editions)
         self._ids: dict[tuple[int, str], ColumnCmac] = {}
 
     def process(self, element: Judged) -> Iterator[Ordered]:
         lot, stops = element
-        region = self._pack.where.regions[lot[0]]
-        for dataset in self._datasets:
-            found = touching(stops, dataset, self._pack, region)
+        for name, of in self._owners.items():
+            found = by_owners(stops, of, self._regions[lot[0]])
             if found.num_rows:
-                ciphers = {type_: self._ciphers(dataset.purpose, type_, lot) for type_ in SubjectType}
-                yield (lot[0], dataset.name), orders(stops, found, self._id_of(lot[0], dataset.name), ciphers, lot)
+                purpose = of[0].dataset.purpose
+                length = of[0].pack.purposes[purpose].token_epoch  # as the latest that has it says
+                ciphers = {type_: self._ciphers(purpose, length, type_, lot) for type_ in SubjectType}
+                rows = orders(stops, found, self._id_of(lot[0], name), ciphers, lot)
+                key = lot[0] * self._partition.shards
+                yield (lot[0], name), self._locks.lock(key, ORDERED, to_buffer(rows))
 
     def _id_of(self, region: int, dataset: str) -> ColumnCmac:
         if (region, dataset) not in self._ids:
@@ -154,26 +201,26 @@ class _Orders(beam.DoFn):
             self._ids[region, dataset] = ColumnCmac(open_keyring(self._keys[region]).secret(name, key))
         return self._ids[region, dataset]
 
-    def _ciphers(self, purpose: str, type_: SubjectType, lot: Lot) -> Ciphers:
+    def _ciphers(self, purpose: str, length: str, type_: SubjectType, lot: Lot) -> Ciphers:
         """Of every epoch that has a key. In a stream also of the lot's own, and of the day before: rows of windows
         before it may still be waiting for their first key, and an order is made once."""
         region, _, window = lot
-        kind = SUBJECT_FIELD[type_.name].kind
+        kind, window_ms = SUBJECT_FIELD[type_.name].kind, self._partition.window_ms
         epochs = set(self._tokens.epochs(region, purpose, kind))
-        if self._window_ms is not None:
-            length = self._pack.purposes[purpose].token_epoch
-            epochs |= {epoch_of(window * self._window_ms - before, length) for before in (0, _DAY_MS)}
+        if window_ms is not None:
+            epochs |= {epoch_of(window * window_ms - before, length) for before in (0, _DAY_MS)}
         return {epoch: self._tokens.cipher(region, purpose, kind, epoch) for epoch in sorted(epochs)}
 
 
 @dataclass
 class Orders(beam.PTransform):
-    """((region, shard, window), stops) -> ((region, dataset), rows of ORDERS). `keys` are keyring URIs by region."""
+    """((region, shard, window), stops) -> ((region, dataset), rows of ORDERS as Arrow IPC, locked): the tokens of one
+    stop in all purposes leave this step one beside the other. `keys` are keyring URIs by region."""
 
-    pack: Pack
+    editions: Editions
     keys: Mapping[int, str]
-    window_ms: int | None
+    partition: Partition
 
     def expand(self, stops):
-        make = beam.ParDo(_Orders(self.pack, self.keys, self.window_ms))
+        make = beam.ParDo(_Orders(self.editions, self.keys, self.partition))
         return stops | "Make" >> make.with_input_types(Judged).with_output_types(Ordered)

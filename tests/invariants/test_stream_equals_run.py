@@ -122,8 +122,8 @@ def store(arrived, site, partition, run):
     judged = arrived | ConsentGate(Editions((PACK,)), keys, partition, with_ledger=True)
     rows = judged.judged | ForPurpose(Editions((PACK,))) | Pseudonymise(PACK, keys)
     rows | RegionalStore(places, "input", run)  # noqa: B018
-    ordered = judged[STOPPING] | Orders(PACK, keys, partition.window_ms)
-    ordered | OrderStore(places, "input", run, partition.window_ms)  # noqa: B018
+    ordered = judged[STOPPING] | Orders(Editions((PACK,)), keys, partition)
+    ordered | OrderStore(places, "input", run, partition)  # noqa: B018
 
 
 def held(site, people):

@@ -1,5 +1,6 @@
 """Orders: which stop asks what of which dataset, in words that no two datasets share."""
 
+from datetime import date
 from functools import cache
 
 import apache_beam as beam
@@ -9,13 +10,17 @@ from apache_beam.testing.util import assert_that
 
 from schemas.consent import SEALED_LEDGER, Kind, SubjectType
 from schemas.datasets import datasets
+from schemas.editions import Editions
 from schemas.orders import effect
 from schemas.policy import Basis, load_pack
 from tests.lines import keystores
 from transforms.cmac import ColumnCmac
-from transforms.exchange import Judged
+from transforms.exchange import ORDERED, Judged
+from transforms.ipc import from_ipc
 from transforms.keyring import open_keyring
-from transforms.orders import ORDERS, Orders, named, orders, touching
+from transforms.locks import Locks
+from transforms.orders import ORDERS, Orders, by_owners, named, orders, owners, touching
+from transforms.seal import Partition
 
 PACK = load_pack()
 DATASETS = datasets(PACK)
@@ -161,8 +166,20 @@ def uris(tmp_path):
 
 def run(uris, window_ms, lots, check):
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        made = pipeline | beam.Create(lots).with_output_types(Judged) | Orders(PACK, uris, window_ms)
-        assert_that(made, check)
+        orders_of = Orders(Editions((PACK,)), uris, Partition(1, window_ms))
+        made = pipeline | beam.Create(lots).with_output_types(Judged) | orders_of
+        assert_that(made | beam.ParDo(_Open(uris)), check)
+
+
+class _Open(beam.DoFn):
+    """What OrderStore reads."""
+
+    def __init__(self, uris):
+        self._uris = uris
+
+    def process(self, element):
+        (region, name), locked = element
+        yield (region, name), from_ipc(Locks(self._uris, 1).unlock(region, ORDERED, locked))
 
 
 @pytest.mark.clause("5.2-erase")
@@ -198,3 +215,22 @@ def test_a_stream_names_also_the_epochs_whose_rows_may_still_be_waiting(uris):
 
     window = new_year // 600_000
     run(uris, 600_000, [((EU, 0, window), stops(stop("object", received=new_year, time=new_year)))], told)
+
+
+@pytest.mark.clause("9")
+def test_a_stop_reaches_what_was_stored_under_an_earlier_edition():
+    """Its own terms hold for rows of its time: a purpose that was given up since, and a basis that was consent."""
+    kept = {name: own for name, own in PACK.purposes.items() if name != "promotion"}
+    relaxed = kept["user_experience"].model_copy(update={"basis": {"default": Basis.LEGITIMATE_INTEREST}})
+    update = {"version": "2025-06-01", "effective": date(2025, 6, 1), "purposes": kept | {"user_experience": relaxed}}
+    editions = Editions((PACK, PACK.model_copy(update=update)))
+    last = 1_748_736_000_000 - 1  # of 2025-05-31
+    given = stops(stop("minor"), stop("withdraw"))
+    found = {
+        name: by_owners(given, owners(editions)[name], "eu").to_pylist() for name in ("promotion", "user_experience")
+    }
+    assert {(row["row"], row["until"]) for row in found["promotion"]} == {(0, last), (1, last)}
+    of_both = {(row["row"], row["until"]) for row in found["user_experience"]}
+    assert of_both == {(0, last), (1, last), (1, None)}  # the minor's of before; the withdrawal's, whenever
+    alone = by_owners(given, owners(Editions((editions.newest,)))["user_experience"], "eu").to_pylist()
+    assert [(row["row"], row["until"]) for row in alone] == [(1, None)]

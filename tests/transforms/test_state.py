@@ -131,9 +131,10 @@ def test_kinds_of_payloads_keep_their_codes():
     from transforms import exchange
 
     codes = {
-        name: getattr(exchange, name) for name in ("TELEMETRY", "LEDGER", "IDS", "HELD", "SEEN", "PAIRS", "GROUPS")
+        name: getattr(exchange, name)
+        for name in ("TELEMETRY", "LEDGER", "IDS", "HELD", "SEEN", "PAIRS", "GROUPS", "ORDERED")
     }
-    assert list(codes.values()) == list(range(7))
+    assert list(codes.values()) == list(range(8))
 
 
 # --- bytes of another version ---

@@ -53,6 +53,8 @@ from transforms.tallies import TALLIES, told, told_apart
 
 _RING = 4  # windows that can be open at once without sharing a bag
 _DAY_RING = 8
+_DAY_MS = 86_400_000
+_NEWS = 64  # pieces of the ledger that may wait for telemetry as they came
 _NUMBERED = TupleCoder([VarIntCoder(), BytesCoder()])
 _STOPS = pa.array(sorted(STOPS), pa.int8())
 
@@ -103,6 +105,9 @@ class _ConsentGate(beam.DoFn):
         first = unfired.read() or 0
         if kind == LEDGER:
             news.add(payload)
+            if not self._bounded:
+                number = max(first, self._last_of_day(timestamp.micros // 1000))
+                fire.set(self._partition.end(number), dynamic_timer_tag=str(number))
             entries = ledger_rows(self._locks.unlock(key, LEDGER, payload))
             yield from self._known(key, entries)
             yield from self._stops(key, entries, first)
@@ -176,10 +181,14 @@ class _ConsentGate(beam.DoFn):
         awaiting=beam.DoFn.StateParam(AWAITING),
         newest=beam.DoFn.StateParam(NEWEST),
     ):
-        window = int(tag)
+        window, state = int(tag), LedgerState(news, held, generation)
         payloads = _taken((waiting0, waiting1, waiting2, waiting3)[window % _RING], window)
-        if not payloads:
-            return  # a timer that was set again fires again
+        if not payloads:  # the end of a day, or a timer that was set again and fires again
+            if not self._bounded and len(list(news.read())) > _NEWS:
+                windows, first = set(awaiting.read() or ()), max(window + 1, unfired.read() or 0)
+                unfired.write(first)
+                self._keep(key, windows, first, state, self._ledgers.read(key, state)[0])
+            return
         # In the order of their content: what comes of them must not depend on the order in which they came.
         contents = sorted(self._locks.unlock(key, TELEMETRY, payload) for payload in payloads)
         batch = coalesce([telemetry_rows(content, self._digest) for content in contents])
@@ -191,13 +200,20 @@ class _ConsentGate(beam.DoFn):
         awaiting.write(sorted(windows))
         unfired.write(first)
         self._tell_held_back(windows, newest.read())
-        state = LedgerState(news, held, generation)
         ledger, grown = self._ledgers.read(key, state)
         seen = SeenDays((seen0, seen1, seen2, seen3, seen4, seen5, seen6, seen7), self._oldest_ms, self._locks, key)
         yield from self._fire(key, window, batch, ledger, seen)
         if grown:
-            horizon = min(windows | {first}) * self._partition.window_ms  # nothing that was received before is judged
-            self._ledgers.keep(key, ledger.compacted(horizon, self._oldest_ms), state)
+            self._keep(key, windows, first, state, ledger)
+
+    def _keep(self, key: int, windows: set[int], first: int, state: LedgerState, ledger: HeldLedger) -> None:
+        """Writes what is held of the ledger from now on. `windows` wait, and `first` is the first after them."""
+        horizon = min(windows | {first}) * self._partition.window_ms  # nothing that was received before is judged
+        self._ledgers.keep(key, ledger.compacted(horizon, self._oldest_ms), state)
+
+    def _last_of_day(self, moment: int) -> int:
+        """The window in which a day ends: a key that gets no telemetry looks after its ledger once a day."""
+        return ((moment // _DAY_MS + 1) * _DAY_MS - 1) // self._partition.window_ms
 
     def _fire(self, key: int, window: int, batch: pa.RecordBatch, ledger: HeldLedger, seen: SeenDays) -> Iterator:
         """Judges the records of one window of a stream, those that came late as received when it began."""

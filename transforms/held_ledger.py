@@ -124,7 +124,7 @@ class HeldLedger:
 
     def compacted(self, horizon: int, oldest_ms: int) -> Self:
         """Without what no record can need that is received at `horizon` or later and of an event at most `oldest_ms`
-        before that (see above). Entries to come must be received at `horizon` or later too."""
+        before that (see above). An entry that comes behind that is merged like any other."""
         settled = self.rows["received_time"].to_numpy() < horizon
         ids = tag_words(self.rows["entry_id"])
         alone = np.ones(len(ids), bool)

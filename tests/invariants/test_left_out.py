@@ -4,6 +4,7 @@ job has rewritten a file (5.3, 5.2-erase, 5.2-restrict, 5.4, 7)."""
 from collections import Counter
 
 import duckdb
+import pyarrow.acero as acero
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pytest
@@ -118,6 +119,15 @@ def test_without_a_stop_everything_is_there_and_a_run_that_is_repeated_changes_n
     assert stored.run(LATER, GRANT).rows("operations") == before
     for _ in range(2):
         assert stored.run(LATER, [*GRANT, stop("withdraw")]).rows("operations") == {5: 2}
+
+
+@pytest.mark.clause("5.3")
+def test_a_run_over_the_same_input_that_has_lost_a_stop_brings_nobody_back(stored):
+    before = stored.run(LATER, [*GRANT, stop("withdraw")]).rows("operations")
+    assert before == {5: 2}
+    assert stored.run(LATER, GRANT).rows("operations") == before
+    held = stored.site.place("eu").manifest
+    assert any(entry.rows for entry in held.entries("operations" + ORDERS_SUFFIX)), "the queue still asks for erasure"
 
 
 CASES = {  # a stop of a device of its own, or of an account that is seen on it, and the hours whose rows stay
@@ -263,6 +273,9 @@ def test_what_goes_round_the_filter_raises(stopped):
         lambda: ds.UnionDataset(held.schema, [held]),
         lambda: held.replace_schema(held.schema),
         lambda: held.__reduce__(),
+        lambda: acero.Declaration("scan", acero.ScanNodeOptions(held)).to_table(),
+        lambda: acero.Declaration("scan", acero.ScanNodeOptions(held, columns=["event_id"])).to_table(),
+        lambda: acero.Declaration("scan", acero.ScanNodeOptions(held, columns=None, filter=None)).to_table(),
     ):
         with pytest.raises((ValueError, TypeError)):
             round_()

@@ -282,6 +282,19 @@ def test_a_firing_without_news_reads_nothing_of_the_ledger(keys):
     assert {number for number, (_, mask) in judged(keyed).items() if "operations" in names(mask)} == {0, 1, 2}
 
 
+def test_a_key_without_telemetry_looks_after_its_ledger_once_a_day(keys):
+    """What lies there must not grow with every repetition of an entry."""
+    keyed = gate(keys)
+    give(keyed, keys, *([Entry(n % 3, "grant", n)] for n in range(100)))
+    keyed.advance(at(DAY - 1))
+    assert len(keyed.of(KEY, "news").held) == 100
+    keyed.advance(at(DAY))
+    assert not keyed.of(KEY, "news").held and len(keyed.of(KEY, "held").held) == 1
+    give(keyed, keys, [Record(0, DAY + 5)])
+    keyed.advance(at(DAY + WINDOW))
+    assert "operations" in names(judged(keyed)[0][1])
+
+
 def test_another_worker_reads_what_is_held(keys):
     keyed = gate(keys)
     give(keyed, keys, [Entry(1, "grant", 0)], [Record(0, 5)], [Record(1, 5 + WINDOW)])

@@ -28,7 +28,7 @@ from benchmarks.steps import now
 from pipelines.blocks import read_blocks, spans
 from pipelines.deployment import Deployment, load_deployment
 from pipelines.stores import open_dataset
-from schemas.datasets import AUDIT, RECEIVED_DATE
+from schemas.datasets import AUDIT, ORDERS_SUFFIX, RECEIVED_DATE, STOPPED_SUFFIX
 from schemas.fields import EVENT_FIELDS
 from schemas.shape import arrow_schema
 
@@ -45,9 +45,10 @@ def parse(events: str) -> tuple[np.ndarray, int]:
 
 
 def stored(deployment: Deployment) -> Iterator[tuple[str, pa.Table]]:
-    """Each dataset that the job has left, of all regions together, with the columns of its files."""
+    """Each dataset of records that the job has left, of all regions together, with the columns of its files."""
     holding = {region: place.manifest.datasets() for region, place in deployment.regions.items()}
-    for name in sorted({dataset for datasets in holding.values() for dataset in datasets} - {AUDIT}):
+    names = {dataset for datasets in holding.values() for dataset in datasets} - {AUDIT}
+    for name in sorted(name for name in names if not name.endswith((ORDERS_SUFFIX, STOPPED_SUFFIX))):
         held = (open_dataset(deployment, region, name) for region, datasets in holding.items() if name in datasets)
         yield name, pa.concat_tables([part.to_table() for part in held]).drop_columns([RECEIVED_DATE])
 

@@ -20,10 +20,14 @@ import pyarrow as pa
 from pipelines.deployment import RegionalPlace, load_deployment
 from pipelines.ingest import main
 from pipelines.stores import open_dataset
+from schemas.datasets import ORDERS_SUFFIX, STOPPED_SUFFIX
 
 ROOT = Path(__file__).parents[2]
 OURS = tuple(str(ROOT / package) + os.sep for package in ("schemas", "transforms", "pipelines"))
 REGIONS = ("cn", "in", "ru", "eu", "us", "sg")
+
+
+LISTS = (ORDERS_SUFFIX, STOPPED_SUFFIX)  # datasets of orders end so: each run keeps its own beside those of others
 
 
 @dataclass(frozen=True)

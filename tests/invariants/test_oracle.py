@@ -6,6 +6,7 @@ import pytest
 
 from schemas.datasets import AUDIT, QUARANTINE, SENSITIVE_SUFFIX
 from tests.invariants.crowd import LABEL
+from tests.invariants.runs import LISTS
 
 pytestmark = [pytest.mark.clause("5.3"), pytest.mark.clause("1.1-b")]
 
@@ -14,7 +15,7 @@ def stored(judged) -> dict[tuple[str, str], Counter]:
     return {
         name: Counter(table[LABEL].to_pylist())
         for name, table in judged.held.items()
-        if name[1] not in (AUDIT, QUARANTINE) and not name[1].endswith(SENSITIVE_SUFFIX)
+        if name[1] not in (AUDIT, QUARANTINE) and not name[1].endswith((SENSITIVE_SUFFIX, *LISTS))
     }
 
 

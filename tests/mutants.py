@@ -52,9 +52,9 @@ _EQUIVALENT = {
         "read.effective > read.known + FUTURE_LIMIT",
     ],
     "chooses only whether subjects are sorted by all their bytes, which is slower and always right": [
-        "ledger._sorted: new & ~_new(hashes) -> new",
-        "ledger._sorted: new & ~_new(hashes) -> ~_new(hashes)",
-        "ledger._sorted: ~_new(hashes) -> _new(hashes)",
+        "ledger._sorted: new & ~first_of_runs(hashes) -> new",
+        "ledger._sorted: new & ~first_of_runs(hashes) -> ~first_of_runs(hashes)",
+        "ledger._sorted: ~first_of_runs(hashes) -> first_of_runs(hashes)",
     ],
     "chooses only which subjects' records are told apart by application": [
         "ledger._sorted: (entries.app != NO_APP) & (entries.mask & np.uint64(terms.per_application) != 0) -> "
@@ -68,8 +68,7 @@ _EQUIVALENT = {
         "ledger._one_permission_an_id: permission & alike -> alike",
     ],
     "looks at one subject or at some more than it must, each compared on all its bytes": [
-        "ledger.find: place < end -> place <= end",
-        "ledger.find: present & ~known -> present",
+        "ledger._numbers: place < end -> place <= end",
     ],
     "chooses only which records are decided together": [
         "ledger._sorted: entries.until < NEVER -> entries.until <= NEVER",
@@ -77,7 +76,7 @@ _EQUIVALENT = {
         "consent._distinct: asked.device < len(ledger.offsets) - 2 -> asked.device >= len(ledger.offsets) - 2",
     ],
     "an entry is known at the very moment of its receipt, so that nothing changes after it": [
-        "consent._distinct: asked.received > last_known.take(subject) -> asked.received >= last_known.take(subject)",
+        "consent._settled: asked.received > last_known.take(subject) -> asked.received >= last_known.take(subject)",
     ],
     "a grant that suffices lifts every withdrawal and objection: no granted purpose has one that stands": [
         "consent._rule: opposable & unlifted(stops.of(Kind.withdraw), Kind.grant, Kind.lift_objection) -> "
@@ -243,9 +242,10 @@ def caught(mutant: Mutant | None, by: list[Trial]) -> bool:
 def _same(modules: dict[str, ModuleType], one: Trial) -> bool:
     consent, ledger = modules["transforms.consent"], modules["transforms.ledger"]
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
-    block = consent.BLOCK
+    block, many = consent.BLOCK, consent.MANY
     try:
-        consent.BLOCK = one.block or block
+        if one.block:  # small blocks, and every subject as if it had very many entries
+            consent.BLOCK, consent.MANY, ledger.MANY = one.block, 0, 0
         terms = terms_of(one.policies)
         held = ledger.Ledger.build(sealed(one.entries), terms)
         verdict = consent.judge(rows(one.records), held, terms, one.stops_known)
@@ -253,7 +253,7 @@ def _same(modules: dict[str, ModuleType], one: Trial) -> bool:
     except Exception:  # whatever it is, it is no verdict
         return False
     finally:
-        consent.BLOCK = block
+        consent.BLOCK, consent.MANY, ledger.MANY = block, many, many
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 

@@ -217,6 +217,19 @@ def test_what_is_done_for_subjects_with_many_entries_changes_no_verdict(monkeypa
     assert same(expected, masks(*people, stops_known))
 
 
+def test_of_a_subject_with_many_entries_nothing_that_decides_is_taken_for_superfluous(monkeypatch):
+    for module in (ledger, consent):
+        monkeypatch.setattr(module, "MANY", 0)
+    records = [record(at, 200) for at in range(0, 40)]
+    # an erasure parts the events before it from those after it, with no other entry between them
+    verdict = masks(records, [entry("erase", 20, 30), entry("lift_objection", 1), entry("grant", 39)])
+    assert ["operations" in named(mask) for mask in verdict.open.tolist()] == [at > 20 for at in range(0, 40)]
+    # the earlier of two adults makes the grant between them good
+    given = [entry("minor", 2), entry("adult", 4), entry("grant", 6), entry("adult", 8)]
+    verdict = masks(records, given)
+    assert ["research" in named(mask) for mask in verdict.open.tolist()] == [at >= 6 for at in range(0, 40)]
+
+
 def test_records_between_the_same_entries_of_a_crowded_subject_are_decided_once(monkeypatch):
     entries = [entry(("grant", "withdraw")[i % 2], 100 * i) for i in range(200)]
     records = [record(i) for i in range(20_000)]

@@ -7,11 +7,16 @@ import pytest
 from tests.mutants import EQUIVALENT, caught, mutants, trials
 
 HANDFUL = 24
+OF_SINGLE_CASES = {  # about subjects with very many entries: test_consent.py has the histories that notice these
+    "ledger._superseded: kinds(Kind.adult, Kind.unreadable) -> kinds(Kind.unreadable)",
+    "ledger._superseded: kinds(Kind.adult, Kind.unreadable) -> kinds(Kind.adult)",
+    "consent._intervals: kinds(Kind.erase) -> kinds()",
+}
 
 
 @pytest.fixture(scope="module")
 def some_trials():
-    return list(trials(4))
+    return list(trials(16))
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +30,7 @@ def test_the_rule_itself_is_not_caught(some_trials):
 
 def test_kinds_and_reasons_that_are_ignored_are_noticed(made, some_trials):
     found = [each for each in made if each.category in ("kind ignored", "reason removed")]
-    found = [each for each in found if each.name not in EQUIVALENT]
+    found = [each for each in found if each.name not in EQUIVALENT and each.name not in OF_SINGLE_CASES]
     assert len(found) > HANDFUL
     survivors = [each.name for each in random.Random(7).sample(found, HANDFUL) if not caught(each, some_trials)]
     assert survivors == []

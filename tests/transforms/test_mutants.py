@@ -6,7 +6,7 @@ import pytest
 
 from tests.mutants import EQUIVALENT, caught, mutants, trials
 
-HANDFUL = 24
+HANDFUL = 12
 OF_SINGLE_CASES = {  # about subjects with very many entries: test_consent.py has the histories that notice these
     "ledger._superseded: kinds(Kind.adult, Kind.unreadable) -> kinds(Kind.unreadable)",
     "ledger._superseded: kinds(Kind.adult, Kind.unreadable) -> kinds(Kind.adult)",

@@ -117,7 +117,7 @@ def streamed(draw: np.random.Generator, entries: int, windows: tuple[int, ...], 
     whole = ledger_of(draw, devices[draw.integers(0, len(devices), entries)], (0, 360))
     held = HeldLedger.empty().merged([whole])
     written = to_ipc(held.rows)
-    opened, held = timed(lambda: HeldLedger.of(from_ipc(written), np.empty(0, np.uint64)), runs)
+    opened, held = timed(lambda: HeldLedger(from_ipc(written), np.empty(0, np.uint64)), runs)
     millions = entries / 1e6
     figures = {
         "open_s": opened,

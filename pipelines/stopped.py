@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.manifest import Entry
+from transforms.ledger import first_of_runs
 
 WHAT = ("token", "by", "app", "until")
 
@@ -99,5 +100,5 @@ def _first(order: np.ndarray, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     """Each order once, with the least of its ranks."""
     by_both = np.lexsort((rank, order))
     order, rank = order[by_both], rank[by_both]
-    first = np.append(True, order[1:] != order[:-1])[: len(order)]
+    first = first_of_runs(order)
     return order[first], rank[first]

@@ -26,6 +26,13 @@ def tag_words(tags: pa.FixedSizeBinaryArray) -> np.ndarray:
     return tag_blocks(tags)[:, 0]
 
 
+def among(values: np.ndarray, ascending: np.ndarray) -> np.ndarray:
+    """True on the values that are in a sorted array."""
+    if not len(ascending):
+        return np.zeros(len(values), bool)
+    return ascending.take(np.searchsorted(ascending, values), mode="clip") == values
+
+
 def scattered(parts: list[tuple[np.ndarray, pa.Array]], rows: int) -> pa.Array:
     """One column out of parts that stand at disjoint positions; null where no part stands."""
     index = np.full(rows, -1, np.int64)

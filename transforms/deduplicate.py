@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.columns import tag_words
+from transforms.columns import among, tag_words
 from transforms.exchange import SEEN
 from transforms.locks import Locks
 
@@ -47,7 +47,7 @@ def deduplicate(batch: pa.RecordBatch, seen: np.ndarray) -> tuple[np.ndarray, np
         order[crowded[~repeats]] = _first_received(batch, marks, rows)
         ordered = marks[order]
     if len(seen):
-        new = ~_among(ordered, seen)
+        new = ~among(ordered, seen)
         repeated += int(np.count_nonzero(~new))
         order, ordered = order[new], ordered[new]
     return order, ordered, repeated
@@ -66,11 +66,6 @@ def _first_received(batch: pa.RecordBatch, marks: np.ndarray, rows: np.ndarray) 
 
 def _plain(column: pa.Array) -> pa.Array:
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
-
-
-def _among(marks: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    at = np.searchsorted(seen, marks)
-    return seen[np.minimum(at, len(seen) - 1)] == marks
 
 
 class SeenDays:

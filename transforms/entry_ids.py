@@ -28,6 +28,7 @@ from transforms.columns import runs
 from transforms.exchange import IDS, LEDGER, Piece
 from transforms.ipc import to_buffer
 from transforms.keyring import open_keyring
+from transforms.ledger import first_of_runs, repeated
 from transforms.locks import Locks
 from transforms.seal import Partition, Seals
 from transforms.seal_ledger import ACCOUNTS, REGISTERED, UNREADABLE, ledger_batch
@@ -70,7 +71,7 @@ def untold(known: np.ndarray, new: np.ndarray) -> np.ndarray:
 
     Of one id and place the earliest receipt is told, since it counts from there on; a still earlier one is told again.
     """
-    again = _repeated(np.concatenate([known["id"][:, 0], new["id"][:, 0]]))
+    again = repeated(np.concatenate([known["id"][:, 0], new["id"][:, 0]]))
     if not again.any():
         return _NOTHING
     rows, is_new, of_id, of_place = _by_place(known[again[: len(known)]], new[again[len(known) :]])
@@ -88,16 +89,9 @@ def _by_place(known: np.ndarray, new: np.ndarray) -> tuple[np.ndarray, np.ndarra
     rows, is_new = np.concatenate([known, new]), np.arange(len(known) + len(new)) >= len(known)
     order = np.lexsort((rows["received"], rows["place"], rows["id"][:, 1], rows["id"][:, 0]))
     rows = rows[order]
-    of_id = np.append(True, (rows["id"][1:] != rows["id"][:-1]).any(axis=1))[: len(rows)]
-    of_place = of_id | np.append(True, rows["place"][1:] != rows["place"][:-1])[: len(rows)]
+    of_id = first_of_runs(rows["id"])
+    of_place = of_id | first_of_runs(rows["place"])
     return rows, is_new[order], of_id, of_place
-
-
-def _repeated(words: np.ndarray) -> np.ndarray:
-    """True on each word that occurs again."""
-    ascending = np.sort(words)  # a third of the time of argsort, and all that is needed where there are none
-    again = ascending[1:][ascending[1:] == ascending[:-1]]
-    return np.isin(words, again) if len(again) else np.zeros(len(words), bool)
 
 
 class Marks:

@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from transforms.columns import tag_blocks
+
 _BLOCK = 16
 _PAIRS = 1 << 16  # of a row and a token, looked at together: what stays in the cache
 # Not a secret: the first digits of pi, so that nobody can have chosen it.
@@ -23,8 +25,8 @@ _PERMUTATION = Cipher(algorithms.AES(bytes.fromhex("243f6a8885a308d313198a2e0370
 
 def handles(tokens: pa.FixedSizeBinaryArray, events: pa.FixedSizeBinaryArray) -> pa.FixedSizeBinaryArray:
     """The handle of each row, null where the token is. Events are tokens too, none of them null."""
-    hidden = _permuted(_blocks(tokens))
-    found = _permuted(hidden ^ _blocks(events))
+    hidden = _permuted(tag_blocks(tokens))
+    found = _permuted(hidden ^ tag_blocks(events))
     found ^= hidden
     bitmap = None
     if tokens.null_count:
@@ -40,7 +42,7 @@ def matching(
     """The pairs (row, token), by their places, of a handle and the token that made it. No token is null; the work is
     one AES block a pair."""
     rows = np.flatnonzero(pc.is_valid(found).to_numpy(zero_copy_only=False))
-    theirs, blocks, hidden = _blocks(found)[rows], _blocks(events)[rows], _permuted(_blocks(tokens))
+    theirs, blocks, hidden = tag_blocks(found)[rows], tag_blocks(events)[rows], _permuted(tag_blocks(tokens))
     at_once = max(1, _PAIRS // max(1, len(rows)))
     pairs = [_equal(theirs, blocks, hidden[start : start + at_once], start) for start in range(0, len(hidden), at_once)]
     row, token = (np.concatenate([pair[side] for pair in pairs] or [rows[:0]]) for side in (0, 1))
@@ -55,11 +57,6 @@ def _equal(theirs: np.ndarray, blocks: np.ndarray, hidden: np.ndarray, start: in
     token, row = np.nonzero(ours[:, :, 0] ^ hidden[:, 0, None] == theirs[:, 0])  # hardly any pair has one half alone
     both = ours[token, row, 1] ^ hidden[token, 1] == theirs[row, 1]
     return row[both], token[both] + start
-
-
-def _blocks(values: pa.FixedSizeBinaryArray) -> np.ndarray:
-    raw = values.buffers()[1] or b""
-    return np.frombuffer(raw, np.uint64, 2 * len(values), _BLOCK * values.offset).reshape(-1, 2)
 
 
 def _permuted(blocks: np.ndarray) -> np.ndarray:

@@ -36,8 +36,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.consent import ABOUT_PURPOSES, EVERY_PURPOSE, FUTURE_LIMIT, SEALED_LEDGER, STOPS, Kind
-from transforms.columns import tag_words
-from transforms.ledger import NO_APP, codes_of, first_of_runs, halves, is_permission, kinds, pairs
+from transforms.columns import among, tag_words
+from transforms.ledger import NO_APP, codes_of, first_of_runs, halves, is_permission, kinds, pairs, repeated
 
 _CHUNK = 1 << 19  # entries that are looked at together
 _BLOCK = 1 << 17  # pairs of entries that are looked at together
@@ -55,7 +55,8 @@ class HeldLedger:
     """The entries of one (region, shard), without exact repetitions, sorted by the first word of their subject.
 
     `rows` (schema SEALED_LEDGER) and `spent` (sorted, unique uint64) are all that has to be written down. The rest is
-    an index, made once: hold on to the object as long as its rows have not changed.
+    an index, made once: hold on to the object as long as its rows have not changed. Raises ValueError if the rows are
+    not sorted or not of their schema.
     """
 
     rows: pa.RecordBatch
@@ -73,12 +74,7 @@ class HeldLedger:
             raise ValueError("ledger entries are not sorted by subject")
         object.__setattr__(self, "_words", words.take(starts))
         object.__setattr__(self, "_starts", np.append(starts, len(words)).astype(np.int32))
-        object.__setattr__(self, "_shared", _repeated(tag_words(self.rows["entry_id"])))
-
-    @classmethod
-    def of(cls, rows: pa.RecordBatch, spent: np.ndarray) -> Self:
-        """What was written down before. Raises ValueError if the rows are not sorted or not of their schema."""
-        return cls(rows, spent)
+        object.__setattr__(self, "_shared", np.flatnonzero(repeated(tag_words(self.rows["entry_id"]))))
 
     @classmethod
     def empty(cls) -> Self:
@@ -244,20 +240,6 @@ def _of_shared_ids(rows: pa.RecordBatch, settled: np.ndarray) -> tuple[np.ndarra
     return rest, rest & goes
 
 
-def _repeated(ids: np.ndarray) -> np.ndarray:
-    """The places of the values that occur more than once."""
-    ascending = np.sort(ids)  # a third of the time of argsort
-    several = np.unique(ascending[1:][ascending[1:] == ascending[:-1]])
-    return np.flatnonzero(_among(ids, several)) if len(several) else several.astype(np.int64)
-
-
-def _among(values: np.ndarray, ascending: np.ndarray) -> np.ndarray:
-    """True on the values that are in a sorted array."""
-    if not len(ascending):
-        return np.zeros(len(values), bool)
-    return ascending.take(np.searchsorted(ascending, values), mode="clip") == values
-
-
 def _exact_repetitions(rows: pa.RecordBatch, shared: np.ndarray) -> np.ndarray:
     """Of these rows the ones that repeat another, in all columns."""
     some = rows.take(pa.array(shared))
@@ -277,7 +259,7 @@ def _plain(column: pa.Array) -> np.ndarray:
 def _admitted(rows: pa.RecordBatch, spent: np.ndarray) -> np.ndarray:
     kind, time = rows["kind"].to_numpy(), rows["time"].to_numpy()
     ahead = ~_stops(kind) & (kind != Kind.unreadable) & (time > rows["received_time"].to_numpy() + FUTURE_LIMIT)
-    return ~ahead & (_stops(kind) | ~_among(tag_words(rows["entry_id"]), spent))
+    return ~ahead & (_stops(kind) | ~among(tag_words(rows["entry_id"]), spent))
 
 
 def _stops(kind: np.ndarray) -> np.ndarray:

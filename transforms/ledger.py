@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.consent import ABOUT_PURPOSES, FUTURE_LIMIT, PERMISSIONS, SEALED_LEDGER, Kind, SubjectType, Terms
+from transforms.columns import tag_blocks
 
 ALWAYS, NEVER = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 NO_APP, UNLISTED_APP = -1, -2
@@ -221,7 +222,7 @@ def halves(values: pa.Array) -> np.ndarray:
     """The 16-byte values as (rows, 2) uint64, without a copy; what lies under a null is arbitrary."""
     if values.type != pa.binary(16):
         raise ValueError("subjects and entry ids are fixed_size_binary(16)")
-    return np.frombuffer(values.buffers()[1] or b"", np.uint64, 2 * len(values), 16 * values.offset).reshape(-1, 2)
+    return tag_blocks(values)
 
 
 def _equal(words: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -245,14 +246,13 @@ def first_of_runs(values: np.ndarray) -> np.ndarray:
     return np.append(True, ~same)[: len(values)]
 
 
-def _sharing_an_id(ids: np.ndarray) -> np.ndarray:
-    """True on the entries whose id occurs more than once, and perhaps on few others."""
-    word = ids[:, 0]
-    ascending = np.sort(word)  # a third of the time of argsort, and all that a ledger without repetitions needs
-    shared = np.zeros(len(word), bool)
+def repeated(words: np.ndarray) -> np.ndarray:
+    """True on the values that occur more than once."""
+    ascending = np.sort(words)  # a third of the time of argsort, and all that is needed where nothing is repeated
+    shared = np.zeros(len(words), bool)
     if (ascending[1:] == ascending[:-1]).any():
-        order = np.argsort(word)
-        again = ~first_of_runs(word.take(order))
+        order = np.argsort(words)
+        again = ~first_of_runs(words.take(order))
         shared[order] = again | np.append(again[1:], False)
     return shared
 
@@ -264,7 +264,7 @@ def _reconciled(entries: Entries, ids: np.ndarray) -> Entries:
     application, goes; other versions become one permission, which acts only where each of them alone would. An
     unreadable line ends with the first receipt of a valid entry.
     """
-    shared = _sharing_an_id(ids)
+    shared = repeated(ids[:, 0])  # perhaps a few more than share all of it
     if not shared.any():
         return entries
     alone, several = np.flatnonzero(~shared), np.flatnonzero(shared)

@@ -80,4 +80,4 @@ def from_bytes(content: bytes) -> HeldLedger:
     """What `to_bytes` wrote, without a copy."""
     (spent,) = _LENGTH.unpack_from(content)
     rows = ledger_rows(pa.py_buffer(content)[_LENGTH.size + 8 * spent :])
-    return HeldLedger.of(rows, np.frombuffer(content, np.uint64, spent, _LENGTH.size))
+    return HeldLedger(rows, np.frombuffer(content, np.uint64, spent, _LENGTH.size))

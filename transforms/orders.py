@@ -185,12 +185,13 @@ class _Orders(beam.DoFn):
 
     def process(self, element: Judged) -> Iterator[Ordered]:
         lot, stops = element
+        held = self._tokens.epochs(lot[0])  # looked up once for all datasets
         for name, of in self._owners.items():
             found = by_owners(stops, of, self._regions[lot[0]])
             if found.num_rows:
                 purpose = of[0].dataset.purpose
                 length = of[0].pack.purposes[purpose].token_epoch  # as the latest that has it says
-                ciphers = {type_: self._ciphers(purpose, length, type_, lot) for type_ in SubjectType}
+                ciphers = {type_: self._ciphers(purpose, length, type_, lot, held) for type_ in SubjectType}
                 rows = orders(stops, found, self._id_of(lot[0], name), ciphers, lot)
                 key = lot[0] * self._partition.shards
                 yield (lot[0], name), self._locks.lock(key, ORDERED, to_buffer(rows))
@@ -201,12 +202,12 @@ class _Orders(beam.DoFn):
             self._ids[region, dataset] = ColumnCmac(open_keyring(self._keys[region]).secret(name, key))
         return self._ids[region, dataset]
 
-    def _ciphers(self, purpose: str, length: str, type_: SubjectType, lot: Lot) -> Ciphers:
+    def _ciphers(self, purpose: str, length: str, type_: SubjectType, lot: Lot, held: Mapping) -> Ciphers:
         """Of every epoch that has a key. In a stream also of the lot's own, and of the day before: rows of windows
         before it may still be waiting for their first key, and an order is made once."""
         region, _, window = lot
         kind, window_ms = SUBJECT_FIELD[type_.name].kind, self._partition.window_ms
-        epochs = set(self._tokens.epochs(region, purpose, kind))
+        epochs = set(held.get((purpose, kind), ()))
         if window_ms is not None:
             epochs |= {epoch_of(window * window_ms - before, length) for before in (0, _DAY_MS)}
         return {epoch: self._tokens.cipher(region, purpose, kind, epoch) for epoch in sorted(epochs)}

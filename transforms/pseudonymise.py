@@ -135,10 +135,13 @@ class Tokens:
         epoch = self._pack.purposes[dataset.purpose].token_epoch
         return pseudonymise(rows, dataset, partial(self.cipher, region, dataset.purpose), epoch)
 
-    def epochs(self, region: int, purpose: str, kind: str) -> list[str]:
-        """The epochs for which the region has a key for tokens of that kind."""
-        names = (name.split("/") for name in open_keyring(self._keys[region]).held(f"token/{purpose}"))
-        return [epoch for _, _, epoch, of in names if of == kind]
+    def epochs(self, region: int) -> dict[tuple[str, str], set[str]]:
+        """The epochs for which the region has a key for tokens, by purpose and kind."""
+        found: dict[tuple[str, str], set[str]] = {}
+        for name in open_keyring(self._keys[region]).held("token"):
+            _, purpose, epoch, kind = name.split("/")
+            found.setdefault((purpose, kind), set()).add(epoch)
+        return found
 
     def cipher(self, region: int, purpose: str, kind: str, epoch: str) -> ColumnCmac:
         """What makes the tokens of a kind in one region, purpose and epoch."""

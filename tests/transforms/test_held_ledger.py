@@ -251,7 +251,7 @@ def test_a_ledger_that_was_written_down_is_the_same_when_opened_again():
     for _ in range(2):
         stream.grow(stream.kept("grant", "lift_objection", "lift_restriction"))
         stream.compact()
-    again = HeldLedger.of(from_ipc(to_ipc(stream.held.rows)), stream.held.spent)
+    again = HeldLedger(from_ipc(to_ipc(stream.held.rows)), stream.held.spent)
     assert again.rows.equals(stream.held.rows)
     stream.held = again
     stream.grow(stream.kept("grant", "lift_objection", "lift_restriction"))
@@ -308,9 +308,9 @@ def test_more_purposes_than_bits_are_told_apart():
 def test_rows_that_are_no_sorted_ledger_are_refused():
     batch = of([entry("grant", 1, of=("device", n)) for n in (2, 1)])
     with pytest.raises(ValueError, match="not sorted"):
-        HeldLedger.of(batch, np.empty(0, np.uint64))
+        HeldLedger(batch, np.empty(0, np.uint64))
     with pytest.raises(ValueError, match="schema"):
-        HeldLedger.of(batch.drop_columns(["guardian"]), np.empty(0, np.uint64))
+        HeldLedger(batch.drop_columns(["guardian"]), np.empty(0, np.uint64))
 
 
 def test_nothing_of_a_person_is_in_its_repr():

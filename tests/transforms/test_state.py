@@ -173,7 +173,7 @@ def golden(locks):
     rows = entries(GOLDEN_LEDGER)
     rows = rows.take(pa.array(np.argsort(np.frombuffer(rows["subject"].buffers()[1], np.uint64)[::2], kind="stable")))
     return {
-        "held": locks.lock(KEY, HELD, to_bytes(HeldLedger.of(rows, GOLDEN_MARKS))),
+        "held": locks.lock(KEY, HELD, to_bytes(HeldLedger(rows, GOLDEN_MARKS))),
         "waiting": locked_telemetry(locks, KEY, golden_rows(), GOLDEN_DIGEST),
         "news": locks.lock(KEY, LEDGER, to_buffer(entries(GOLDEN_LEDGER))),
         "seen": locks.lock(KEY, SEEN, GOLDEN_MARKS),

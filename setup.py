@@ -26,7 +26,16 @@ setup(
         "zstandard>=0.25,<0.26",
     ],
     extras_require={
-        "dev": ["duckdb>=1.4", "hypothesis>=6.150", "pytest>=9,<10", "ruff>=0.15", "setuptools>=80,<83", "wheel"],
+        "kafka": ["confluent-kafka>=2.16,<3"],
+        "dev": [
+            "confluent-kafka>=2.16,<3",
+            "duckdb>=1.4",
+            "hypothesis>=6.150",
+            "pytest>=9,<10",
+            "ruff>=0.15",
+            "setuptools>=80,<83",
+            "wheel",
+        ],
     },
     entry_points={"console_scripts": ["douane=pipelines.__main__:main"]},
 )

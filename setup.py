@@ -26,8 +26,18 @@ setup(
         "zstandard>=0.25,<0.26",
     ],
     extras_require={
-        "gcp": ["apache-beam[gcp]>=2.77,<2.78"],  # Dataflow and Pub/Sub; the tests of these skip without it
-        "dev": ["duckdb>=1.4", "hypothesis>=6.150", "pytest>=9,<10", "ruff>=0.15", "setuptools>=80,<83", "wheel"],
+        "gcp": ["apache-beam[gcp]>=2.77,<2.78"],
+        "kafka": ["confluent-kafka>=2.16,<3"],
+        "dev": [
+            "apache-beam[gcp]>=2.77,<2.78",
+            "confluent-kafka>=2.16,<3",
+            "duckdb>=1.4",
+            "hypothesis>=6.150",
+            "pytest>=9,<10",
+            "ruff>=0.15",
+            "setuptools>=80,<83",
+            "wheel",
+        ],
     },
     entry_points={"console_scripts": ["douane=pipelines.__main__:main"]},
 )

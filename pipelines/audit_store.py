@@ -6,7 +6,7 @@ closes its books window by window and checks them then; a bounded run's are chec
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -38,15 +38,15 @@ class RegionalAudit(beam.PTransform):
     def expand(self, tallies):
         return (
             tallies
-            | "ByRegion" >> beam.Map(_somewhere, self.arrival.region).with_output_types(Tally)
+            | "ByRegion" >> beam.FlatMap(_somewhere, self.arrival.region).with_output_types(Tally)
             | "ByWindow" >> ByWindow(self.window_ms)
             | "Write" >> beam.ParDo(_Write(self.places, self.pack, self.input_id, self.run, self.started))
         )
 
 
-def _somewhere(tally: Tally, arrival: str) -> Tally:
+def _somewhere(tally: Tally, arrival: str) -> Iterator[Tally]:  # for FlatMap: Beam pickles Map by value
     region, rows = tally
-    return region or arrival, rows
+    yield region or arrival, rows
 
 
 class _Write(beam.DoFn):

@@ -17,7 +17,7 @@ from apache_beam.utils.windowed_value import PaneInfoTiming
 
 from pipelines.audit_rows import keep
 from pipelines.deployment import RegionalPlace
-from pipelines.sinks import ByWindow, logical_name, number_and_day, today
+from pipelines.sinks import ByWindow, logical_name, number_and_day
 from schemas.policy import Pack
 from schemas.tallies import COUNTS, Counts, Tally, Totals, summed
 from transforms.reconcile import of_window
@@ -32,6 +32,7 @@ class RegionalAudit(beam.PTransform):
     pack: Pack
     input_id: str
     run: str
+    started: str  # the date of what has no time
     window_ms: int | None
 
     def expand(self, tallies):
@@ -39,7 +40,7 @@ class RegionalAudit(beam.PTransform):
             tallies
             | "ByRegion" >> beam.FlatMap(_somewhere, self.arrival.region).with_output_types(Tally)
             | "ByWindow" >> ByWindow(self.window_ms)
-            | "Write" >> beam.ParDo(_Write(self.places, self.pack, self.input_id, self.run, today()))
+            | "Write" >> beam.ParDo(_Write(self.places, self.pack, self.input_id, self.run, self.started))
         )
 
 

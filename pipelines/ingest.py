@@ -15,9 +15,9 @@ def main(argv: list[str] | None = None) -> int:
 def _ingest(options: IngestOptions) -> int:
     # Here and not above: they import Beam, which takes most of a second, and `--help` has no need of it.
     from pipelines.audit_rows import read_totals, with_manifests
-    from pipelines.job import plan, run
+    from pipelines.job import plan, run, submit
     from pipelines.progress import Progress
-    from pipelines.runners import fit
+    from pipelines.runners import fit, tries_only
     from pipelines.stores import retire, sweep
     from pipelines.summary import print_summary
     from transforms.reconcile import faults
@@ -28,6 +28,10 @@ def _ingest(options: IngestOptions) -> int:
         from pipelines.following import follow
 
         return follow(job, flags)
+    if tries_only(flags):
+        submit(job, flags)
+        say("the job is built, and not sent")
+        return OK
     with Progress(job.events + job.consents):
         if not run(job, flags):
             print("submitted: its counts will be in the audit datasets when it ends")

@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.portability.common_urns import primitives
 from google.protobuf import wrappers_pb2
 
-from pipelines.dataflow import checked
-from pipelines.job import build, plan
+from pipelines.job import plan, submit
 from pipelines.options import parse
+from pipelines.runners import fit
 from schemas.clouds import google_regions
 from tests.invariants.runs import Site
 
@@ -50,10 +48,8 @@ def cloud_flags(cell: str, region: str | None = None) -> list[str]:
 def submitted(site: Site, cell: str, *inputs: str) -> "Submitted":
     """What `ingest` would submit for a cell, by its own code, up to where the cloud would be asked."""
     options = parse([*inputs, f"--deployment={site.file}", f"--cell={cell}", *cloud_flags(cell)])
-    job = plan(options, say=lambda message: None)
-    pipeline = beam.Pipeline(options=PipelineOptions(list(checked(options.beam, cell))))
-    build(pipeline, job)
-    return Submitted(pipeline.run().job)
+    flags = fit(options.beam, options.cell, options.streams)
+    return Submitted(submit(plan(options, say=lambda message: None), flags).job)
 
 
 @dataclass(frozen=True)
@@ -103,7 +99,10 @@ class Submitted:
 
     def _names(self, coder_id: str) -> Iterator[str]:
         coder = self.pipeline.components.coders[coder_id]
-        yield pickled_class(coder.spec.payload) if coder.spec.urn == _PICKLED else coder.spec.urn
+        if coder.spec.urn == _PICKLED:
+            yield from pickled_coders(coder.spec.payload)
+        else:
+            yield coder.spec.urn
         for component in coder.component_coder_ids:
             yield from self._names(component)
 
@@ -138,9 +137,10 @@ def payload_of(step) -> beam_runner_api_pb2.ParDoPayload:
     return beam_runner_api_pb2.ParDoPayload.FromString(step.spec.payload)
 
 
-def pickled_class(payload: bytes) -> str:
-    """The class of a coder that Beam has pickled, which stands before what is pickled."""
-    return wrappers_pb2.BytesValue.FromString(payload).value.partition(b"$")[0].decode()
+def pickled_coders(payload: bytes) -> set[str]:
+    """The classes of a coder that Beam has pickled and of those in it. Its own stands before what is pickled."""
+    name, _, packed = wrappers_pb2.BytesValue.FromString(payload).value.partition(b"$")
+    return {name.decode(), *(word for word in words(_decompressed(base64.b64decode(packed))) if word.endswith("Coder"))}
 
 
 def unpacked(content: bytes) -> Iterator[bytes]:

@@ -3,7 +3,6 @@
 import apache_beam as beam
 import numpy as np
 import pytest
-from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that
 from apache_beam.transforms.window import GlobalWindow, TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
@@ -11,6 +10,7 @@ from apache_beam.utils.timestamp import Timestamp
 from pipelines import pubsub
 from pipelines.arrivals import read_arrived
 from pipelines.errors import ConfigurationError
+from pipelines.options import DEFAULT_RUNNER
 from pipelines.pubsub import ReadPubSub, _Gather
 from tests.lines import NOW
 
@@ -76,11 +76,12 @@ def test_on_a_runner_every_line_comes_through_with_its_receipt():
             counted |= dict(zip(block.splitlines(), received.tolist(), strict=True))
         assert counted == {b"%d" % number: NOW + number // 3 for number in range(300)}
 
-    messages = [b"\n".join(b"%d" % (3 * m + line) for line in range(3)) for m in range(100)]
-    with TestPipeline() as pipeline:
+    messages = [(NOW + at, b"\n".join(b"%d" % (3 * at + line) for line in range(3))) for at in range(100)]
+    with beam.Pipeline(runner=DEFAULT_RUNNER) as pipeline:
         blocks = (
             pipeline
-            | beam.Create([TimestampedValue(message, (NOW + at) / 1000) for at, message in enumerate(messages)])
+            | beam.Create(messages)
+            | beam.MapTuple(lambda ms, message: TimestampedValue(message, ms / 1000)).with_output_types(bytes)
             | beam.ParDo(_Gather())
         )
         assert_that(blocks, whole)

@@ -251,7 +251,8 @@ def _input(job: Job, ledger: bool) -> beam.PTransform:
 
 
 def _border(job: Job, ledger: bool) -> Border:
-    read = read_arrived if job.streams else read_span if ledger else job.read
+    files = read_span if ledger else job.read
+    read = files if job.streams is None else read_arrived
     return Border(ledger, read, job.editions, job.keys, job.partition, job.arrival_code)
 
 

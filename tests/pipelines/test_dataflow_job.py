@@ -21,7 +21,7 @@ CANARY = "k4f1d0c7e9b2a6835"
 BYTES = bytes(range(200, 232))  # a key that was planted
 # Coders that Beam makes up where it is told no type: they pickle what they do not know.
 PICKLING = {"FastPrimitivesCoder", "PickleCoder", "CloudpickleCoder", "DillCoder", "DeterministicFastPrimitivesCoder"}
-# What they may stand on: a step that gives nothing out, and the source itself, of which there is a topic or a folder.
+# What they may stand on: a step that gives nothing out, and the source itself, that a worker is to open.
 NO_DATA = re.compile(r"RegionalAudit/Write|Ledger/\w+/Create/Map\(decode\)")
 # Beam's own Create, which Beam pickles by value. It holds paths, or a source.
 CREATED = re.compile(r"(Telemetry|Ledger)/(Spans|\w+/Create)/(FlatMap\(<lambda at core.py:\d+>\)|Map\(decode\))")
@@ -43,10 +43,10 @@ def site(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def stream(site):
-    """The inputs of a job without an end: a folder and a file of properties hold what the job must not take along."""
-    (site.folder / "ledger").mkdir()
-    (site.folder / "ledger" / "1763877204000.ndjson").write_text(CANARY)
-    return [f"--events=pubsub:{SUBSCRIPTION}", f"--consents=watch:{site.folder}/ledger"]
+    """The inputs of a job without an end, as they are on Dataflow. Workers read the properties; the job must not."""
+    properties = site.folder / "kafka.properties"
+    properties.write_text(f"sasl.password={CANARY}\nssl.key.password=${{DOUANE_PASSWORD}}\n")
+    return [f"--events=pubsub:{SUBSCRIPTION}", "--consents=kafka:ledger", f"--kafka_config_file={properties}"]
 
 
 @pytest.fixture(scope="module")
@@ -151,17 +151,23 @@ def test_every_step_has_a_name_of_its_own(job):
 
 
 @pytest.mark.clause("4.1-b")
-def test_raw_lines_pass_no_exchange(jobs):
-    """From Pub/Sub to the border there are steps alone that a runner fuses, and none of them holds state."""
+@pytest.mark.parametrize(
+    "border, way",
+    [
+        ("TelemetryBorder", ["Telemetry/Gather", "Telemetry/Messages/ParDo(_AddMetricsPassThrough)"]),
+        ("LedgerBorder", ["Ledger/Kafka/ReadUnbounded"]),
+    ],
+)
+def test_raw_lines_pass_no_exchange(jobs, border, way):
+    """From the source to the border there are steps alone that a runner fuses, and none of them holds state."""
     steps = jobs["eu"].steps
     made_by = {output: label for label, step in steps.items() for output in step.outputs.values()}
-    label, passed = next(label for label in steps if label.startswith("TelemetryBorder/")), []
-    while steps[label].inputs:
-        assert steps[label].spec.urn == primitives.PAR_DO.urn
-        assert not payload_of(steps[label]).state_specs
+    label, passed = f"{border}/Seal/ParDo(_{border})", []
+    for _ in way:
         (source,) = steps[label].inputs.values()
         passed.append(label := made_by[source])
-    assert passed[0] == "Telemetry/Gather" and passed[-1] == "Telemetry/Messages/Read"
+        assert steps[label].spec.urn == primitives.PAR_DO.urn and not payload_of(steps[label]).state_specs
+    assert passed == way
 
 
 def test_pub_sub_is_asked_for_messages_alone(jobs):

@@ -224,16 +224,16 @@ class Client:
         if found is None:
             return None
         asked_ms, answers = found
-        failed = {each.partition: told.args[0] for each, told in answers.items() if isinstance(told, KafkaException)}
-        if failed:
+        raised = {each.partition: told.args[0] for each, told in answers.items() if isinstance(told, KafkaException)}
+        told = {each.partition: told for each, told in answers.items() if each.partition not in raised}
+        # a request that came to nothing may look like an answer
+        answered = {number: each.offset for number, each in told.items() if each.offset >= 0}
+        if len(answered) < len(answers):
             question.soon()
-            error = next(iter(failed.values()))
-            if error.code() in _REFUSED:
+            for error in raised.values():
                 self._failed(error)
-            else:
-                waiting = f"partitions {_listed(failed)} of topic {self.topic} do not answer ({error.name()})"
-                self.say(f"{waiting}: they and their watermark wait")
-        answered = {each.partition: told.offset for each, told in answers.items() if each.partition not in failed}
+            silent = _listed({each.partition for each in answers} - set(answered))
+            self.say(f"partitions {silent} of topic {self.topic} do not answer: they and their watermark wait")
         return asked_ms, answered
 
     def say(self, what: str) -> None:

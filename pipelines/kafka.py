@@ -11,8 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import apache_beam as beam
-from apache_beam import coders
-from apache_beam.coders import Coder
+from apache_beam.coders import BytesCoder, Coder, TupleCoder
 from apache_beam.io.unbounded_source import (
     CheckpointMark,
     ReadFromUnboundedSource,
@@ -100,7 +99,7 @@ class KafkaSource(UnboundedSource):
         return MarkCoder()
 
     def default_output_coder(self) -> Coder:
-        return coders.TupleCoder((coders.BytesCoder(), coders.BytesCoder()))  # the registry would pickle an `Arrived`
+        return TupleCoder((BytesCoder(), BytesCoder()))
 
 
 @dataclass

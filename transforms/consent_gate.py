@@ -48,6 +48,7 @@ from transforms.gate import Gate
 from transforms.held_ledger import HeldLedger
 from transforms.ledger_state import HeldLedgers, LedgerState
 from transforms.locks import Locks
+from transforms.ring import taken
 from transforms.seal import Partition
 from transforms.tallies import TALLIES, told, told_apart
 
@@ -182,7 +183,7 @@ class _ConsentGate(beam.DoFn):
         newest=beam.DoFn.StateParam(NEWEST),
     ):
         window, state = int(tag), LedgerState(news, held, generation)
-        payloads = _taken((waiting0, waiting1, waiting2, waiting3)[window % _RING], window)
+        payloads = [payload for _, payload in taken((waiting0, waiting1, waiting2, waiting3)[window % _RING], window)]
         if not payloads:  # the end of a day, or a timer that was set again and fires again
             if not self._bounded and len(list(news.read())) > _NEWS:
                 windows, first = set(awaiting.read() or ()), max(window + 1, unfired.read() or 0)
@@ -253,16 +254,6 @@ class _ConsentGate(beam.DoFn):
 
     def _lot(self, key: int, window: int) -> Lot:
         return key // self._partition.shards, key % self._partition.shards, window
-
-
-def _taken(bag, window: int) -> list[bytes]:
-    """Takes the pieces of one window out of a bag; those of a window that shares it go back."""
-    held = list(bag.read())
-    bag.clear()
-    for number, payload in held:
-        if number != window:
-            bag.add((number, payload))
-    return [payload for number, payload in held if number == window]
 
 
 def _received_by(batch: pa.RecordBatch, start: int) -> pa.RecordBatch:

@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SAMPLE := run/sample
 
+# Compiled once and kept: read from source, Beam and what it imports cost every process seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup run test bench lint reference lock clean
 
 setup: $(READY)
@@ -25,7 +28,7 @@ run: $(READY)
 
 test: $(READY)
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.main_job

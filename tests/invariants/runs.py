@@ -61,12 +61,12 @@ class Site:
 
     def datasets(self) -> dict[tuple[str, str], pa.Table]:
         """All that can be read back, by (region, dataset)."""
-        held = {}
+        held, deployment = {}, load_deployment(self.file)
         for region in REGIONS:
-            manifest = self.place(region).manifest
+            manifest = deployment.place(region).manifest
             for dataset in manifest.datasets():
                 if any(entry.file for entry in manifest.entries(dataset)):
-                    held[region, dataset] = open_dataset(self.file, region, dataset).to_table()
+                    held[region, dataset] = open_dataset(deployment, region, dataset).to_table()
         return held
 
     def entries(self, region: str) -> dict[tuple[str, str, str], tuple]:

@@ -99,8 +99,7 @@ def ingest(site: Site, events, consents, *flags: str, profiled: bool = False) ->
     arguments = [f"--events={path}" for path in events] + [f"--consents={path}" for path in consents]
     arguments += [f"--deployment={site.file}", *flags]
     profile = cProfile.Profile()
-    # What a sync guards against, a loss of power, no test here could tell; it costs milliseconds a file.
-    with mock.patch("os.fsync", new=lambda descriptor: None), pickling_counted() as pickled:
+    with pickling_counted() as pickled:
         status = profile.runcall(main, arguments) if profiled else main(arguments)
     return Run(site, status, calls_of(profile) if profiled else Counter(), pickled)
 

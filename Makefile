@@ -1,13 +1,12 @@
 # make setup | run | test | bench | reference    all in .venv, from the lock
 
 PYTHON ?= python3
+# Compiled once and kept: read from source, Beam and what it imports cost every process seconds.
+unexport PYTHONDONTWRITEBYTECODE
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SAMPLE := run/sample
-
-# Compiled once and kept: read from source, Beam and what it imports cost every process seconds.
-unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup run test bench lint reference lock clean
 

@@ -1,6 +1,8 @@
 # make setup | run | test | bench | reference    all in .venv, from the lock
 
 PYTHON ?= python3
+# Compiled once and kept: read from source, Beam and what it imports cost every process seconds.
+unexport PYTHONDONTWRITEBYTECODE
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -25,7 +27,7 @@ run: $(READY)
 
 test: $(READY)
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.main_job

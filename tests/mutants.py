@@ -13,10 +13,11 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -97,7 +98,17 @@ class Mutant:
     category: str
     function: str
     change: str
-    tree: ast.Module
+    source: ast.Module
+    place: int  # of the changed node, as `ast.walk` meets it
+    edit: Callable[[ast.AST], ast.AST | None]
+
+    @property
+    def tree(self) -> ast.Module:
+        """The changed source, made anew: few of the mutants are tried where many are listed."""
+        copy = deepcopy(self.source)
+        target = next(islice(ast.walk(copy), self.place, None))
+        _replace(copy, target, self.edit(target) or target)
+        return copy
 
     @property
     def name(self) -> str:
@@ -117,12 +128,10 @@ def _mutants_of(module: str) -> Iterator[Mutant]:
     functions, unread = _functions(tree), _annotations(tree)
     for place, node in enumerate(ast.walk(tree)):
         for category, change in () if id(node) in unread else _changes(node):
-            copy = deepcopy(tree)
-            target = list(ast.walk(copy))[place]
-            before = ast.unparse(target)
-            after = change(target) or target
-            _replace(copy, target, after)
-            yield Mutant(module, category, functions.get(id(node), ""), f"{before} -> {ast.unparse(after)}", copy)
+            copy = deepcopy(node)
+            before, after = ast.unparse(node), ast.unparse(change(copy) or copy)
+            function = functions.get(id(node), "")
+            yield Mutant(module, category, function, f"{before} -> {after}", tree, place, change)
 
 
 def _functions(tree: ast.Module) -> dict[int, str]:

@@ -4,9 +4,9 @@ import pyarrow as pa
 from hypothesis import settings
 from hypothesis import strategies as st
 
-# The time of an example says nothing on a machine that does other work as well.
-unhurried = settings(deadline=None, max_examples=60)
-few = settings(deadline=None, max_examples=15)  # where an example costs tens of milliseconds
+# How many examples: the profile of all tests (conftest.py) sets no deadline.
+unhurried = settings(max_examples=60)
+few = settings(max_examples=15)  # where an example costs tens of milliseconds
 
 seeds = st.integers(0, 2**32 - 1)  # of a random.Random or a numpy generator, where data is too large to be drawn
 words = st.sampled_from(["alpha", "beta", "gamma", "14.0.3", "V12", "com.example.map", "", "é", "词"])

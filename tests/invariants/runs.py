@@ -61,12 +61,12 @@ class Site:
 
     def datasets(self) -> dict[tuple[str, str], pa.Table]:
         """All that can be read back, by (region, dataset)."""
-        held = {}
+        held, deployment = {}, load_deployment(self.file)
         for region in REGIONS:
-            manifest = self.place(region).manifest
+            manifest = deployment.place(region).manifest
             for dataset in manifest.datasets():
                 if any(entry.file for entry in manifest.entries(dataset)):
-                    held[region, dataset] = open_dataset(self.file, region, dataset).to_table()
+                    held[region, dataset] = open_dataset(deployment, region, dataset).to_table()
         return held
 
     def entries(self, region: str) -> dict[tuple[str, str, str], tuple]:
@@ -99,8 +99,7 @@ def ingest(site: Site, events, consents, *flags: str, profiled: bool = False) ->
     arguments = [f"--events={path}" for path in events] + [f"--consents={path}" for path in consents]
     arguments += [f"--deployment={site.file}", *flags]
     profile = cProfile.Profile()
-    # What a sync guards against, a loss of power, no test here could tell; it costs milliseconds a file.
-    with mock.patch("os.fsync", new=lambda descriptor: None), pickling_counted() as pickled:
+    with pickling_counted() as pickled:
         status = profile.runcall(main, arguments) if profiled else main(arguments)
     return Run(site, status, calls_of(profile) if profiled else Counter(), pickled)
 

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 
 import apache_beam as beam
@@ -52,6 +53,15 @@ class Dirty:
     process: subprocess.CompletedProcess
     values: set[bytes] = field(repr=False)
 
+    @cached_property
+    def held(self) -> dict[tuple[str, str], pa.Table]:
+        """All that can be read back, by (region, dataset)."""
+        return self.site.datasets()
+
+    @cached_property
+    def needles(self) -> Needles:
+        return Needles(self.values)
+
     def left(self) -> Iterator[tuple[str, bytes]]:
         """(where, bytes) of all that the run left, as it is and read back with the keys; columns sealed for a reader
         stay sealed."""
@@ -59,7 +69,7 @@ class Dirty:
             yield str(path.relative_to(self.folder)), b"" if path.is_dir() else path.read_bytes()
         yield "stdout", self.process.stdout
         yield "stderr", self.process.stderr
-        for (region, dataset), table in self.site.datasets().items():
+        for (region, dataset), table in self.held.items():
             yield f"{region}/{dataset}", content(table)
         for path in self.folder.rglob("*"):
             yield "a name", str(path.relative_to(self.folder)).encode()
@@ -143,8 +153,8 @@ def test_the_search_finds_a_value_in_every_spelling_wherever_it_stands():
 
 
 def test_the_search_finds_a_value_that_is_planted_in_a_stored_row(dirty):
-    needles, value = Needles(dirty.values), min(dirty.values)
-    (name, table), *_ = dirty.site.datasets().items()
+    needles, value = dirty.needles, min(dirty.values)
+    (name, table), *_ = dirty.held.items()
     leak = table.append_column("leak", pa.array([value.hex()] * table.num_rows))
     assert needles.found(content(leak)) == {value}
     packed = base64.b64encode(bz2.compress(b"a pickle with " + value + b" in it" * 9))
@@ -157,7 +167,7 @@ def test_the_run_went_well_and_everything_was_planted(dirty):
     assert len(dirty.values) > 5000
     heard = {name: (dirty.folder / "left" / name).stat().st_size for name in ("log", "metrics", "pipeline", "written")}
     assert min(heard.values()) > 10_000
-    held = dirty.site.datasets()
+    held = dirty.held
     assert {region for region, _ in held} == set(REGIONS)
     assert held["eu", "user_experience"].num_rows > 50
     traces = held["eu", "user_experience"]["crash_trace"].drop_null().to_pylist()
@@ -165,8 +175,7 @@ def test_the_run_went_well_and_everything_was_planted(dirty):
 
 
 def test_no_value_is_in_any_byte_that_the_run_left(dirty):
-    needles = Needles(dirty.values)
-    hits = {where: needles.found(left) for where, left in dirty.left()}
+    hits = {where: dirty.needles.found(left) for where, left in dirty.left()}
     assert len(hits) > 300
     assert {where: found for where, found in hits.items() if found} == {}
 
@@ -298,11 +307,11 @@ def crossed(dirty, tmp_path_factory) -> Crossed:
 
 def test_no_value_crosses_the_border(dirty, crossed):
     assert len(crossed.seen) > 100_000 and len(crossed.opened) > 100_000
-    assert Needles(dirty.values).found(crossed.opened) == set()
+    assert dirty.needles.found(crossed.opened) == set()
 
 
 def test_the_audit_is_about_counts_alone(dirty):
-    for (_, dataset), table in dirty.site.datasets().items():
+    for (_, dataset), table in dirty.held.items():
         if dataset == AUDIT:
             assert set(table.schema.names) == {*COUNTS.names, "clause", RECEIVED_DATE}
 
@@ -326,10 +335,10 @@ def test_nothing_that_is_shown_of_a_run_holds_a_value(dirty, command, tmp_path):
     )
     assert done.returncode == (3 if command.startswith("audit") else 0), done.stderr.decode()
     content = done.stdout + done.stderr + (shown.read_bytes() if shown.exists() else b"")
-    assert len(content) > 100 and Needles(dirty.values).found(content) == set()
+    assert len(content) > 100 and dirty.needles.found(content) == set()
 
 
 def test_rejected_lines_were_kept(dirty):
     """A control: nothing of them could be found if nothing of them were there."""
-    rows = pa.concat_tables(table for (_, name), table in dirty.site.datasets().items() if name == QUARANTINE)
+    rows = pa.concat_tables(table for (_, name), table in dirty.held.items() if name == QUARANTINE)
     assert pc.sum(pc.is_valid(rows["payload"])).as_py() > 30

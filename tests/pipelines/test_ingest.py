@@ -175,7 +175,7 @@ class TestLedger:
             capture_output=True,
             text=True,
             cwd=root,
-            timeout=60,
+            timeout=300,
         )
         assert "is no regular file" in wrong(Outcome(ran.returncode, ran.stdout, ran.stderr), 4)
         assert not (tmp_path / "keys").exists()

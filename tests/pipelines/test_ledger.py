@@ -34,8 +34,7 @@ NOT_DATA = (AUDIT, QUARANTINE, LEDGER, LEDGER_IDS, LEDGER_SNAPSHOT)
 def snapshot(site: Site, *consents: Path, as_of: str = END, **flags: object) -> Outcome:
     named = [f"--{name}={value}" for name, value in flags.items()]
     given = [f"--consents={path}" for path in consents]
-    with mock.patch("os.fsync", new=lambda descriptor: None):
-        return command(ledger, "snapshot", *given, f"--as-of={as_of}", f"--deployment={site.file}", *named)
+    return command(ledger, "snapshot", *given, f"--as-of={as_of}", f"--deployment={site.file}", *named)
 
 
 # --- the same results

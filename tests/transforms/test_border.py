@@ -3,7 +3,6 @@
 import apache_beam as beam
 import numpy as np
 import pytest
-from apache_beam.testing.util import assert_that
 
 from schemas.consent import SEALED_LEDGER
 from schemas.editions import Editions
@@ -34,31 +33,11 @@ def blocks(element):
         yield block, None
 
 
-_KEPT = {}  # what the matchers saw: they are pickled, and so can carry nothing back themselves
+_KEPT = {}  # what came out, by output: (milliseconds, element); the runner works in this process
 
 
-def _keep_pieces(actual):
-    _KEPT["pieces"] = sorted(actual)
-
-
-def _keep_tallies(actual):
-    _KEPT["tallies"] += actual
-
-
-def _keep_rejected(actual):
-    _KEPT["rejected"] += actual
-
-
-def _keep_stamps(actual):
-    _KEPT["stamps"] += actual
-
-
-def _keep_register(actual):
-    _KEPT["register"] += actual
-
-
-def _stamped(element, received=beam.DoFn.TimestampParam):
-    return received.micros // 1000, element
+def _keep(element, name, received=beam.DoFn.TimestampParam):
+    _KEPT[name].append((received.micros // 1000, element))
 
 
 @pytest.fixture(scope="module")
@@ -71,16 +50,15 @@ def cross(keys):
     """Lets inputs (lists of blocks) cross; returns ((milliseconds, piece) in order, the totals of what was counted)."""
 
     def crossed(*inputs, ledger=False, window_ms=None):
-        _KEPT.update(tallies=[], rejected=[], stamps=[], register=[])
+        _KEPT.update(pieces=[], tallies=[], rejected=[], register=[])
         with beam.Pipeline(runner="FnApiRunner") as pipeline:
             border = Border(ledger, blocks, Editions((PACK,)), keys, Partition(SHARDS, window_ms), EU)
             out = pipeline | beam.Create([list(each) for each in inputs]) | border
-            assert_that(out.pieces | "Received" >> beam.Map(_stamped), _keep_pieces, label="pieces")
-            assert_that(out[TALLIES], _keep_tallies, label="tallies")
-            assert_that(out[TALLIES] | "Stamps" >> beam.Map(_stamped), _keep_stamps, label="stamps")
-            assert_that(out[REJECTED], _keep_rejected, label="rejected")
-            assert_that(out[REGISTER] | "Registered" >> beam.Map(_stamped), _keep_register, label="register")
-        return [_opened(piece, keys) for piece in _KEPT["pieces"]], totals(_KEPT["tallies"])
+            kept = {"pieces": out.pieces, "tallies": out[TALLIES], "rejected": out[REJECTED], "register": out[REGISTER]}
+            for name, output in kept.items():
+                output | f"Keep {name}" >> beam.Map(_keep, name)  # noqa: B018
+        pieces = [_opened(piece, keys) for piece in sorted(_KEPT["pieces"])]
+        return pieces, totals([tally for _, tally in _KEPT["tallies"]])
 
     return crossed
 
@@ -117,7 +95,7 @@ def test_every_line_of_telemetry_is_accounted_for(cross):
 def _rejected_lines():
     """How many lines of each input the rows for the quarantine stand for."""
     found = {}
-    for _, rows in _KEPT["rejected"]:
+    for _, (_, rows) in _KEPT["rejected"]:
         for row in rows.to_pylist():
             found[row["input"]] = found.get(row["input"], 0) + row["lines"]
     return found
@@ -282,7 +260,7 @@ def test_what_goes_on_in_a_stream_is_counted_at_the_end_of_the_window_that_judge
     lines = [event(n, received=NOW + ms) for n, ms in enumerate([0, 999, 1_000, 2_500])]
     _, counted = cross([ndjson(*lines)], window_ms=1_000)
     stamps = {
-        stamp - NOW: sum(rows["count"].to_pylist()) for stamp, (region, rows) in _KEPT["stamps"] if region == "eu"
+        stamp - NOW: sum(rows["count"].to_pylist()) for stamp, (region, rows) in _KEPT["tallies"] if region == "eu"
     }
     assert stamps == {1_000: 2, 2_000: 1, 3_000: 1}
     assert counted.sum(outcome="decoded") == 4

@@ -157,10 +157,10 @@ def test_a_column_without_rows():
 def test_one_long_value_does_not_make_its_neighbours_dear():
     short = [f"{i:08}" for i in range(25_000)]
     cmac = ColumnCmac(KEY)
-    started = time.perf_counter()
+    started = time.process_time()
     tags = cmac.tag(pa.array([*short, "x" * 65_536]))
     # 4096 turns over all rows would take ten seconds and more.
-    assert time.perf_counter() - started < 3
+    assert time.process_time() - started < 3
     assert tags[-1].as_py() == oracle(KEY, "x" * 65_536)
     assert tags[0].as_py() == oracle(KEY, short[0])
 

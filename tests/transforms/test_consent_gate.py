@@ -7,7 +7,6 @@ import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing import test_stream
-from apache_beam.testing.util import assert_that
 
 from schemas.editions import Editions
 from schemas.fields import EVENT_TYPES, SOURCES
@@ -86,25 +85,21 @@ def _same(element):
     return element
 
 
-_KEPT = {}  # what the matchers saw, by label: they are pickled, and so can carry nothing back themselves
+_KEPT = {}  # what came out, by output; the runners work in this process
 
 
-def _keep_rows(actual):
-    _KEPT["rows"] += judged(actual)
-
-
-def _keep_tallies(actual):
-    _KEPT["tallies"] += actual
+def _keep_as(element, name):
+    _KEPT[name].append(element)
 
 
 def _keep(gate):
-    _KEPT["rows"], _KEPT["tallies"] = [], []
-    assert_that(gate.judged, _keep_rows, label="judged")
-    assert_that(gate[TALLIES], _keep_tallies, label="tallies")
+    _KEPT["judged"], _KEPT["tallies"] = [], []
+    for name, output in (("judged", gate.judged), ("tallies", gate[TALLIES])):
+        output | f"Keep {name}" >> beam.Map(_keep_as, name)  # noqa: B018
 
 
 def _kept():
-    return _KEPT["rows"], totals(_KEPT["tallies"])
+    return judged(_KEPT["judged"]), totals(_KEPT["tallies"])
 
 
 def named(rows):

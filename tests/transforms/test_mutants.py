@@ -16,7 +16,7 @@ OF_SINGLE_CASES = {  # about subjects with very many entries: test_consent.py ha
 
 @pytest.fixture(scope="module")
 def some_trials():
-    return list(trials(16))
+    return list(trials(8))
 
 
 @pytest.fixture(scope="module")

@@ -326,7 +326,7 @@ def test_a_scrubber_pickles():
 )
 def test_texts_made_to_be_slow_are_not(unit):
     texts = pa.array([unit * (65536 // len(unit))] * 4)
-    start = time.perf_counter()
+    start = time.process_time()
     scrubbed, _ = SCRUBBER.scrub(texts)
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
     assert pc.max(pc.binary_length(scrubbed)).as_py() <= 8192

@@ -27,8 +27,6 @@ setup(
     ],
     extras_require={
         "dev": [
-            "apache-beam[gcp]>=2.77,<2.78",
-            "confluent-kafka>=2.16,<3",
             "duckdb>=1.4",
             "hypothesis>=6.150",
             "matplotlib>=3.10,<4",

@@ -172,7 +172,9 @@ def _check_others(path: Path, place: RegionalPlace) -> None:
 
 
 def _overlap(folder: Path, other: Path) -> bool:
-    return folder == other or folder in other.parents or other in folder.parents
+    """Whether one is the other, or lies in it. By their parts: to list all parents of all folders took most of the time
+    of loading a deployment."""
+    return all(mine == its for mine, its in zip(folder.parts, other.parts, strict=False))
 
 
 def prepare(place: RegionalPlace, say) -> None:

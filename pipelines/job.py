@@ -70,7 +70,6 @@ class Job:
     deployment: str
     complete_through: date | None = None  # the last day whose statistics are released; None: as receipts tell
     read: Read = read_span  # what a span of telemetry holds
-    received_ms: int | None = None  # when all of it is received, where it is not the first time
 
     @property
     def pack(self) -> Pack:
@@ -187,8 +186,8 @@ def build(pipeline: beam.Pipeline, job: Job) -> None:
 
 
 def _border(job: Job, ledger: bool) -> Border:
-    read, received_ms = (read_span, None) if ledger else (job.read, job.received_ms)
-    return Border(ledger, read, job.editions, job.keys, job.partition, job.arrival_code, received_ms)
+    read = read_span if ledger else job.read
+    return Border(ledger, read, job.editions, job.keys, job.partition, job.arrival_code)
 
 
 def spans_of(paths: Sequence[str]) -> tuple[SPAN, ...]:

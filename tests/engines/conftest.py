@@ -1,0 +1,27 @@
+"""What every test of an engine gets, and why it is skipped where it cannot run."""
+
+import os
+
+import pytest
+
+from tests.engines.processes import Processes, alone
+
+ASKED = "DOUANE_ENGINES"
+
+
+def pytest_collection_modifyitems(items):
+    """Plain `pytest` starts no broker and no cluster: that takes minutes, downloads, and a network of its own."""
+    why = None
+    if not os.environ.get(ASKED):
+        why = "needs engines: make kafka-test, make flink-test"
+    elif not alone():
+        why = "engines listen on all interfaces: run it by make kafka-test or make flink-test, in a network of its own"
+    for item in items:
+        if why and item.path.parent.name == "engines":
+            item.add_marker(pytest.mark.skip(reason=why))
+
+
+@pytest.fixture
+def processes(tmp_path):
+    with Processes(tmp_path / "logs") as processes:
+        yield processes

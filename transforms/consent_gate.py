@@ -183,7 +183,7 @@ class _ConsentGate(beam.DoFn):
         newest=beam.DoFn.StateParam(NEWEST),
     ):
         window, state = int(tag), LedgerState(news, held, generation)
-        payloads = [payload for _, payload in taken((waiting0, waiting1, waiting2, waiting3)[window % _RING], window)]
+        payloads = _taken((waiting0, waiting1, waiting2, waiting3)[window % _RING], window)
         if not payloads:  # the end of a day, or a timer that was set again and fires again
             if not self._bounded and len(list(news.read())) > _NEWS:
                 windows, first = set(awaiting.read() or ()), max(window + 1, unfired.read() or 0)
@@ -254,6 +254,10 @@ class _ConsentGate(beam.DoFn):
 
     def _lot(self, key: int, window: int) -> Lot:
         return key // self._partition.shards, key % self._partition.shards, window
+
+
+def _taken(bag, window: int) -> list[bytes]:
+    return [payload for _, payload in taken(bag, window)]
 
 
 def _received_by(batch: pa.RecordBatch, start: int) -> pa.RecordBatch:

@@ -7,8 +7,8 @@ The first writes to two topics of a broker, at a rate, and waits for a broker th
 and markers of two watched folders, days of receipt within as many seconds as are asked for. When all events are
 delivered FILE tells what was sent; to the topics heartbeats go on until the process is ended.
 
-Most people say yes once, and some never do. A twelfth are restless: all that happens to the ledger while the stream
-runs is theirs. One seed makes the same people; when they act follows the clock.
+Most people say yes once, and some never do. One in twenty-four is restless: all that happens to the ledger while the
+stream runs is theirs. One seed makes the same people; when they act follows the clock.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from tests.invariants.crowd import HOMES
 HEARTBEAT = b"__watermark__"
 DAY_MS = 86_400_000
 _EPOCH = date(1970, 1, 1).toordinal()
-_EVENTS_A_PERSON, _EVENTS_AN_ACT = 25, 50
+_EVENTS_A_PERSON, _EVENTS_AN_ACT = 25, 80
 _APPS = (None, "com.example.map", "com.example.mail", "com.example.notes")
 _TYPES = {
     "app_usage": 20,
@@ -89,7 +89,7 @@ class Load:
     def __init__(self, seed: int, events: int) -> None:
         self._draw = random.Random(seed)
         self._people = [self._person(number) for number in range(max(40, events // _EVENTS_A_PERSON))]
-        self._restless = self._people[::12]
+        self._restless = self._people[::24]
         self._purposes = sorted(PURPOSES)
         self._types = [name for name, share in _TYPES.items() for _ in range(share)]
         self._sent: deque[str] = deque(maxlen=_WAITING)

@@ -5,14 +5,13 @@ No engine is needed: a run over the load's files, of which the rule's answer is 
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from pipelines.audit_rows import keep
+from pipelines.audit_rows import keep, read_totals
 from pipelines.deployment import RegionalPlace, load_deployment
 from pipelines.manifest import Entry
 from pipelines.stores import commit, open_entries, stage
@@ -38,7 +37,7 @@ class Stored:
     canaries: list[str]
 
     def verdict(self, **more) -> verdict.Verdict:
-        return verdict.judge(load_deployment(self.site.file), self.answer, canaries=self.canaries, **more)
+        return verdict.judge(load_deployment(self.site.file), self.answer, **more)
 
     def faults(self) -> dict:
         return self.verdict().faults
@@ -65,7 +64,7 @@ def stored(exact, tmp_path) -> Stored:
 
 
 def test_a_run_that_was_left_alone_is_exact(exact):
-    found = exact.verdict()
+    found = exact.verdict(canaries=exact.canaries)
     assert found.faults == {}
     assert found.stored == found.expected > EVENTS
     assert verdict.missing(load_deployment(exact.site.file), exact.answer) == 0
@@ -147,21 +146,19 @@ def test_a_row_of_no_record_is_unknown(stored):
     assert stored.faults() == {"unknown": 1}
 
 
-@pytest.mark.parametrize(
-    "where",
-    [
-        lambda place: place.store / "operations/received_date=2026-01-01/orphan.parquet",
-        lambda place: place.store / "operations/.left.part",
-        lambda place: place.quarantine / "received_date=2026-01-01/orphan.parquet",
-        lambda place: place.statistics / "day=2026-01-01/.release.parquet.00.part",
-        lambda place: place.manifest_folder / "operations/2026-01-01/.left.json.00.part",
-    ],
-)
-def test_a_file_that_nothing_names_is_found(stored, where: Callable[[RegionalPlace], Path]):
-    path = where(stored.site.place("eu"))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"left")
-    assert stored.faults() == {"unnamed": [str(path)]}
+def test_files_that_nothing_names_are_found(stored):
+    place = stored.site.place("eu")
+    left = [
+        place.store / "operations/received_date=2026-01-01/orphan.parquet",
+        place.store / "operations/.left.part",
+        place.quarantine / "received_date=2026-01-01/orphan.parquet",
+        place.statistics / "day=2026-01-01/.release.parquet.00.part",
+        place.manifest_folder / "operations/2026-01-01/.left.json.00.part",
+    ]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"left")
+    assert stored.faults() == {"unnamed": sorted(map(str, left))}
 
 
 def test_a_release_that_was_made_again_or_has_gone_is_told(stored):
@@ -195,39 +192,42 @@ def days(place: RegionalPlace) -> list[int]:
     return list(verdict.days_of(place))
 
 
-@pytest.mark.parametrize(
-    "step, outcome, words",
-    [
-        ("telemetry", "lines", {}),
-        ("gate", "duplicates", {}),
-        ("gate", "opened", {"event_type": "session", "purpose": "security"}),
-        ("store", "stored", {"event_type": "session", "purpose": "security", "dataset": "security"}),
-        ("statistics", "counted", {"event_type": "session", "purpose": "statistics"}),
-        ("ledger", "entries", {}),
-        ("store", "foreign", {"dataset": "security"}),
-        ("audit", "unreconciled", {"reason": "judged = opened + refused"}),
-    ],
-)
-def test_a_count_that_is_not_the_rules_is_told(stored, step, outcome, words):
+MORE = [
+    ("telemetry", "lines", {}),
+    ("gate", "duplicates", {}),
+    ("gate", "opened", {"event_type": "session", "purpose": "security"}),
+    ("store", "stored", {"event_type": "session", "purpose": "security", "dataset": "security"}),
+    ("statistics", "counted", {"event_type": "session", "purpose": "statistics"}),
+    ("ledger", "entries", {}),
+    ("store", "foreign", {"dataset": "security"}),
+    ("audit", "unreconciled", {"reason": "judged = opened + refused"}),
+]
+
+
+def test_each_count_that_is_not_the_rules_is_told(stored):
     place = stored.site.place("eu")
     run = next(entry.run for entry in place.manifest.entries(AUDIT))
-    counts = Counts()
-    counts.add(step, outcome, 1, **words)
-    ((_, rows),) = counts.tallies()
-    keep(place, "2026-01-01", "more-0-0", pa.Table.from_batches([rows]), run)
-    faults = stored.faults()
-    assert faults.keys() == {"audit"} and faults["audit"]
+    for step, outcome, words in MORE:
+        counts = Counts()
+        counts.add(step, outcome, 1, **words)
+        ((_, rows),) = counts.tallies()
+        keep(place, "2026-01-01", "more-0-0", pa.Table.from_batches([rows]), run)
+        totals = read_totals(load_deployment(stored.site.file).regions.values())
+        assert verdict.miscounted(totals, stored.answer), (step, outcome)
+    assert stored.faults().keys() == {"audit"}
 
 
-@pytest.mark.parametrize("kind", ["email", "imei", "account", "device"])
-def test_a_value_that_identifies_is_found_wherever_it_lies(stored, tmp_path, kind):
-    value = next(value for value in stored.canaries if kind_of(value) == kind)
-    state, log = tmp_path / "state", stored.site.place("eu").folder("operations") / "note"
-    state.mkdir()
-    (state / "checkpoint").write_bytes(bytes(1 << 20) + value.encode().hex().encode())
-    log.write_text(f"failed for {value}")
-    found = stored.verdict(search=[state])
-    assert sorted(found.leaked) == sorted(map(str, (state / "checkpoint", log)))
+def test_a_value_that_identifies_is_found_wherever_it_lies(stored, tmp_path):
+    values = {kind_of(value): value for value in stored.canaries}
+    assert values.keys() == {"email", "account", "imei", "device"}
+    left = []
+    for kind, value in values.items():
+        state, note = tmp_path / kind, stored.site.place("eu").store / f"operations/{kind}"
+        state.write_bytes(bytes(1 << 20) + value.encode().hex().encode())
+        note.write_text(f"failed for {value}")
+        left += [state, note]
+    found = stored.verdict(canaries=stored.canaries, search=[tmp_path])
+    assert found.leaked == sorted(map(str, left))
 
 
 def kind_of(value: str) -> str:

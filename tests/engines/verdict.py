@@ -89,7 +89,7 @@ def judge(
             _compare(verdict, place, keys, region, dataset)
         verdict.unnamed += _unnamed(place)
     totals = read_totals(deployment.regions.values())
-    verdict.audit += _audit(totals, answer)
+    verdict.audit = miscounted(totals, answer)
     verdict.statistics += _statistics(deployment, totals, answer, watermark, releases or {})
     folders = {folder for place in deployment.regions.values() for folder in place.folders}
     verdict.leaked += leaked(canaries, [*folders, *search])
@@ -258,15 +258,15 @@ def _parts(path: Path) -> Iterator[bytes]:
 # --- counts and releases
 
 
-def _audit(totals: Totals, answer: Expected) -> list[str]:
+def miscounted(totals: Totals, answer: Expected) -> list[str]:
     """Identities that do not hold, alarms, and counts that are not the rule's."""
     beyond = {READ, NAMED, RELEASED}  # of runs that have ended
     faults = [str(one) for one in identities(totals, answer.pack) if one.title not in beyond and not one.holds]
     faults += alarms(totals)
-    return faults + [fault for what, own in answer.counts().items() for fault in _miscounted(totals, *what, own)]
+    return faults + [fault for what, own in answer.counts().items() for fault in _unlike(totals, *what, own)]
 
 
-def _miscounted(totals: Totals, step: str, outcome: str, wanted: Counter) -> Iterator[str]:
+def _unlike(totals: Totals, step: str, outcome: str, wanted: Counter) -> Iterator[str]:
     """Where one count of the audit is not the rule's. What the rule counts as a whole is compared so."""
     if set(wanted) == {()}:
         held = Counter({(): totals.sum(step=step, outcome=outcome)})

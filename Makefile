@@ -35,7 +35,7 @@ reference: $(READY)
 
 # For who changes setup.py: writes the lock anew, for all supported versions of Python.
 lock:
-	uv pip compile setup.py --extra dev --universal --python-version 3.11 --generate-hashes --quiet \
+	uv pip compile setup.py --extra dev --extra gcp --extra kafka --universal --python-version 3.11 --generate-hashes --quiet \
 		--no-emit-index-url --no-header --output-file requirements.lock
 
 clean:

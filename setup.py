@@ -26,7 +26,18 @@ setup(
         "zstandard>=0.25,<0.26",
     ],
     extras_require={
-        "dev": ["duckdb>=1.4", "hypothesis>=6.150", "pytest>=9,<10", "ruff>=0.15", "setuptools>=80,<83", "wheel"],
+        "dev": [
+            "duckdb>=1.4",
+            "hypothesis>=6.150",
+            "matplotlib>=3.10,<4",
+            "pytest>=9,<10",
+            "pytest-xdist>=3.8,<4",
+            "ruff>=0.15",
+            "setuptools>=80,<83",
+            "wheel",
+        ],
+        "gcp": ["apache-beam[gcp]>=2.77,<2.78"],
+        "kafka": ["confluent-kafka>=2.16,<3"],
     },
     entry_points={"console_scripts": ["douane=pipelines.__main__:main"]},
 )

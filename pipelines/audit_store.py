@@ -6,7 +6,7 @@ closes its books window by window and checks them then; a bounded run's are chec
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -17,7 +17,7 @@ from apache_beam.utils.windowed_value import PaneInfoTiming
 
 from pipelines.audit_rows import keep
 from pipelines.deployment import RegionalPlace
-from pipelines.sinks import ByWindow, logical_name, number_and_day, today
+from pipelines.sinks import ByWindow, logical_name, number_and_day
 from schemas.policy import Pack
 from schemas.tallies import COUNTS, Counts, Tally, Totals, summed
 from transforms.reconcile import of_window
@@ -32,20 +32,21 @@ class RegionalAudit(beam.PTransform):
     pack: Pack
     input_id: str
     run: str
+    started: str  # the date of what has no time
     window_ms: int | None
 
     def expand(self, tallies):
         return (
             tallies
-            | "ByRegion" >> beam.Map(_somewhere, self.arrival.region).with_output_types(Tally)
+            | "ByRegion" >> beam.FlatMap(_somewhere, self.arrival.region).with_output_types(Tally)
             | "ByWindow" >> ByWindow(self.window_ms)
-            | "Write" >> beam.ParDo(_Write(self.places, self.pack, self.input_id, self.run, today()))
+            | "Write" >> beam.ParDo(_Write(self.places, self.pack, self.input_id, self.run, self.started))
         )
 
 
-def _somewhere(tally: Tally, arrival: str) -> Tally:
+def _somewhere(tally: Tally, arrival: str) -> Iterator[Tally]:  # for FlatMap: Beam pickles Map by value
     region, rows = tally
-    return region or arrival, rows
+    yield region or arrival, rows
 
 
 class _Write(beam.DoFn):

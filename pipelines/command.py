@@ -8,12 +8,17 @@ from collections.abc import Callable
 
 from pipelines.errors import ConfigurationError, InputError, StoreError
 
-OK, CONFIGURATION, UNRECONCILED, UNREADABLE = 0, 2, 3, 4
+OK, FAILED, CONFIGURATION, UNRECONCILED, UNREADABLE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 
 def parser(command: str, description: str) -> argparse.ArgumentParser:
     """A parser that takes no abbreviated flag: what is misspelt is an error, never a guess."""
     return argparse.ArgumentParser(prog=f"douane {command}", description=description, allow_abbrev=False)
+
+
+def say(message: str) -> None:
+    """Tells who runs the command, where standard output is for what it gives."""
+    print(f"douane: {message}", file=sys.stderr, flush=True)
 
 
 def guarded(command: str, work: Callable[[], int]) -> int:

@@ -2,12 +2,13 @@
 
 import sys
 
-from pipelines.command import OK, UNREADABLE, UNRECONCILED, guarded
+from pipelines.command import OK, UNREADABLE, UNRECONCILED, guarded, say
 from pipelines.options import IngestOptions, parse
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the command and returns its exit status: 0, or 2 configuration, 3 does not reconcile, 4 input unreadable."""
+    """Runs the command and returns its exit status: 0, or 2 configuration, 3 does not reconcile, 4 input unreadable. Of
+    a stream 0 when it was stopped, 1 when it failed, 130 when this command was interrupted and the stream goes on."""
     return guarded("ingest", lambda: _ingest(parse(argv)))
 
 
@@ -16,13 +17,19 @@ def _ingest(options: IngestOptions) -> int:
     from pipelines.audit_rows import read_totals, with_manifests
     from pipelines.job import plan, run
     from pipelines.progress import Progress
+    from pipelines.runners import fit
     from pipelines.stores import retire, sweep
     from pipelines.summary import print_summary
     from transforms.reconcile import faults
 
-    job = plan(options, say=lambda message: print(f"douane: {message}", file=sys.stderr))
+    flags = fit(options.beam, options.streams)
+    job = plan(options, say=say)
+    if job.lineage:
+        from pipelines.following import follow
+
+        return follow(job, flags)
     with Progress(job.events + job.consents):
-        if not run(job, options.beam):
+        if not run(job, flags):
             print("submitted: its counts will be in the audit datasets when it ends")
             return OK
         for place in job.places.values():

@@ -17,19 +17,23 @@ from datetime import date
 from functools import partial
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
-from apache_beam.runners.runner import PipelineState
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
+from apache_beam.runners.runner import PipelineResult, PipelineState
 
+from pipelines import lineage as lineages
 from pipelines.audit_store import RegionalAudit
 from pipelines.blocks import expand, input_id, spans
 from pipelines.deployment import Deployment, RegionalPlace, load_deployment, prepare
 from pipelines.errors import ConfigurationError
+from pipelines.lineage import Lineage
 from pipelines.options import DEFAULT_RUNNER, WINDOW_MS, IngestOptions
 from pipelines.order_store import OrderStore
 from pipelines.progress import read_span
 from pipelines.quarantine_store import QuarantineStore
-from pipelines.sinks import RegionalStore
+from pipelines.runners import goes_on, makes_jar, tries_only
+from pipelines.sinks import RegionalStore, today
 from pipelines.snapshots import Snapshot, find, read
+from pipelines.sources import Streams, reading
 from pipelines.statistics_store import StatisticsStore
 from schemas.editions import Editions, load_editions
 from schemas.policy import Pack, in_one_line
@@ -68,6 +72,9 @@ class Job:
     run: str  # names this run; what earlier runs over the same input left is told by it
     partition: Partition
     deployment: str
+    started: str  # the day of the first start: the date of what has no time of its own
+    streams: Streams | None = None  # inputs without an end, in place of files
+    lineage: Lineage | None = None  # of a job over these
     complete_through: date | None = None  # the last day whose statistics are released; None: as receipts tell
     read: Read = read_span  # what a span of telemetry holds
     received_ms: int | None = None  # when all of it is received, where it is not the first time
@@ -105,6 +112,8 @@ def plan(options: IngestOptions, say: Callable[[str], None]) -> Job:
     snapshot = (
         _found(options.consent_snapshot, editions.newest, places, arrival, say) if options.consent_snapshot else None
     )
+    if options.streams:
+        return _stream(options, editions, places, arrival, snapshot, say)
     streaming = PipelineOptions(list(options.beam)).view_as(StandardOptions).streaming
     return Job(
         editions=editions,
@@ -119,8 +128,56 @@ def plan(options: IngestOptions, say: Callable[[str], None]) -> Job:
         run=secrets.token_hex(8),
         partition=Partition(_shards(events), WINDOW_MS if streaming else None),
         deployment=options.deployment,
+        started=today(),
         complete_through=options.complete_through,
     )
+
+
+def _stream(
+    options: IngestOptions,
+    editions: Editions,
+    places: Mapping[int, RegionalPlace],
+    arrival: RegionalPlace,
+    snapshot: Snapshot | None,
+    say: Callable[[str], None],
+) -> Job:
+    """A job over inputs without an end: the first start of a lineage, or one that goes on."""
+    lineage = _lineage(options, arrival)
+    say(f"stream {lineage.name}: run {lineage.run}, started on {lineage.started}")
+    return Job(
+        editions=editions,
+        places=places,
+        arrival=arrival,
+        events=(),
+        spans=(),
+        consents=(),
+        snapshot=snapshot,
+        with_ledger=options.with_ledger,
+        input_id=lineage.input_id,
+        run=lineage.run,
+        partition=Partition(lineage.shards, lineage.window_ms),
+        deployment=options.deployment,
+        started=lineage.started,
+        streams=options.streams,
+        lineage=lineage,
+    )
+
+
+def _lineage(options: IngestOptions, arrival: RegionalPlace) -> Lineage:
+    streams, window = options.streams, options.window_seconds
+    given = {
+        "shards": options.shards,
+        "window_ms": None if window is None else round(window * 1000),
+        "cell": options.cell,
+        "events": str(streams.telemetry),
+        "consents": str(streams.ledger) if streams.ledger else None,
+        "kafka_config_file": streams.config_file,
+    }
+    name = lineages.checked_name(PipelineOptions(list(options.beam)).view_as(GoogleCloudOptions).job_name)
+    if goes_on(options.beam) or (makes_jar(options.beam) and lineages.read(arrival, name)):
+        return lineages.going_on(arrival, name, given)
+    lineages.check_free(arrival, name)
+    return lineages.new(name, **given | {"shards": options.shards or 1, "window_ms": given["window_ms"] or WINDOW_MS})
 
 
 def _found(
@@ -157,8 +214,8 @@ def _shards(paths: Sequence[str]) -> int:
 
 def build(pipeline: beam.Pipeline, job: Job) -> None:
     """Adds the whole job to a pipeline."""
-    telemetry = pipeline | "Telemetry" >> _Spans(job.spans) | "TelemetryBorder" >> _border(job, ledger=False)
-    ledger = pipeline | "Ledger" >> _Spans(spans_of(job.consents)) | "LedgerBorder" >> _border(job, ledger=True)
+    telemetry = pipeline | "Telemetry" >> _input(job, ledger=False) | "TelemetryBorder" >> _border(job, ledger=False)
+    ledger = pipeline | "Ledger" >> _input(job, ledger=True) | "LedgerBorder" >> _border(job, ledger=True)
     known = [ledger]
     if job.snapshot:
         known.append(pipeline | "Snapshot" >> _from_snapshot(job, job.snapshot))
@@ -173,8 +230,8 @@ def build(pipeline: beam.Pipeline, job: Job) -> None:
     stored = rows | "RegionalStore" >> RegionalStore(job.places, job.input_id, job.run)
     window_ms = job.partition.window_ms
     ordered = judged[STOPPING] | "Orders" >> Orders(job.editions, job.keys, job.partition)
-    listed = ordered | "OrderStore" >> OrderStore(job.places, job.input_id, job.run, job.partition)
-    kept = rejected | "QuarantineStore" >> QuarantineStore(job.places, job.input_id, job.run, window_ms)
+    listed = ordered | "OrderStore" >> OrderStore(job.places, job.input_id, job.run, job.started, job.partition)
+    kept = rejected | "QuarantineStore" >> QuarantineStore(job.places, job.input_id, job.run, job.started, window_ms)
     told = [telemetry[TALLIES], *(each[TALLIES] for each in known), judged[TALLIES], stored, listed, kept]
     if job.pack.statistics:
         statistics = Statistics(job.editions, job.keys, job.partition, job.complete_through)
@@ -182,12 +239,21 @@ def build(pipeline: beam.Pipeline, job: Job) -> None:
         released = counted[DAYS] | "StatisticsStore" >> StatisticsStore(job.places, job.pack, job.run)
         told += [counted[TALLIES], released]
     places = tuple(job.places.values())
-    audit = RegionalAudit(places, job.arrival, job.pack, job.input_id, job.run, window_ms)
+    audit = RegionalAudit(places, job.arrival, job.pack, job.input_id, job.run, job.started, window_ms)
     _ = told | "Tallies" >> beam.Flatten() | "RegionalAudit" >> audit
+
+
+def _input(job: Job, ledger: bool) -> beam.PTransform:
+    if job.streams is None:
+        return _Spans(spans_of(job.consents) if ledger else job.spans)
+    source = job.streams.ledger if ledger else job.streams.telemetry
+    return reading(source, ledger, job.streams.config_file) if source else _Spans(())
 
 
 def _border(job: Job, ledger: bool) -> Border:
     read, received_ms = (read_span, None) if ledger else (job.read, job.received_ms)
+    if job.streams:
+        from pipelines.arrivals import read_arrived as read
     return Border(ledger, read, job.editions, job.keys, job.partition, job.arrival_code, received_ms)
 
 
@@ -218,6 +284,13 @@ class _Spans(beam.PTransform):
 
 def run(job: Job, flags: Sequence[str]) -> bool:
     """Builds the job and runs it to its end. False if the runner has only taken it on."""
+    state = submit(job, flags).wait_until_finish()
+    return state in (None, PipelineState.DONE)
+
+
+def submit(job: Job, flags: Sequence[str]) -> PipelineResult:
+    """Builds the job and hands it to the runner. A stream that starts takes its name for good, but where no runner took
+    the job on."""
     options = PipelineOptions(list(flags))
     if options.view_as(StandardOptions).runner == DEFAULT_RUNNER:
         logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # a failure is told once, by the command
@@ -226,5 +299,11 @@ def run(job: Job, flags: Sequence[str]) -> bool:
     except ValueError as error:
         raise ConfigurationError(f"Beam refuses these options: {in_one_line(error)}") from None
     build(pipeline, job)
-    state = pipeline.run().wait_until_finish()
-    return state in (None, PipelineState.DONE)
+    if job.lineage is None or tries_only(flags) or lineages.read(job.arrival, job.lineage.name) == job.lineage:
+        return pipeline.run()
+    lineages.start(job.arrival, job.lineage)
+    try:
+        return pipeline.run()
+    except Exception:
+        lineages.withdraw(job.arrival, job.lineage)
+        raise

@@ -3,41 +3,17 @@
 import argparse
 import difflib
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from pipelines.command import parser
 from pipelines.errors import ConfigurationError
+from pipelines.runners import JOB_SERVER_OPTIONS, JOB_SERVER_RUNNERS, LOCAL_RUNNER
+from pipelines.sources import Streams, endless, streams
 from schemas.policy import DEFAULT_PACK
 
-DEFAULT_RUNNER = "FnApiRunner"
+DEFAULT_RUNNER = LOCAL_RUNNER
 WINDOW_MS = 10 * 60_000
-
-
-# Options of Beam's Flink runner that its job server describes and the Python SDK does not know.
-JOB_SERVER_OPTIONS = (
-    *("allow_non_restored_state", "auto_balance_write_files_sharding_enabled", "auto_watermark_interval"),
-    *("checkpoint_timeout_millis", "checkpointing_interval", "checkpointing_mode", "disable_metrics"),
-    *("enable_stable_input_drain", "execution_mode_for_batch", "execution_retry_delay", "faster_copy"),
-    *("externalized_checkpoints_enabled", "fail_on_checkpointing_errors", "finish_bundle_before_checkpointing"),
-    *("flink_conf_dir", "jobs_server_timeout", "latency_tracking_interval", "max_bundle_size", "max_bundle_time_mills"),
-    *("max_parallelism", "min_pause_between_checkpoints", "num_concurrent_checkpoints", "number_of_execution_retries"),
-    *(
-        "object_reuse",
-        "operator_chaining",
-        "parallelism",
-        "re_iterable_group_by_key_result",
-        "report_checkpoint_duration",
-    ),
-    *("retain_externalized_checkpoints_on_cancellation", "savepoint_path", "shutdown_sources_after_idle_ms"),
-    *(
-        "state_backend",
-        "state_backend_storage_path",
-        "tolerable_checkpoint_failure_number",
-        "unaligned_checkpoint_enabled",
-    ),
-)
-_JOB_SERVER_RUNNERS = ("FlinkRunner", "PortableRunner")
 
 
 @dataclass(frozen=True)
@@ -54,13 +30,21 @@ class IngestOptions:
     complete_through: date | None
     json: bool
     beam: tuple[str, ...]  # flags that are Beam's
+    streams: Streams | None = None  # inputs without an end, in place of `events` and `consents`
+    shards: int | None = None  # of a stream; None: as ever
+    window_seconds: float | None = None
 
 
 def parse(argv: list[str] | None) -> IngestOptions:
     """Reads the command line. Ends the process for `--help`; raises `ConfigurationError` for what is wrong."""
     arguments = parser("ingest", "The main job: telemetry and a consent ledger in, encrypted regional datasets out.")
     arguments.add_argument(
-        "--events", action="extend", nargs="+", required=True, metavar="FILE|DIR|GLOB", help="telemetry, NDJSON"
+        "--events",
+        action="extend",
+        nargs="+",
+        required=True,
+        metavar="FILE|DIR|GLOB",
+        help="telemetry, NDJSON; or one input without an end: kafka:TOPIC, watch:FOLDER, pubsub:SUBSCRIPTION",
     )
     arguments.add_argument(
         "--complete-through",
@@ -68,7 +52,49 @@ def parse(argv: list[str] | None) -> IngestOptions:
         metavar="YYYY-MM-DD",
         help="release statistics up to this day (default: the days that nothing can be late for any more)",
     )
-    return parse_job(arguments, argv)[1]
+    arguments.add_argument(
+        "--kafka_config_file",
+        "--kafka-config-file",
+        metavar="URI",
+        help="properties of the Kafka client; workers read it, and put their own environment for ${VARIABLE}",
+    )
+    arguments.add_argument("--shards", type=_positive(int), metavar="N", help="of a stream: keys a region (default: 1)")
+    arguments.add_argument(
+        "--window-seconds", type=_positive(float), metavar="N", help="of a stream: length of a window (default: 600)"
+    )
+    ours, options = parse_job(arguments, argv)
+    return _streaming(ours, options)
+
+
+def _streaming(ours: argparse.Namespace, options: IngestOptions) -> IngestOptions:
+    """The options with the inputs that have no end in their place."""
+    telemetry, ledger = endless("--events", options.events), endless("--consents", options.consents)
+    found = streams(telemetry, ledger, options.consents, ours.kafka_config_file)
+    if found is None:
+        for flag in ("shards", "window_seconds"):
+            if getattr(ours, flag) is not None:
+                raise ConfigurationError(f"--{flag.replace('_', '-')} is for inputs without an end")
+        return options
+    if options.with_ledger and found.ledger is None:
+        raise ConfigurationError("--consent-snapshot is a start: --consents must tell what came later, as kafka:TOPIC")
+    for flag, given in (("--complete-through", options.complete_through), ("--json", options.json)):
+        if given:
+            raise ConfigurationError(f"{flag} is for runs that end; a stream releases each day when it is over")
+    beam = options.beam if "--streaming" in options.beam else (*options.beam, "--streaming")
+    shards, window = ours.shards, ours.window_seconds
+    return replace(options, events=(), consents=(), beam=beam, streams=found, shards=shards, window_seconds=window)
+
+
+def _positive(kind: type):
+    def read(text: str):
+        try:
+            if (number := kind(text)) > 0:
+                return number
+        except ValueError:
+            pass
+        raise argparse.ArgumentTypeError("write a number greater than 0")
+
+    return read
 
 
 def parse_job(arguments: argparse.ArgumentParser, argv: list[str] | None) -> tuple[argparse.Namespace, IngestOptions]:
@@ -130,7 +156,7 @@ def _checked(flags: list[str], ours: list[str]) -> tuple[str, ...]:
         options._add_argparse_args(known)  # what Beam's own get_all_options does
     try:
         runner = known.parse_known_args(flags)[0].runner
-        if runner in _JOB_SERVER_RUNNERS:
+        if runner in JOB_SERVER_RUNNERS:
             told = {flag for action in known._actions for flag in action.option_strings}
             for option in {f"--{option}" for option in JOB_SERVER_OPTIONS} - told:
                 known.add_argument(option, nargs="?")

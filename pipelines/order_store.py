@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from apache_beam.transforms.window import GlobalWindows
 
 from pipelines.deployment import RegionalPlace
-from pipelines.sinks import ByWindow, logical_name, number_and_day, today
+from pipelines.sinks import ByWindow, logical_name, number_and_day
 from pipelines.stores import commit, stage
 from schemas.consent import STOPS, Kind, SubjectType
 from schemas.datasets import ORDERS_SUFFIX, STOPPED_SUFFIX, purpose_of
@@ -38,18 +38,19 @@ class OrderStore(beam.PTransform):
     places: Mapping[int, RegionalPlace]
     input_id: str
     run: str
+    started: str  # the date of what has no time
     partition: Partition
 
     def expand(self, ordered):
-        write = beam.ParDo(_Write(self, today())).with_output_types(Tally)
+        write = beam.ParDo(_Write(self)).with_output_types(Tally)
         tallies = ordered | "ByWindow" >> ByWindow(self.partition.window_ms) | "Write" >> write
         return tallies | "Global" >> beam.WindowInto(GlobalWindows())  # as all other tallies are
 
 
 class _Write(beam.DoFn):
-    def __init__(self, store: OrderStore, started: str) -> None:
+    def __init__(self, store: OrderStore) -> None:
         self._places, self._input_id, self._run = dict(store.places), store.input_id, store.run
-        self._shards, self._started = store.partition.shards, started
+        self._shards, self._started = store.partition.shards, store.started
 
     def setup(self) -> None:
         self._locks = Locks({region: place.keys for region, place in self._places.items()}, self._shards)

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from apache_beam.transforms.window import GlobalWindows
 
 from pipelines.deployment import RegionalPlace
-from pipelines.sinks import ByWindow, logical_name, number_and_day, today
+from pipelines.sinks import ByWindow, logical_name, number_and_day
 from pipelines.stores import commit, stage
 from schemas.datasets import QUARANTINE
 from schemas.quarantine import REPEATED
@@ -31,10 +31,11 @@ class QuarantineStore(beam.PTransform):
     places: Mapping[int, RegionalPlace]
     input_id: str
     run: str
+    started: str  # the date of what has no time
     window_ms: int | None
 
     def expand(self, rejected):
-        write = beam.ParDo(_Write(self.places, self.input_id, self.run, today())).with_output_types(Tally)
+        write = beam.ParDo(_Write(self.places, self.input_id, self.run, self.started)).with_output_types(Tally)
         tallies = rejected | "ByWindow" >> ByWindow(self.window_ms) | "Write" >> write
         return tallies | "Global" >> beam.WindowInto(GlobalWindows())  # as all other tallies are
 

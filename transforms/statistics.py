@@ -9,7 +9,7 @@ and is gone.
 What comes out is exact, but for the bounds; noise is added where the release is made (`transforms.release`).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from itertools import chain
@@ -241,10 +241,13 @@ class Statistics(beam.PTransform):
             | "AwaitDay" >> beam.ParDo(_AwaitDay(self.editions, self.keys, self.partition)).with_output_types(Day)
             | "Moment" >> moment
             | "Shards" >> beam.GroupByKey()
-            | "Sum" >> beam.MapTuple(_summed).with_output_types(Day)
+            | "Sum" >> beam.FlatMap(_summed).with_output_types(Day)
             | "AllTime" >> beam.WindowInto(GlobalWindows())
         )
 
 
-def _summed(key: tuple[int, int], parts: Iterable) -> Day:
-    return key, _sum(parts)
+def _summed(
+    shards: tuple[tuple[int, int], Iterable],
+) -> Iterator[Day]:  # for FlatMap: Beam pickles Map by value
+    key, parts = shards
+    yield key, _sum(parts)

@@ -123,7 +123,7 @@ def store(arrived, site, partition, run):
     rows = judged.judged | ForPurpose(Editions((PACK,))) | Pseudonymise(PACK, keys)
     rows | RegionalStore(places, "input", run)  # noqa: B018
     ordered = judged[STOPPING] | Orders(Editions((PACK,)), keys, partition)
-    ordered | OrderStore(places, "input", run, partition)  # noqa: B018
+    ordered | OrderStore(places, "input", run, "1970-01-01", partition)  # noqa: B018
 
 
 def held(site, people):

@@ -42,7 +42,7 @@ def here(count, region="eu", **words):
 
 def audit(deployment, run="run", window_ms=None):
     places = tuple(deployment.regions.values())
-    return RegionalAudit(places, deployment.place("us"), PACK, "abc", run, window_ms)
+    return RegionalAudit(places, deployment.place("us"), PACK, "abc", run, sinks.today(), window_ms)
 
 
 def write(deployment, tallies, *flags, run="run"):

@@ -130,7 +130,7 @@ def test_it_is_stored_encrypted_in_the_quarantine_of_its_region(deployment, repe
     options = PipelineOptions(direct_runner_bundle_repeat=repeated)
     with beam.Pipeline(runner="FnApiRunner", options=options) as pipeline:
         rejected = pipeline | beam.Create(elements).with_output_types(Rejected)
-        assert_that(rejected | QuarantineStore(places, "abc", "first", None), check)
+        assert_that(rejected | QuarantineStore(places, "abc", "first", "2021-03-01", None), check)
     for region, lines in (("eu", {line(1), line(3)}), ("us", {line(2, "US")})):
         rows = open_dataset(deployment, region, "quarantine").to_table()
         assert set(opened(rows, deployment, region)) == lines
@@ -150,6 +150,6 @@ def test_in_a_stream_each_window_has_a_file(deployment, tmp_path):
             | beam.Create(stamped)
             | beam.MapTuple(lambda at, rows: beam.window.TimestampedValue((EU, rows), at)).with_output_types(Rejected)
         )
-        rejected | QuarantineStore({EU: made.place("eu")}, "abc", "first", 600_000)  # noqa: B018
+        rejected | QuarantineStore({EU: made.place("eu")}, "abc", "first", "2021-03-01", 600_000)  # noqa: B018
     entries = {entry.logical: entry.rows for entry in made.place("eu").manifest.entries("quarantine")}
     assert entries == {"abc-0-0": 1, "abc-600-0": 1}

@@ -77,7 +77,6 @@ class Job:
     lineage: Lineage | None = None  # of a job over these
     complete_through: date | None = None  # the last day whose statistics are released; None: as receipts tell
     read: Read = read_span  # what a span of telemetry holds
-    received_ms: int | None = None  # when all of it is received, where it is not the first time
 
     @property
     def pack(self) -> Pack:
@@ -251,10 +250,10 @@ def _input(job: Job, ledger: bool) -> beam.PTransform:
 
 
 def _border(job: Job, ledger: bool) -> Border:
-    read, received_ms = (read_span, None) if ledger else (job.read, job.received_ms)
+    read = read_span if ledger else job.read
     if job.streams:
         from pipelines.arrivals import read_arrived as read
-    return Border(ledger, read, job.editions, job.keys, job.partition, job.arrival_code, received_ms)
+    return Border(ledger, read, job.editions, job.keys, job.partition, job.arrival_code)
 
 
 def spans_of(paths: Sequence[str]) -> tuple[SPAN, ...]:

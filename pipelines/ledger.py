@@ -120,7 +120,7 @@ def _sealed(paths: Sequence[str], sealer: "Snapshotter", places: Mapping[int, "R
     found: dict = {part: [] for part in sealer.parts}
     with Progress(paths, then="put in order"):
         for span in spans_of(paths):
-            for block in read_span(span):
+            for block, _ in read_span(span):
                 for dataset, region, rows in sealer.seal(block):
                     found[dataset, region].append(rows)
         return {(places[region], dataset): distinct(dataset, rows) for (dataset, region), rows in found.items()}

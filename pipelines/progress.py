@@ -57,9 +57,9 @@ class Progress:
         return f"{min(1, Progress._read / max(1, self._total)):4.0%} {step} in {seconds:.1f} s"
 
 
-def read_span(span: tuple[str, int, int]) -> Iterator[bytes]:
-    """The blocks of lines of one span, as the border reads them."""
+def read_span(span: tuple[str, int, int]) -> Iterator[tuple[bytes, None]]:
+    """The blocks of lines of one span, as the border reads them: the lines say themselves when they were received."""
     path, start, end = span
     for block in read_blocks(Span(path, start, None if end < 0 else end)):
-        yield block
+        yield block, None
         Progress.advance(len(block))

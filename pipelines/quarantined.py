@@ -174,8 +174,9 @@ def parts(plan: Plan, place: RegionalPlace) -> list[tuple[int, int]]:
     return list(zip([0, *edges], [*edges, len(plan.row_ids)], strict=True))
 
 
-def read_again(part: tuple[str, int, int], deployment: str, region: str, private: str) -> Iterator[bytes]:
-    """The lines of (plan file, start, end) as a block, as the border reads them: opened here and nowhere before."""
+def read_again(part: tuple[str, int, int], deployment: str, region: str, private: str) -> Iterator[tuple[bytes, int]]:
+    """The lines of (plan file, start, end) as a block, and when they are received, as the border reads them; opened
+    here and nowhere before."""
     path, start, end = part
     plan, place, key = read_plan(Path(path)), load_deployment(deployment).place(region), read_private(Path(private))
     wanted = row_ids(map(bytes.fromhex, plan.row_ids[start:end]))
@@ -185,4 +186,4 @@ def read_again(part: tuple[str, int, int], deployment: str, region: str, private
     rows = rows.filter(pc.is_in(rows["row_id"], value_set=wanted))
     rows = rows.filter(pc.invert(pc.is_in(rows["row_id"], value_set=mended["row_id"].combine_chunks())))
     lines = [line for *_, line in lines_of(rows, key, region)] + open_lines(mended, key, place_of(region, MENDED_INPUT))
-    yield b"".join(line + b"\n" for line in lines if line is not None)
+    yield b"".join(line + b"\n" for line in lines if line is not None), plan.received_ms

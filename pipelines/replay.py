@@ -149,9 +149,7 @@ def _send(job: "Job", place: "RegionalPlace", plan: "Plan", private: Path, optio
     file = str(plan_file(place, plan.batch))
     read = partial(read_again, deployment=os.path.abspath(job.deployment), region=place.region, private=str(private))
     spans = tuple((file, start, end) for start, end in parts(plan, place))
-    batch = replace(
-        job, input_id=plan.batch, run=secrets.token_hex(8), received_ms=plan.received_ms, spans=spans, read=read
-    )
+    batch = replace(job, input_id=plan.batch, run=secrets.token_hex(8), spans=spans, read=read)
     if not run(batch, options.beam):
         raise ConfigurationError(
             "a replay ends when its batch is accounted for: use a runner that this command waits for"

@@ -25,7 +25,7 @@ from schemas.recognisers import LABEL_RECOGNISERS
 from schemas.regions import SIGNALS
 from schemas.tallies import HOUR_MS, Counts, Tally
 from transforms.columns import runs
-from transforms.decode import Limits, decode_events, decode_ledger
+from transforms.decode import Limits, Received, decode_events, decode_ledger
 from transforms.entry_ids import Register
 from transforms.exchange import LEDGER, TELEMETRY, Piece, layout_digest, locked_telemetry, pieces
 from transforms.ipc import to_buffer
@@ -46,7 +46,8 @@ _LEAST_BYTES = 512  # shorter lines are not more for it: sealed, each takes a fe
 
 REGISTER = "register"  # the tag of what the register of entry ids is told
 
-Read = Callable[[Any], Iterator[bytes]]
+# What an element holds: blocks of whole lines, each with when its lines were received (as `decode_events` takes it).
+Read = Callable[[Any], Iterator[tuple[bytes, Received]]]
 
 
 class _Border(beam.DoFn):
@@ -61,8 +62,7 @@ class _Border(beam.DoFn):
             dict(border.keys),
             border.partition,
         )
-        self._arrival, self._received_ms = border.arrival, border.received_ms
-        self._editions = border.editions
+        self._arrival, self._editions = border.arrival, border.editions
 
     def setup(self) -> None:
         self._seals = Seals({region: open_keyring(uri) for region, uri in self._keys.items()})
@@ -75,16 +75,16 @@ class _Border(beam.DoFn):
     def process(self, element: Any) -> Iterator:
         counts = Counts()
         counts.add(self.step, "spans", 1)
-        for block in self._blocks(element, counts):
-            yield from self._cross(block, counts)
+        for block, received in self._blocks(element, counts):
+            yield from self._cross(block, received, counts)
         yield from told_apart(counts)
 
-    def _blocks(self, element: Any, counts: Counts) -> Iterator[bytes]:
+    def _blocks(self, element: Any, counts: Counts) -> Iterator[tuple[bytes, Received]]:
         """The blocks of an input. One that breaks off ends the run: of a ledger it is not known what it would have
         stopped."""
         return iter(self._read(element))
 
-    def _cross(self, block: bytes, counts: Counts) -> Iterator:
+    def _cross(self, block: bytes, received: Received, counts: Counts) -> Iterator:
         raise NotImplementedError
 
     def _located(self, columns: Mapping, counts: Counts) -> np.ndarray:
@@ -101,14 +101,12 @@ class _Border(beam.DoFn):
         for parent, count in decoded.unknown.items():
             counts.add("fields", "unknown", count, reason=parent, dataset=self.step)
 
-    def _rejected(self, block: bytes, lines: int, faults: Faults, counts: Counts) -> Iterator:
+    def _rejected(self, block: bytes, lines: int, faults: Faults, counts: Counts, again: bool = False) -> Iterator:
         for reason, count in faults.counts().items():
             counts.add(self.step, "quarantined", count, reason=reason)
         if len(faults.line):
             share = min(lines, len(block) // _LEAST_BYTES) * self._pack.limits.quarantine_percent // 100
-            keep = max(_KEPT_ROWS, share)
-            if self._received_ms is not None:  # of a replay: all these were kept before
-                keep = lines
+            keep = lines if again else max(_KEPT_ROWS, share)  # of a replay all: they were kept before
             for rejected in self._quarantine.seal(block, faults, keep, counts):
                 yield beam.pvalue.TaggedOutput(REJECTED, rejected)
 
@@ -123,7 +121,7 @@ class _TelemetryBorder(_Border):
         self._sealer = EventSealer(self._seals, plan, self._partition, self._pack.limits, scrub, self._labels)
         self._digest = layout_digest(plan, self._partition.window_ms)
 
-    def _blocks(self, element: Any, counts: Counts) -> Iterator[bytes]:
+    def _blocks(self, element: Any, counts: Counts) -> Iterator[tuple[bytes, Received]]:
         """What was read before telemetry breaks off stays good; the count and the exit status tell that it did. Only
         reading is forgiven: what goes wrong with a block that was read fails the bundle."""
         blocks = super()._blocks(element, counts)
@@ -138,23 +136,24 @@ class _TelemetryBorder(_Border):
                 return
             yield block
 
-    def _cross(self, block: bytes, counts: Counts) -> Iterator[TimestampedValue]:
-        events = decode_events(block, self._limits, self._habits, self._received_ms)
+    def _cross(self, block: bytes, received: Received, counts: Counts) -> Iterator[TimestampedValue]:
+        events = decode_events(block, self._limits, self._habits, received)
+        again = isinstance(received, int)
         self._lines(events, counts)
         if not len(events.event_time):
-            yield from self._rejected(block, events.lines, events.faults, counts)
+            yield from self._rejected(block, events.lines, events.faults, counts, again)
             return
         regions = self._located(events.columns, counts)
         counts.add(self.step, "foreign", (regions == -2).sum())
         sealed = self._sealer.seal(events, regions)
         bad_ids = faults_of(events.line[sealed.bad_event_id], Reason.BAD_EVENT_ID)
-        yield from self._rejected(block, events.lines, merged(events.faults, bad_ids), counts)
+        yield from self._rejected(block, events.lines, merged(events.faults, bad_ids), counts, again)
         self._tell(sealed, counts)
         yield from self._decoded(sealed)
-        received = sealed.batch.column("received_time").to_numpy()
+        times = sealed.batch.column("received_time").to_numpy()
         start = 0
         for key, window, rows in pieces(sealed.batch, sealed.key, sealed.window):
-            earliest = int(received[start : start + rows.num_rows].min())
+            earliest = int(times[start : start + rows.num_rows].min())
             start += rows.num_rows
             piece = key, (TELEMETRY, window, locked_telemetry(self._locks, key, rows, self._digest))
             yield TimestampedValue(piece, Timestamp(micros=earliest * 1000))
@@ -203,7 +202,8 @@ class _LedgerBorder(_Border):
         self._sealer = LedgerSealer(self._seals, self._partition, served, self._arrival, self._labels, known)
         self._register = Register(self._locks, self._arrival, self._partition)
 
-    def _cross(self, block: bytes, counts: Counts) -> Iterator[TimestampedValue]:
+    def _cross(self, block: bytes, received: Received, counts: Counts) -> Iterator[TimestampedValue]:
+        """An entry's own `received_time` counts, whatever brought it."""
         ledger = decode_ledger(block, self._habits)
         self._lines(ledger, counts)
         counts.add("ledger", "dated_ahead", ledger.dated_ahead)
@@ -237,9 +237,7 @@ class Border(beam.PTransform):
     lines, sealed, under `REJECTED`, and of a ledger the ids of its entries under `REGISTER`.
 
     `keys` are keyring URIs by region code; a region without keys is not served here. `arrival` is the code of the
-    region that rejected lines without one go to, and under whose key entry ids are sealed first. `received_ms` is when
-    a replay receives all of its lines.
-    """
+    region that rejected lines without one go to, and under whose key entry ids are sealed first."""
 
     ledger: bool
     read: Read
@@ -247,7 +245,6 @@ class Border(beam.PTransform):
     keys: Mapping[int, str]
     partition: Partition
     arrival: int
-    received_ms: int | None = None
 
     def expand(self, inputs):
         border = _LedgerBorder if self.ledger else _TelemetryBorder

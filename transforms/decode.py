@@ -25,6 +25,8 @@ from transforms.verdict import CODE, Reason
 
 _NONE = -1
 
+Received = int | np.ndarray | None  # of a block: None where its lines say it themselves
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -79,12 +81,11 @@ class DecodedLedger:
     unknown: dict[str, int]
 
 
-def decode_events(
-    block: bytes, limits: Limits, habits: Habits | None = None, received_ms: int | None = None
-) -> Decoded:
+def decode_events(block: bytes, limits: Limits, habits: Habits | None = None, received: Received = None) -> Decoded:
     """Reads and checks a block of telemetry. It raises for no input; a line's fate depends on that line alone.
 
-    `received_ms` is when a replay received all of it: that counts, and the first receipt does not (design section 2).
+    `received` is when all of it was received, or an int64 array of when each line was, in ms since the epoch: a replay,
+    or a broker, received them then, and that counts in place of what the lines say (design section 2).
     """
     parsed = parse(block, EVENT_FIELDS, habits)
     columns = parsed.columns
@@ -95,8 +96,10 @@ def decode_events(
     checks.enumerations(columns, EVENT_FIELDS)
     checks.ranges(columns, EVENT_FIELDS)
     event_time, received_time = checks.times(columns["event_time"]), checks.times(columns["received_time"])
-    if received_ms is not None:
-        received_time = np.full(len(received_time), received_ms)
+    if isinstance(received, int):
+        received_time = np.full(len(received_time), received)
+    elif received is not None:
+        received_time = received[parsed.line]
     checks.reject(event_time > received_time + limits.future_ms, Reason.FUTURE_EVENT)
     checks.reject(event_time < received_time - limits.oldest_ms, Reason.TOO_OLD)
 

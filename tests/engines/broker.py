@@ -15,9 +15,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from tests.engines.processes import Process, Processes, free_port
 
 from tests.engines.artifacts import maven
+from tests.engines.processes import Process, Processes, free_port
 
 KAFKA = "4.4.0"
 _CLUSTER = "ZG91YW5lLXRlc3RzLTEyMw"  # any 16 bytes as base64
@@ -35,6 +35,8 @@ _POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
 </project>
 """
 _READY = "Kafka Server started"
+_STARTS = 180  # seconds; alone on a machine it takes a few
+_SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule"
 
 
 class Broker:
@@ -67,7 +69,7 @@ class Broker:
         if self._process is None:
             self._prepare()
         self._process = self._run("kafka.Kafka", str(self.folder / "server.properties"))
-        self._process.wait_for(_READY, 60)
+        self._process.wait_for(_READY, _STARTS)
         return self
 
     def kill(self) -> None:
@@ -79,7 +81,7 @@ class Broker:
         """Starts it again, over the same data."""
         assert self._process
         self._process.restart()
-        self._process.wait_for(_READY, 60)
+        self._process.wait_for(_READY, _STARTS)
 
     def pause(self) -> None:
         """It neither answers nor ends."""
@@ -101,11 +103,9 @@ class Broker:
         written as underscores; its time is the broker's unless `message_timestamp_type` says otherwise."""
         given = {"message.timestamp.type": "LogAppendTime"}
         given |= {key.replace("_", "."): str(value) for key, value in config.items()}
-        placed = {"replica_assignment": assignment} if assignment else {"num_partitions": partitions}
-        if not assignment:
-            placed["replication_factor"] = 1
-        self._done(self.admin.create_topics([NewTopic(name, config=given, **placed)]))
         count = len(assignment) if assignment else partitions
+        placed = {"replica_assignment": assignment} if assignment else {"replication_factor": 1}
+        self._done(self.admin.create_topics([NewTopic(name, count, config=given, **placed)]))
         self._until(lambda: len(self._led(name)) == count, f"topic {name} has no leaders")
         return name
 
@@ -148,11 +148,12 @@ class Broker:
             *(word for each in scram for word in ("--add-scram", each)),
             name=f"format-{self.node}",
         )
-        if formatted.wait(60):
+        if formatted.wait(_STARTS):
             raise RuntimeError(f"the broker's storage cannot be made: {formatted.text()[-800:]}")
 
     def _run(self, *command: str, name: str = "") -> Process:
-        java = ["java", f"-Xmx{self._memory}", "-XX:+UseSerialGC", "-cp", f"{jars()}/*", *command]
+        told = "-Dorg.apache.logging.log4j.level=INFO"
+        java = ["java", f"-Xmx{self._memory}", "-XX:+UseSerialGC", told, "-cp", f"{jars()}/*", *command]
         return self._processes.start(name or f"broker-{self.node}", java)
 
     def _properties(self) -> dict[str, str]:
@@ -186,6 +187,7 @@ class Broker:
             listeners.append(f"SASL_SSL://{self.secure}")
             properties |= {
                 "sasl.enabled.mechanisms": "SCRAM-SHA-512",
+                "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config": f"{_SCRAM} required;",
                 "ssl.keystore.type": "PEM",
                 "ssl.keystore.location": str(self.folder / "broker.pem"),
                 "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",

@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 
 from tests.engines import fetch
-from tests.engines.processes import Process, Processes, free_port
+from tests.engines.processes import Ended, Process, Processes, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 _STEP = 0.1  # seconds between two looks
@@ -125,10 +125,12 @@ class Cluster:
         """All jobs that this JobManager knows, the newest first."""
         return sorted(self.get("jobs/overview")["jobs"], key=lambda job: -job["start-time"])
 
-    def wait_for_job(self, seconds: float = 120) -> str:
-        """The id of the job that runs, once all its tasks do."""
+    def wait_for_job(self, seconds: float = 120, submitting: Process | None = None) -> str:
+        """The id of the job that runs, once all its tasks do. Raises `Ended` if what submits it has ended before."""
 
         def job() -> str:
+            if submitting and not submitting.running:
+                raise Ended(f"{submitting.name} has ended: {submitting.text()[-3000:]}")
             running = [job for job in self.jobs() if job["state"] == "RUNNING"]
             return running[0]["jid"] if running and self.all_run(running[0]["jid"]) else ""
 
@@ -167,7 +169,7 @@ class Cluster:
 
         operation = self._until(done, "no savepoint", seconds)["operation"]
         if "location" not in operation:
-            raise AssertionError(f"the job was not stopped: {operation}")
+            raise Ended(f"the job was not stopped: {operation}")
         return operation["location"].removeprefix("file:")
 
     def _until(self, look, missing: str, seconds: float):
@@ -179,7 +181,7 @@ class Cluster:
             except (urllib.error.URLError, ConnectionError, TimeoutError, KeyError):
                 pass  # the JobManager is just coming up, or the job changes its state
             if time.monotonic() > until:
-                raise AssertionError(f"{missing} after {seconds} s; logs: {self._processes.folder}")
+                raise Ended(f"{missing} after {seconds} s; logs: {self._processes.folder}")
             time.sleep(_STEP)
 
     # How the processes are started.

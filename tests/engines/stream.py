@@ -5,9 +5,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.audit_rows import counted_runs, read_totals
+from pipelines.audit_rows import read_totals
 from pipelines.deployment import Deployment, load_deployment
-from pipelines.manifest import Manifest
+from schemas.tallies import Totals
 from tests.engines.flink import ROOT, Cluster
 from tests.engines.processes import Ended, Process, Processes
 
@@ -61,13 +61,19 @@ class Stream:
     def start(self, state: str | None = None) -> str:
         """Submits the job, to go on from a savepoint or checkpoint or anew; Flink's id of it, once all of it runs."""
         command = [*_DOUANE, "ingest", "--deployment", str(self.deployment_file), "--policy", str(self.policy)]
-        command += ["--events", "kafka:telemetry", "--consents", "kafka:ledger", f"--kafka_config_file={self.config_file}"]
+        command += [
+            "--events",
+            "kafka:telemetry",
+            "--consents",
+            "kafka:ledger",
+            f"--kafka_config_file={self.config_file}",
+        ]
         command += [f"--job_name={self.name}", f"--window-seconds={self.window_seconds}", "--shards=1"]
         command += [*self.cluster.arguments, "--checkpointing_interval=2000"]
         command += [f"--savepoint_path={state}"] if state else []
         self.submissions += 1
         self.ingest = self.processes.start(f"ingest-{self.submissions}", command, cwd=ROOT)
-        self.job = self.cluster.wait_for_job(while_running=self.ingest)
+        self.job = self.cluster.wait_for_job(submitting=self.ingest)
         return self.job
 
     def stop(self) -> str:
@@ -78,11 +84,10 @@ class Stream:
         return savepoint
 
     def rows(self) -> int:
-        """How many rows the manifests of all regions name now."""
-        manifests = [Manifest(place.manifest_folder) for place in self.deployment.regions.values()]
-        return sum(entry.rows for m in manifests for name in m.datasets() for entry in m.entries(name))
+        """How many rows of datasets the manifests of all regions name now."""
+        manifests = [place.manifest for place in self.deployment.regions.values()]
+        return sum(entry.rows for held in manifests for name in held.datasets() for entry in held.entries(name))
 
-    def judged(self) -> int:
-        """How many lines of telemetry the audit accounts for now."""
-        places = list(self.deployment.regions.values())
-        return sum(read_totals(places, run.name).sum(step="telemetry", outcome="lines") for run in counted_runs(places))
+    def audited(self) -> Totals:
+        """What the audit holds now."""
+        return read_totals(self.deployment.regions.values())

@@ -31,7 +31,7 @@ def blocks(element):
     for block in element:
         if block is None:
             raise OSError("the disk is gone")
-        yield block
+        yield block, None
 
 
 _KEPT = {}  # what the matchers saw: they are pickled, and so can carry nothing back themselves

@@ -94,10 +94,20 @@ def test_what_a_replay_received_counts_from_then_on():
     """The first receipt neither saves an event that is too old by now nor condemns one."""
     later = RECEIVED + 3_600_000
     texts = (EVENT["event_time"], "2025-12-31T00:30:00.000Z", "2026-01-01T00:59:00.000Z")
-    decoded = decode_events(b"\n".join(line(EVENT, event_time=text) for text in texts), LIMITS, received_ms=later)
+    decoded = decode_events(b"\n".join(line(EVENT, event_time=text) for text in texts), LIMITS, received=later)
     assert decoded.received_time.tolist() == [later, later]
     assert decoded.line.tolist() == [0, 2]
     assert decoded.faults.counts() == {"too_old": 1}
+
+
+def test_what_a_broker_received_counts_line_by_line():
+    """Blank and rejected lines have a receipt too: each line keeps its own."""
+    block = b"\n".join([line(EVENT), b"", b"no json", line(EVENT, event_time="2025-12-31T00:30:00.000Z"), line(EVENT)])
+    received = RECEIVED + np.array([5, 1, 2, 3_600_000, 7])
+    decoded = decode_events(block, LIMITS, received=received)
+    assert decoded.line.tolist() == [0, 4]
+    assert decoded.received_time.tolist() == [RECEIVED + 5, RECEIVED + 7]
+    assert decoded.faults.counts() == {"not_json": 1, "too_old": 1}
 
 
 @settings(max_examples=60, deadline=None)

@@ -375,7 +375,7 @@ def test_a_mark_lies_everywhere_but_with_its_own_entry_and_tells_of_nobody(seals
 
 
 def blocks(element):
-    return iter(element)
+    return ((block, None) for block in element)
 
 
 _KEPT = {}  # what the matchers saw: they are pickled, and so can carry nothing back themselves

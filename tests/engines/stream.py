@@ -1,4 +1,4 @@
-"""A stream as its user runs it: a deployment, topics, `douane ingest` on a cluster, and what can be seen of it."""
+"""A stream as its user runs it: a deployment, `douane ingest` on a cluster, and what can be seen of it."""
 
 import json
 import sys
@@ -17,12 +17,12 @@ _DOUANE = [sys.executable, "-m", "pipelines"]
 
 @dataclass
 class Stream:
-    """One stream on one cluster. `policy` may be changed between a stop and the next start."""
+    """One stream on one cluster, its stores in `folder`. `policy` may be changed between a stop and the next start."""
 
     folder: Path
     processes: Processes
     cluster: Cluster
-    bootstrap: str
+    inputs: list[str]  # options that name them
     policy: Path
     window_seconds: int = 5
     name: str = "storm"
@@ -34,8 +34,6 @@ class Stream:
         places = {region: self._place(region) for region in REGIONS}
         self.deployment_file = self.folder / "deployment.yaml"
         self.deployment_file.write_text(json.dumps({"arrival": "eu", "regions": places}))  # JSON is YAML
-        self.config_file = self.folder / "kafka.properties"
-        self.config_file.write_text(f"bootstrap.servers={self.bootstrap}\n")
         self.command("quarantine", "keygen", "--out", str(self.folder / "quarantine-keys"))
 
     @property
@@ -52,23 +50,15 @@ class Stream:
 
     def command(self, *words: str, seconds: float = 120) -> str:
         """Runs a command of douane on this deployment to its end; what it wrote. Raises `Ended` if it fails."""
-        name = "-".join(words[:2]).replace("--", "")
-        run = self.processes.start(name, [*_DOUANE, *words, "--deployment", str(self.deployment_file)], cwd=ROOT)
+        run = self.processes.start(words[0], [*_DOUANE, *words, "--deployment", str(self.deployment_file)], cwd=ROOT)
         if run.wait(seconds):
             raise Ended(f"{words}: {run.text()[-3000:]}")
         return run.text()
 
     def start(self, state: str | None = None) -> str:
-        """Submits the job, to go on from a savepoint or checkpoint or anew; Flink's id of it, once all of it runs."""
+        """Submits the job, anew or to go on from a savepoint or checkpoint; Flink's id of it, once all of it runs."""
         command = [*_DOUANE, "ingest", "--deployment", str(self.deployment_file), "--policy", str(self.policy)]
-        command += [
-            "--events",
-            "kafka:telemetry",
-            "--consents",
-            "kafka:ledger",
-            f"--kafka_config_file={self.config_file}",
-        ]
-        command += [f"--job_name={self.name}", f"--window-seconds={self.window_seconds}", "--shards=1"]
+        command += [*self.inputs, f"--job_name={self.name}", f"--window-seconds={self.window_seconds}", "--shards=1"]
         command += [*self.cluster.arguments, "--checkpointing_interval=2000"]
         command += [f"--savepoint_path={state}"] if state else []
         self.submissions += 1

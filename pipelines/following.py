@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
+from pipelines import dataflow
 from pipelines.command import FAILED, INTERRUPTED, OK, say
 from pipelines.job import submit
-from pipelines.runners import makes_jar, told
+from pipelines.runners import makes_jar, told, tries_only
 from schemas.policy import in_one_line
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ _STOPPED = (PipelineState.DONE, PipelineState.CANCELLED, PipelineState.STOPPED, 
 def follow(job: "Job", flags: "Sequence[str]") -> int:
     """Runs a stream: the exit status says whether it was stopped, has failed, or goes on without this command."""
     result, name = submit(job, flags), job.lineage.name
+    if tries_only(flags):
+        say(f"stream {name} is built, and not sent")
+        return OK
     if makes_jar(flags):
         say(f"stream {name} is written to {told(flags)['output_executable_path']}: start it from a savepoint, but once")
         return OK
@@ -58,6 +62,6 @@ def _where(flags: "Sequence[str]") -> str:
 
 
 def _how_to_stop(flags: "Sequence[str]") -> str:
-    if told(flags)["runner"] == "DataflowRunner":
+    if told(flags)["runner"] == dataflow.RUNNER:
         return "put another in its place with --update; never drain it"
     return 'stop it with a savepoint (POST /jobs/ID/stop {"drain": false}), and go on with --savepoint_path'

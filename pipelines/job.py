@@ -21,6 +21,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from pipelines import lineage as lineages
+from pipelines.arrivals import read_arrived
 from pipelines.audit_store import RegionalAudit
 from pipelines.blocks import expand, input_id, spans
 from pipelines.deployment import Deployment, RegionalPlace, load_deployment, prepare
@@ -250,9 +251,8 @@ def _input(job: Job, ledger: bool) -> beam.PTransform:
 
 
 def _border(job: Job, ledger: bool) -> Border:
-    read = read_span if ledger else job.read
-    if job.streams:
-        from pipelines.arrivals import read_arrived as read
+    files = read_span if ledger else job.read
+    read = files if job.streams is None else read_arrived
     return Border(ledger, read, job.editions, job.keys, job.partition, job.arrival_code)
 
 

@@ -122,7 +122,7 @@ def read(arrival: RegionalPlace, name: str) -> Lineage | None:
             return Lineage(**content)
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         pass
     raise InputError(f"lineage {path} is damaged, or written by another version of douane")
 

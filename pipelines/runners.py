@@ -7,6 +7,7 @@ What is refused here has been seen to stall, to lose or to repeat, or has been s
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from pipelines import dataflow
 from pipelines.errors import ConfigurationError
 from pipelines.sources import Streams
 
@@ -111,20 +112,21 @@ def makes_jar(flags: Sequence[str]) -> bool:
 def tries_only(flags: Sequence[str]) -> bool:
     """Whether the job is only built as its runner would get it."""
     given = told(flags)
-    return given.get("runner") == "DataflowRunner" and "dry_run" in given
+    return given.get("runner") == dataflow.RUNNER and given.get("dry_run", "").lower() in ("true", "1", "yes")
 
 
-def fit(flags: Sequence[str], streams: Streams | None) -> tuple[str, ...]:
-    """Beam's flags and, for a stream, those that exactness needs. `streams` is None where the inputs are files. Raises
-    `ConfigurationError` for a runner or an option under which a stream stalls, loses or repeats."""
+def fit(flags: Sequence[str], cell: str, streams: Streams | None) -> tuple[str, ...]:
+    """Beam's flags, with those that the runner needs besides. `streams` is None where the inputs are files. Raises
+    `ConfigurationError` for a runner or an option under which a stream stalls, loses or repeats, or a cell's data leave
+    their place."""
     given = told(flags)
-    if "streaming" not in given:
-        return tuple(flags)
     runner = given.get("runner", LOCAL_RUNNER)
-    if runner in JOB_SERVER_RUNNERS:
+    if runner == dataflow.RUNNER:
+        return dataflow.checked(flags, cell)
+    if streams is not None and streams.telemetry.scheme == "pubsub":
+        raise ConfigurationError(f"{streams.telemetry} is read on --runner={dataflow.RUNNER} alone")
+    if runner in JOB_SERVER_RUNNERS and "streaming" in given:
         return _on_flink(flags, given)
-    if runner == "DataflowRunner":
-        return _on_dataflow(flags, given)
     if streams is not None:
         _on_laptop(runner, given, streams)
     return tuple(flags)
@@ -137,12 +139,6 @@ def _on_flink(flags: Sequence[str], given: dict[str, str]) -> tuple[str, ...]:
             raise ConfigurationError(f"--{refused.option}={value}: {refused.why}")
     missing = {option: value for option, value in _EXACT.items() if option not in given}
     return (*flags, *(f"--{option}" if value is None else f"--{option}={value}" for option, value in missing.items()))
-
-
-def _on_dataflow(flags: Sequence[str], given: dict[str, str]) -> tuple[str, ...]:
-    if any("at_least_once" in flag for flag in flags):
-        raise ConfigurationError("at-least-once streaming would judge and count records twice; leave that mode out")
-    return tuple(flags)
 
 
 def _on_laptop(runner: str, given: dict[str, str], streams: Streams) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.engines import fetch
 from tests.engines.processes import Ended, Process, Processes, free_port
 
+BACKENDS = ("hashmap", "rocksdb")  # where state lies: on the heap, or on disk
 ROOT = Path(__file__).resolve().parents[2]
 _STEP = 0.1  # seconds between two looks
 
@@ -23,6 +24,7 @@ java.base/sun.net.util java.base/java.lang java.base/java.net java.base/java.io 
 java.base/sun.nio.ch java.base/java.lang.reflect java.base/java.text java.base/java.time java.base/java.util
 java.base/java.util.concurrent java.base/java.util.concurrent.atomic java.base/java.util.concurrent.locks
 """
+_FRUGAL = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")  # short lives: what a second compiler gains comes too late
 _LOG4J = """\
 rootLogger.level = INFO
 rootLogger.appenderRef.console.ref = Console
@@ -93,7 +95,7 @@ class Cluster:
         """Pids of the Python workers that live."""
         return self.pool.children
 
-    def wait_for_slots(self, seconds: float = 60) -> None:
+    def wait_for_slots(self, seconds: float = 180) -> None:
         """Returns once the TaskManager has told the JobManager of its slots."""
         self._until(lambda: self.get("overview")["slots-total"] >= self.slots, "no slots", seconds)
 
@@ -125,7 +127,7 @@ class Cluster:
         """All jobs that this JobManager knows, the newest first."""
         return sorted(self.get("jobs/overview")["jobs"], key=lambda job: -job["start-time"])
 
-    def wait_for_job(self, seconds: float = 120, submitting: Process | None = None) -> str:
+    def wait_for_job(self, seconds: float = 300, submitting: Process | None = None) -> str:
         """The id of the job that runs, once all its tasks do. Raises `Ended` if what submits it has ended before."""
 
         def job() -> str:
@@ -139,26 +141,22 @@ class Cluster:
     def all_run(self, job: str) -> bool:
         return all(vertex["status"] == "RUNNING" for vertex in self.get(f"jobs/{job}")["vertices"])
 
-    def completed(self, job: str) -> int:
-        """How many checkpoints the job has completed since it was submitted."""
-        return self.get(f"jobs/{job}/checkpoints")["counts"]["completed"]
-
     def restarts(self, job: str) -> int:
         """How often the job was started again since it was submitted."""
         found = self.get(f"jobs/{job}/metrics?get=numRestarts,fullRestarts")
         return max((int(float(each["value"])) for each in found), default=0)
 
-    def wait_for_checkpoints(self, job: str, more: int = 1, seconds: float = 120) -> None:
-        """Returns once the job has completed so many checkpoints more."""
-        before = self.completed(job)
-        self._until(lambda: self.completed(job) >= before + more, "no checkpoint", seconds)
+    def checkpointed_since(self, job: str, moment: float) -> bool:
+        """Whether a checkpoint is complete that began after the moment, in seconds since the epoch."""
+        latest = self._asked(lambda: self.get(f"jobs/{job}/checkpoints")["latest"]["completed"])
+        return bool(latest) and latest["trigger_timestamp"] > moment * 1000
 
     def retained(self, job: str) -> str:
         """The newest checkpoint of a job that is whole on disk, whether or not its JobManager lives."""
         whole = [each.parent for each in (self.checkpoints / job).glob("chk-*/_metadata")]
         return str(max(whole, key=lambda folder: int(folder.name.removeprefix("chk-"))))
 
-    def stop(self, job: str, seconds: float = 120) -> str:
+    def stop(self, job: str, seconds: float = 300) -> str:
         """Stops a job with a savepoint, without draining it; the savepoint's folder."""
         asked = self.post(f"jobs/{job}/stop", {"drain": False, "targetDirectory": self.savepoints.as_uri()})
         path = f"jobs/{job}/savepoints/{asked['request-id']}"
@@ -169,17 +167,21 @@ class Cluster:
 
         operation = self._until(done, "no savepoint", seconds)["operation"]
         if "location" not in operation:
-            raise Ended(f"the job was not stopped: {operation}")
+            raise Ended(f"the job was not stopped: {str(operation)[:600]}")
         return operation["location"].removeprefix("file:")
+
+    def _asked(self, look):
+        """What `look` finds; None while the JobManager is just coming up, or the job changes its state."""
+        try:
+            return look()
+        except (urllib.error.URLError, ConnectionError, TimeoutError, KeyError):
+            return None
 
     def _until(self, look, missing: str, seconds: float):
         until = time.monotonic() + seconds
         while True:
-            try:
-                if found := look():
-                    return found
-            except (urllib.error.URLError, ConnectionError, TimeoutError, KeyError):
-                pass  # the JobManager is just coming up, or the job changes its state
+            if found := self._asked(look):
+                return found
             if time.monotonic() > until:
                 raise Ended(f"{missing} after {seconds} s; logs: {self._processes.folder}")
             time.sleep(_STEP)
@@ -188,13 +190,13 @@ class Cluster:
 
     def _java(self, name: str, heap: int, main: str, *flags: str) -> Process:
         opened = [f"--add-opens={each}=ALL-UNNAMED" for each in _OPENED.split()]
-        command = ["java", f"-Xmx{heap}m", "-XX:+UseSerialGC", *flags, *opened]
+        command = ["java", f"-Xmx{heap}m", *_FRUGAL, *flags, *opened]
         command += [f"-Dlog4j.configurationFile={self._conf / 'log4j.properties'}"]
         command += ["-cp", f"{fetch.flink_jars()}/*", main, "--configDir", str(self._conf)]
         return self._processes.start(name, command)
 
     def _job_server(self) -> list[str]:
-        command = ["java", "-Xmx512m", "-XX:+UseSerialGC", "-jar", str(fetch.job_server())]
+        command = ["java", "-Xmx512m", *_FRUGAL, "-jar", str(fetch.job_server())]
         command += [f"--flink-master=127.0.0.1:{self.rest_port}", "--job-host=127.0.0.1", f"--job-port={self.job_port}"]
         command += [f"--artifact-port={self._artifact_port}", "--expansion-port=0"]
         return command + [f"--artifacts-dir={self.folder / 'artifacts'}"]

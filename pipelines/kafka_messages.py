@@ -58,7 +58,7 @@ def telemetry(topic: str, messages: Sequence[Message], places: dict[int, Place])
 
 
 def ledger(topic: str, messages: Iterable[Message], places: dict[int, Place], say: Callable[[str], None]) -> Arrived:
-    """The entries of messages, which say themselves when they were received. Heartbeats move the clocks of their places.
+    """The entries of messages, which say themselves when they were received; heartbeats move the places' clocks.
 
     A tombstone, or an entry without content, becomes a line that names nobody: what it takes off the topic stays in
     force in a job that has read it, and a job that has not raises the alarm for lines that name nobody."""

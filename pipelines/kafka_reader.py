@@ -166,11 +166,12 @@ class KafkaReader(UnboundedReader):
     def _keep_even(self) -> None:
         """Stops reading what is far ahead, so that the watermark, which is the smallest, does not lag behind what has
         been read: that would lie in state."""
-        if self._source.ledger or self._rest or len(self._places) == 1:
+        if self._source.ledger or len(self._places) == 1:
             return
         least = self._clock_ms()
         ahead = {n for n, place in self._places.items() if n in self._reading and place.clock_ms > least + EVEN_MS}
         level = {n for n, place in self._places.items() if place.clock_ms <= least + EVEN_MS // 2} - self._reading
+        level -= {message.partition() for message in self._rest} if level else set()  # which is yet to be given
         if ahead:
             self._client.unassign(ahead)
             self._reading -= ahead

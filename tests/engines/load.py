@@ -7,8 +7,8 @@ The first writes to two topics of a broker, at a rate, and waits for a broker th
 and markers of two watched folders, days of receipt within as many seconds as are asked for. When all events are
 delivered FILE tells what was sent; to the topics heartbeats go on until the process is ended.
 
-Most people say yes once, and some never do. A twelfth are restless: all that happens to the ledger while the stream
-runs is theirs. One seed makes the same people; when they act follows the clock.
+Most people say yes once, and some never do. One in twenty-four is restless: all that happens to the ledger while the
+stream runs is theirs. One seed makes the same people; when they act follows the clock.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import string
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
@@ -32,7 +32,7 @@ from tests.invariants.crowd import HOMES
 HEARTBEAT = b"__watermark__"
 DAY_MS = 86_400_000
 _EPOCH = date(1970, 1, 1).toordinal()
-_EVENTS_A_PERSON, _EVENTS_AN_ACT = 25, 50
+_EVENTS_A_PERSON, _EVENTS_AN_ACT = 25, 80
 _APPS = (None, "com.example.map", "com.example.mail", "com.example.notes")
 _TYPES = {
     "app_usage": 20,
@@ -64,8 +64,9 @@ _KINDS = {
 _LINES_A_MESSAGE = (1, 1, 1, 5, 20, 50)
 _AGAIN, _MALFORMED, _NOWHERE = 0.01, 0.005, 0.003  # shares of the events
 _WAITING = 20_000  # lines that may yet be sent a second time
+_PARTS = 20  # moments of receipt within a file
 _QUOTA = 60  # values of a kind that are looked for afterwards
-_JSON = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+JSON = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Load:
     def __init__(self, seed: int, events: int) -> None:
         self._draw = random.Random(seed)
         self._people = [self._person(number) for number in range(max(40, events // _EVENTS_A_PERSON))]
-        self._restless = self._people[::12]
+        self._restless = self._people[::24]
         self._purposes = sorted(PURPOSES)
         self._types = [name for name, share in _TYPES.items() for _ in range(share)]
         self._sent: deque[str] = deque(maxlen=_WAITING)
@@ -155,7 +156,7 @@ class Load:
         if app := draw.choice(_APPS):
             event["app"] = {"package": app, "version": "12.4.1"}
         self._add_payload(event, person)
-        return _JSON(event)
+        return JSON(event)
 
     def _device(self, person: Person) -> dict:
         draw = self._draw
@@ -390,44 +391,49 @@ def _config(options: argparse.Namespace) -> dict:
 # --- to watched folders
 
 
-def write_folders(options: argparse.Namespace, put_marker) -> None:
-    """Days of receipt as files of two folders, in so many seconds. The clock of receipt is the load's own: it ends now.
+class _Folder:
+    """A watched folder: files named with the time from which on their lines were received, and the marker."""
 
-    `put_marker(folder, ms)` puts a folder's low watermark in place.
-    """
-    folders = Path(options.telemetry_folder), Path(options.ledger_folder)
-    for folder in folders:
-        folder.mkdir(parents=True, exist_ok=True)
-    load, clock = Load(options.seed, options.events), Clock()
-    end, steps = clock(), max(1, options.days * DAY_MS // options.step_ms)
-    start = end - steps * options.step_ms
-    _put(folders[1], "opening.ndjson", map(json.dumps, load.opening(start)))
-    each, sent = -(-options.events // steps), 0
-    for step in range(steps):
-        due = min(each, options.events - sent)
-        moments = range(start + step * options.step_ms, start + (step + 1) * options.step_ms, options.step_ms // 20)
-        lines, entries = [], []
-        for place, now in enumerate(moments[:20]):
-            part = due // 20 + (place < due % 20)
-            entries += load.acts(now, part)
-            lines += load.lines(now, part)
-        sent += due
-        low = start + (step + 1) * options.step_ms
-        for folder, content in zip(folders, (lines, map(json.dumps, entries)), strict=True):
-            _put(folder, f"{step:06d}.ndjson", content)
-            put_marker(folder, low)
-        time.sleep(options.seconds / steps)
-    for folder in folders:
-        put_marker(folder, end + 10 * DAY_MS)  # nothing more will come: the last windows close
-    report(options.report, load, sent, start, end)
+    def __init__(self, path: str) -> None:
+        self._path, self._files = Path(path), 0
+        self._path.mkdir(parents=True, exist_ok=True)
 
+    def put(self, since: int, low_watermark: int, lines: Iterable[str]) -> None:
+        """What was received since, and the word that all is there that was received before `low_watermark`."""
+        if content := "".join(f"{line}\n" for line in lines):
+            self._files += 1
+            self._put(f"{since:013d}-{self._files:06d}.ndjson", content)
+        self._put("_watermark", json.dumps({"low_watermark_ms": low_watermark, "files": self._files}))
 
-def _put(folder: Path, name: str, lines) -> None:
-    content = "".join(f"{line}\n" for line in lines)
-    if content:
-        part = folder / f".{name}.part"
+    def _put(self, name: str, content: str) -> None:
+        part = self._path / f".{name}.part"
         part.write_text(content)
-        part.rename(folder / name)
+        part.rename(self._path / name)
+
+
+def write_folders(options: argparse.Namespace) -> None:
+    """Days of receipt as files of two folders, in so many seconds. The clock of receipt is the load's own: it ends now,
+    and then both watermarks go on by ten days, so that every window and every day ends."""
+    telemetry, ledger = _Folder(options.telemetry_folder), _Folder(options.ledger_folder)
+    load, end = Load(options.seed, options.events), Clock()()
+    steps = max(1, options.days * DAY_MS // options.step_ms)
+    start = end - steps * options.step_ms
+    ledger.put(start - 1, start, map(JSON, load.opening(start - 1)))
+    sent = 0
+    for step in range(steps):
+        since = start + step * options.step_ms
+        lines, entries, until = [], [], options.events * (step + 1) // steps
+        for part in range(_PARTS):
+            now, due = since + part * options.step_ms // _PARTS, (until - sent) // (_PARTS - part)
+            entries += load.acts(now, due)
+            lines += load.lines(now, due)
+            sent += due
+        ledger.put(since, since + options.step_ms, map(JSON, entries))
+        telemetry.put(since, since + options.step_ms, lines)
+        time.sleep(options.seconds / steps)
+    for folder in (telemetry, ledger):
+        folder.put(end, end + 10 * DAY_MS, ())
+    report(options.report, load, sent, start, end)
 
 
 # --- both
@@ -463,9 +469,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--report", required=True, metavar="FILE")
     options = arguments.parse_args(argv)
     if options.telemetry_folder:
-        from pipelines.watch import put_marker
-
-        write_folders(options, put_marker)
+        write_folders(options)
         return 0
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, lambda number, _: _ENDED.append(number))

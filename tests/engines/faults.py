@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -55,10 +56,15 @@ class Faults:
         self._stream.start(self._stream.stop())
 
     def _change(self) -> None:
-        savepoint = self._stream.stop()
-        self._stream.policy = changed(self._stream.policy)
-        self._stream.start(savepoint)
+        self._savepoint()  # the storm has put another policy into the stream's hands
 
 
-def changed(policy: Path) -> Path:
-    """Another policy over the same layout, beside the first."""
+def write_changed(policy: Path, folder: Path) -> None:
+    """Another policy that leaves the layout of records as it is: a purpose on another basis, and one that asks for no
+    version of the policy any more."""
+    shutil.copytree(policy, folder)
+    file = folder / "purposes.yaml"
+    content = yaml.safe_load(file.read_text())
+    content["purposes"]["user_experience"]["basis"] = {"default": "legitimate_interest"}
+    del content["purposes"]["personalisation"]["minimum_policy_version"]
+    file.write_text(yaml.safe_dump(content, sort_keys=False))

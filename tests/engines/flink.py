@@ -45,6 +45,7 @@ class Cluster:
     def __init__(self, folder: Path, processes: Processes, backend: str = "hashmap", slots: int = 2):
         self.folder, self._processes, self.backend, self.slots = folder, processes, backend, slots
         self.checkpoints, self.savepoints = folder / "checkpoints", folder / "savepoints"
+        self.scratch = folder / "scratch"  # where RocksDB works
         self.rest_port, self.pool_port, self.job_port = free_port(), free_port(), free_port()
         self._rpc_port, self._artifact_port = free_port(), free_port()
         self._conf = folder / "conf"
@@ -202,7 +203,7 @@ class Cluster:
         return command + [f"--artifacts-dir={self.folder / 'artifacts'}"]
 
     def _configure(self) -> None:
-        for folder in (self._conf, self.checkpoints, self.savepoints, self.folder / "tmp"):
+        for folder in (self._conf, self.checkpoints, self.savepoints, self.scratch):
             folder.mkdir(parents=True, exist_ok=True)
         (self._conf / "log4j.properties").write_text(_LOG4J)
         options = _MEMORY | {
@@ -215,7 +216,8 @@ class Cluster:
             "taskmanager.host": "127.0.0.1",
             "taskmanager.bind-host": "127.0.0.1",
             "taskmanager.numberOfTaskSlots": self.slots,
-            "io.tmp.dirs": str(self.folder / "tmp"),
+            "io.tmp.dirs": str(self.scratch),
+            "blob.storage.directory": str(self.folder / "blobs"),
             "state.backend.type": self.backend,
             "state.checkpoints.dir": self.checkpoints.as_uri(),
             "state.savepoints.dir": self.savepoints.as_uri(),

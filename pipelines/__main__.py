@@ -9,7 +9,7 @@ COMMANDS = {
     "report": "put what a run did on one page, for a privacy officer to show",
     "audit": "print what was decided, how often and under which clause, and check that it adds up",
     "explain": "say what becomes of one event, and which ledger entries decide it",
-    "ledger": "keep a ledger as of a time, sealed in each region, for later jobs to start from",
+    "ledger": "keep a ledger as of a time for later jobs to start from, or feed it to a stream",
     "quarantine": "make keys for rejected lines, list them, open them, send them again",
     "statistics": "print released statistics with their 95 % interval",
     "read": "give a dataset back to who holds its keys, as Parquet, JSON lines or CSV",

@@ -1,4 +1,4 @@
-"""`douane ledger snapshot`: a ledger as of a time, sealed and kept in each region, for later jobs to start from."""
+"""`douane ledger`: `snapshot` seals a ledger as of a time and keeps it, for later jobs; `relay` feeds a stream's."""
 
 import argparse
 import re
@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pipelines.command import OK, UNRECONCILED, guarded, parser
+from pipelines.errors import ConfigurationError
 from schemas.policy import DEFAULT_PACK
 
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ _TOLD = (
 def main(argv: list[str] | None = None) -> int:
     """Runs the command and returns its exit status: 0, or 2 configuration, 3 lines that name nobody who can be read, 4
     input unreadable. With 3 the snapshot is kept all the same, and a job that starts from it ends with 3 too."""
-    arguments = parser("ledger", "The consent ledger: keep it as of a time, for later jobs to start from.")
+    arguments = parser(
+        "ledger", "The consent ledger: keep it as of a time for later jobs to start from, or feed it to a stream."
+    )
     commands = arguments.add_subparsers(dest="command", required=True, metavar="COMMAND")
     what = "Seal a ledger as of a time and keep it in each region; `ingest --consent-snapshot` starts from it."
     snapshot = commands.add_parser("snapshot", help=what[0].lower() + what[1:-1], description=what, allow_abbrev=False)
@@ -53,9 +56,46 @@ def main(argv: list[str] | None = None) -> int:
     )
     snapshot.add_argument("--cell", default="all", metavar="REGION", help="the region to serve (default: all)")
     snapshot.add_argument("--name", type=_name, help="what it is called (default: by time and input; printed)")
+    snapshot.set_defaults(run=_snapshot)
     snapshot.epilog = "Rejected lines are counted and act as restrictions, but go to no quarantine here."
+    _add_relay(commands)
     options = arguments.parse_args(argv)
-    return guarded(f"ledger {options.command}", lambda: _snapshot(options))
+    return guarded(f"ledger {options.command}", lambda: options.run(options))
+
+
+def _add_relay(commands) -> None:
+    what = "Send a consent service's outbox to the ledger's topic, and the heartbeats that a job waits for."
+    relay = commands.add_parser("relay", help=what[0].lower() + what[1:-1], description=what, allow_abbrev=False)
+    relay.add_argument("--outbox", required=True, metavar="sqlite:PATH", help="the database of the service")
+    relay.add_argument("--topic", required=True, help="the ledger's topic; docs/ledger-topic.md says how it must be")
+    relay.add_argument(
+        "--kafka_config_file",
+        "--kafka-config-file",
+        required=True,
+        metavar="URI",
+        help="properties of the broker and how to log in there; ${VARIABLE} is expanded",
+    )
+    relay.add_argument(
+        "--heartbeat-ms", type=_period, default=500, metavar="MS", help="between heartbeats (default: %(default)s)"
+    )
+    relay.add_argument("--once", action="store_true", help="end when the outbox is empty")
+    relay.set_defaults(run=_relay)
+
+
+def _relay(options: Namespace) -> int:
+    try:
+        from pipelines.relay import run
+    except ModuleNotFoundError as error:
+        if error.name != "confluent_kafka":
+            raise
+        raise ConfigurationError("Kafka's client is not installed: pip install 'douane[kafka]'") from None
+    return run(options)
+
+
+def _period(text: str) -> int:
+    if not text.isdecimal() or not 50 <= int(text) <= 60_000:
+        raise argparse.ArgumentTypeError("give milliseconds, from 50 to 60000")
+    return int(text)
 
 
 def moment(text: str) -> datetime:

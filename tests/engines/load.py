@@ -64,6 +64,7 @@ _KINDS = {
 _LINES_A_MESSAGE = (1, 1, 1, 5, 20, 50)
 _AGAIN, _MALFORMED, _NOWHERE = 0.01, 0.005, 0.003  # shares of the events
 _WAITING = 20_000  # lines that may yet be sent a second time
+_MOST = 5_000  # lines between two looks at the clock
 _PARTS = 20  # moments of receipt within a file
 _QUOTA = 60  # values of a kind that are looked for afterwards
 JSON = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -337,7 +338,7 @@ def produce(options: argparse.Namespace) -> None:
         now = clock()
         # Behind a broker that was gone: caught up with, but not at once.
         due = min(options.events, int((now - started) * options.rate / 1000)) - sent
-        due = min(due, max(1, options.rate // 2))
+        due = min(due, max(1, options.rate // 2), _MOST)
         tell(ledger, load.acts(now, due))
         if now - heartbeat >= options.heartbeat_ms:
             beat(ledger, now)
@@ -347,7 +348,8 @@ def produce(options: argparse.Namespace) -> None:
         sent += due
         telemetry.poll()
         ledger.poll()
-        time.sleep(0.05)
+        if due < _MOST:
+            time.sleep(0.05)
     telemetry.flush()
     report(options.report, load, sent, started, clock())
     while not _ENDED:

@@ -339,16 +339,18 @@ class Expected:
 
     def rows(self, region: str, dataset: str) -> np.ndarray:
         """Places of the records that have a row in a region's dataset."""
+        return np.flatnonzero(self._kept(dataset) & (self.region == list(self.pack.regions).index(region)))
+
+    def _kept(self, dataset: str) -> np.ndarray:
+        """Which records have a row in a dataset, in whichever region."""
         described = self.datasets[dataset]
-        kept = self.stands[described.purpose] & (self.region == list(self.pack.regions).index(region))
-        if described.sensitive:
-            kept = kept & self._any_sensitive(described)
-        return np.flatnonzero(kept)
+        stands = self.stands[described.purpose]
+        return stands & self._any_sensitive(described) if described.sensitive else stands
 
     @cached_property
     def total(self) -> int:
         """How many rows all stores hold together."""
-        return sum(len(self.rows(region, dataset)) for region in self.pack.regions for dataset in self.datasets)
+        return sum(int(self._kept(dataset).sum()) for dataset in self.datasets)
 
     def _any_sensitive(self, dataset: Dataset) -> np.ndarray:
         found = np.zeros(len(self.records), bool)
@@ -360,17 +362,18 @@ class Expected:
                 found |= carried & on & (self.gates[column.gate] if column.gate else True)
         return found
 
-    def counts(self) -> Counter:
-        """What the audit must hold: (step, outcome, region, event type, purpose or dataset) -> how many."""
-        found = Counter({(step, outcome, "", "", ""): n for (step, outcome), n in self.lines.items()})
-        everything = np.ones(len(self.records), bool)
-        found.update({("gate", "judged", *place, ""): n for place, n in self._places(everything).items()})
-        for name, purpose in self.pack.purposes.items():
-            opened, stands = self.opened[name], self.stands[name]
-            done = ("store", "stored") if purpose.stored else ("statistics", "counted")
-            for (step, outcome), of in ((("gate", "opened"), opened), (("gate", "stopped"), opened & ~stands)):
-                found.update({(step, outcome, *place, name): n for place, n in self._places(of).items()})
-            found.update({(*done, *place, name): n for place, n in self._places(stands).items()})
+    def counts(self) -> dict[tuple[str, str], Counter]:
+        """What the audit must hold, by (step, outcome): how many of a region, event type and purpose; of what lies in
+        no region, how many under ()."""
+        found = {what: Counter({(): n}) for what, n in self.lines.items()}
+        every = np.ones(len(self.records), bool)
+        found["gate", "judged"] = Counter({(*place, ""): n for place, n in self._places(every).items()})
+        parts = [(("gate", "opened"), name, opened) for name, opened in self.opened.items()]
+        parts += [(("gate", "stopped"), name, self.opened[name] & ~stands) for name, stands in self.stands.items()]
+        parts += [(("store", "stored"), name, self._kept(name)) for name in self.datasets]
+        parts += [(("statistics", "counted"), name, self.stands[name]) for name in (self.pack.statistics.purpose,)]
+        for what, name, of in parts:
+            found.setdefault(what, Counter()).update({(*place, name): n for place, n in self._places(of).items()})
         return found
 
     def _places(self, of: np.ndarray) -> dict[tuple[str, str], int]:

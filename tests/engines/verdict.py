@@ -89,7 +89,7 @@ def judge(
             _compare(verdict, place, keys, region, dataset)
         verdict.unnamed += _unnamed(place)
     totals = read_totals(deployment.regions.values())
-    verdict.audit += _audit(totals, answer)
+    verdict.audit = miscounted(totals, answer)
     verdict.statistics += _statistics(deployment, totals, answer, watermark, releases or {})
     folders = {folder for place in deployment.regions.values() for folder in place.folders}
     verdict.leaked += leaked(canaries, [*folders, *search])
@@ -141,7 +141,7 @@ def _found(place: RegionalPlace, dataset: str) -> tuple[np.ndarray, list[str]]:
         try:
             parts.append(_marks(place, dataset, [entry]))
         except (OSError, pa.ArrowException):
-            unreadable.append(str(_path(place, entry)))
+            unreadable.append(str(path_of(place, entry)))
     return np.concatenate(parts), unreadable
 
 
@@ -210,14 +210,14 @@ class _Keys:
 # --- files
 
 
-def _path(place: RegionalPlace, entry: Entry) -> Path:
+def path_of(place: RegionalPlace, entry: Entry) -> Path:
     return place.folder(entry.dataset) / f"{RECEIVED_DATE}={entry.received_date}" / entry.file
 
 
 def _unnamed(place: RegionalPlace) -> list[str]:
     """Files of a region's folders that no manifest names and that are no release."""
     named = {
-        _path(place, entry)
+        path_of(place, entry)
         for dataset in place.manifest.datasets()
         for entry in place.manifest.entries(dataset)
         if entry.file
@@ -258,40 +258,25 @@ def _parts(path: Path) -> Iterator[bytes]:
 # --- counts and releases
 
 
-def _audit(totals: Totals, answer: Expected) -> list[str]:
+def miscounted(totals: Totals, answer: Expected) -> list[str]:
     """Identities that do not hold, alarms, and counts that are not the rule's."""
     beyond = {READ, NAMED, RELEASED}  # of runs that have ended
     faults = [str(one) for one in identities(totals, answer.pack) if one.title not in beyond and not one.holds]
     faults += alarms(totals)
-    wanted = answer.counts()
-    for (step, outcome), held in _counted(totals, wanted).items():
-        own = Counter({key[2:]: n for key, n in wanted.items() if key[:2] == (step, outcome)})
-        for place in sorted(key for key in own.keys() | held.keys() if own[key] != held[key]):
-            words = " ".join(filter(None, place))
-            faults.append(f"{step} {outcome} {words}: {held[place]:,} counted, {own[place]:,} by the rule")
-    return faults
+    return faults + [fault for what, own in answer.counts().items() for fault in _unlike(totals, *what, own)]
 
 
-def _counted(totals: Totals, wanted: Counter) -> dict[tuple, Counter]:
-    """What the audit says of whatever the rule counts, by the same words."""
-    found = {}
-    for step, outcome in {key[:2] for key in wanted}:
-        if any(key[2:] != ("", "", "") for key in wanted if key[:2] == (step, outcome)):
-            held = Counter()
-            for (region, event_type, name), count in totals.by(
-                ("region", "event_type", "purpose"), step=step, outcome=outcome
-            ).items():
-                held[region, event_type, name] += count
-            if step == "store":  # a purpose's sensitive columns are stored apart, and counted so
-                held = Counter()
-                for (region, event_type, name), count in totals.by(
-                    ("region", "event_type", "dataset"), step=step, outcome=outcome
-                ).items():
-                    held[region, event_type, name] += count if purpose_of(name) == name else 0
-            found[step, outcome] = +held
-        else:
-            found[step, outcome] = Counter({("", "", ""): totals.sum(step=step, outcome=outcome)})
-    return found
+def _unlike(totals: Totals, step: str, outcome: str, wanted: Counter) -> Iterator[str]:
+    """Where one count of the audit is not the rule's. What the rule counts as a whole is compared so."""
+    if set(wanted) == {()}:
+        held = Counter({(): totals.sum(step=step, outcome=outcome)})
+    else:
+        named = "dataset" if step == "store" else "purpose"
+        held = totals.by(("region", "event_type", named), step=step, outcome=outcome)
+    for place in sorted(held.keys() | wanted.keys()):
+        if held[place] != wanted[place]:
+            words = " ".join((step, outcome, *filter(None, place)))
+            yield f"{words}: {held[place]:,} counted, {wanted[place]:,} by the rule"
 
 
 def released(deployment: Deployment) -> dict[str, str]:
@@ -311,7 +296,7 @@ def _statistics(
     if answer.window_ms is None:
         return faults
     for region, place in deployment.regions.items():
-        made = {day for day in _days(place)}
+        made = {day for day in days_of(place)}
         may = {day for of, day in answer.days if of == region}
         due = {day for day in may if watermark is not None and answer.over(day) < watermark}
         faults += [f"{region} has no release of {_date(day)}, which is due" for day in sorted(due - made)]
@@ -328,7 +313,7 @@ def _statistics(
     return faults
 
 
-def _days(place: RegionalPlace) -> Iterator[int]:
+def days_of(place: RegionalPlace) -> Iterator[int]:
     for path in place.statistics.glob(RELEASES):
         name = path.parent.name.removeprefix(RELEASE.partition("{")[0])
         yield int(np.datetime64(name, "D").astype(int))

@@ -109,10 +109,12 @@ def _chosen(runs: list[CountedRun], name: str | None) -> list[CountedRun]:
 
 
 def _check(totals: Totals, pack: Pack, options) -> None:
-    editions = set(totals.by("reason", step="audit", outcome="policy"))
+    newest: dict[str, str] = {}  # a stream goes on under newer editions
+    for run, edition in totals.by(("run", "reason"), step="audit", outcome="policy"):
+        newest[run] = max(edition, newest.get(run, ""))
     decided = set(totals.by("purpose", step="gate")) - {""}
     fault = None
-    if strange := sorted(editions - {pack.version}):
+    if strange := sorted(set(newest.values()) - {pack.version}):
         fault = f"it is edition {pack.version}, and a run was made under {strange[0]}"
     elif strange := sorted(decided - set(pack.purposes)):
         fault = f"it has no purpose {strange[0]!r}, about which a run has decided"

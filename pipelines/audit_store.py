@@ -6,18 +6,16 @@ closes its books window by window and checks them then; a bounded run's are chec
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.metrics import Metrics
-from apache_beam.transforms.window import GlobalWindow
-from apache_beam.utils.windowed_value import PaneInfoTiming
 
 from pipelines.audit_rows import keep
 from pipelines.deployment import RegionalPlace
-from pipelines.sinks import ByWindow, logical_name, number_and_day
+from pipelines.sinks import ByWindow, Gathered, day_of, logical_name
 from schemas.policy import Pack
 from schemas.tallies import COUNTS, Counts, Tally, Totals, summed
 from transforms.reconcile import of_window
@@ -39,8 +37,9 @@ class RegionalAudit(beam.PTransform):
         return (
             tallies
             | "ByRegion" >> beam.FlatMap(_somewhere, self.arrival.region).with_output_types(Tally)
-            | "ByWindow" >> ByWindow(self.window_ms)
-            | "Write" >> beam.ParDo(_Write(self.places, self.pack, self.input_id, self.run, self.started))
+            | "ByWindow" >> ByWindow(self.window_ms, str, pa.RecordBatch)
+            | "Write"
+            >> beam.ParDo(_Write(self.places, self.pack, self.input_id, self.run, self.started, self.window_ms))
         )
 
 
@@ -50,24 +49,22 @@ def _somewhere(tally: Tally, arrival: str) -> Iterator[Tally]:  # for FlatMap: B
 
 
 class _Write(beam.DoFn):
-    def __init__(self, places: Sequence[RegionalPlace], pack: Pack, input_id: str, run: str, started: str) -> None:
+    def __init__(
+        self, places: Sequence[RegionalPlace], pack: Pack, input_id: str, run: str, started: str, window_ms: int | None
+    ) -> None:
         self._places = {place.region: place for place in places}
         self._pack, self._input_id, self._run, self._started = pack, input_id, run, started
+        self._windowed = window_ms is not None
 
-    def process(
-        self,
-        element: tuple[str, Iterable[pa.RecordBatch]],
-        window=beam.DoFn.WindowParam,
-        pane=beam.DoFn.PaneInfoParam,
-    ) -> None:
-        region, parts = element
-        counted = summed(pa.Table.from_batches([*parts, self._edition()], COUNTS))
-        number, day = number_and_day(window, self._started)
-        if not isinstance(window, GlobalWindow) and pane.timing != PaneInfoTiming.LATE:
-            # What comes late has its other side in another window.
-            counted = pa.concat_tables([counted, self._unreconciled(region, counted)])
-        logical = logical_name(self._input_id, number, pane.index)
-        keep(self._places[region], day, logical, counted, self._run)
+    def process(self, element: tuple[str, Gathered]) -> None:
+        region, (start, parts, late) = element
+        edition = self._edition()
+        counted = summed(pa.Table.from_batches([*parts, *late, edition], COUNTS))
+        if self._windowed:  # what comes late has its other side in another window
+            in_time = summed(pa.Table.from_batches([*parts, edition], COUNTS))
+            counted = pa.concat_tables([counted, self._unreconciled(region, in_time)])
+        logical = logical_name(self._input_id, start, 0)
+        keep(self._places[region], day_of(start, self._started), logical, counted, self._run)
 
     def _edition(self) -> pa.RecordBatch:
         """Under which edition of the policy all of this was decided."""

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import apache_beam as beam
-from apache_beam import coders
-from apache_beam.coders import Coder
+from apache_beam.coders import BytesCoder, Coder, TupleCoder
 from apache_beam.io.unbounded_source import (
     CheckpointMark,
     ReadFromUnboundedSource,
@@ -20,7 +19,6 @@ from apache_beam.io.unbounded_source import (
     UnboundedSource,
 )
 
-from pipelines.arrivals import Arrived
 from pipelines.errors import ConfigurationError
 
 _WAIT_S = 0.05
@@ -101,7 +99,7 @@ class KafkaSource(UnboundedSource):
         return MarkCoder()
 
     def default_output_coder(self) -> Coder:
-        return coders.registry.get_coder(Arrived)
+        return TupleCoder((BytesCoder(), BytesCoder()))
 
 
 @dataclass

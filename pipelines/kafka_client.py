@@ -98,7 +98,7 @@ class Client:
         self._topic = Question(partial(self._ask_topic), every_s=10)
         self._ends = Question(partial(self._ask_offsets, spec=OffsetSpec.latest), every_s=0.5)
         self._starts = Question(partial(self._ask_offsets, spec=OffsetSpec.earliest), every_s=0.5)
-        self._assigned: frozenset[int] = frozenset()
+        self._silent: set[int] = set()  # partitions that are not asked until they are known to have a leader
 
     def look(self) -> Topic | None:
         """What the brokers say of the topic, each ten seconds; None between."""
@@ -112,9 +112,12 @@ class Client:
             self._unknown(described.args[0])
             return None
         self._missing = 0
+        if self._silent:
+            self._topic.soon()
         partitions = {each.id: each.leader for each in described.partitions}
         # of a node that is away the leader is empty, or nobody
         gone = tuple(sorted(number for number, leader in partitions.items() if leader is None or leader.id < 0))
+        self._silent = set(gone)
         if gone:
             self.say(f"partitions {_listed(gone)} of topic {self.topic} have no leader: they and their watermark wait")
         return Topic(str(described.topic_id), tuple(sorted(partitions)), gone)
@@ -220,20 +223,23 @@ class Client:
 
     def _offsets(self, question: "Question", partitions: Collection[int]) -> tuple[int, dict[int, int]] | None:
         self._served()
-        found = question.answer(partitions)
+        # Asked for one whose leader is away, librdkafka tries to connect without a pause, and answers nothing else.
+        asked = [number for number in partitions if number not in self._silent]
+        found = question.answer(asked) if asked else None
         if found is None:
             return None
         asked_ms, answers = found
-        failed = {each.partition: told.args[0] for each, told in answers.items() if isinstance(told, KafkaException)}
-        if failed:
-            question.soon()
-            error = next(iter(failed.values()))
-            if error.code() in _REFUSED:
+        raised = {each.partition: told.args[0] for each, told in answers.items() if isinstance(told, KafkaException)}
+        told = {each.partition: told for each, told in answers.items() if each.partition not in raised}
+        # a request that came to nothing may look like an answer
+        answered = {number: each.offset for number, each in told.items() if each.offset >= 0}
+        if len(answered) < len(answers):
+            for error in raised.values():
                 self._failed(error)
-            else:
-                waiting = f"partitions {_listed(failed)} of topic {self.topic} do not answer ({error.name()})"
-                self.say(f"{waiting}: they and their watermark wait")
-        answered = {each.partition: told.offset for each, told in answers.items() if each.partition not in failed}
+            silent = {each.partition for each in answers} - set(answered)
+            self.say(f"partitions {_listed(silent)} of topic {self.topic} do not answer: they and their watermark wait")
+            self._silent |= silent
+            self._topic.soon()
         return asked_ms, answered
 
     def say(self, what: str) -> None:

@@ -51,12 +51,12 @@ class KafkaReader(UnboundedReader):
         if not self._begun() or self._done():
             return False
         self._prove()
+        self._keep_even()
         messages = self._gather()
         if not messages:
             return False
         before = self._clock_ms()
         self._current = self._lines(messages)
-        self._keep_even()
         if not self._current[0]:
             return False
         self._timestamp = _timestamp(before if self._source.ledger else earliest_ms(self._current))

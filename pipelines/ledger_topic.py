@@ -9,8 +9,9 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaExceptio
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from pipelines.errors import ConfigurationError
+from pipelines.kafka_config import properties, refused
+from pipelines.kafka_messages import WATERMARK_KEY
 
-WATERMARK_KEY = b"__watermark__"
 _LEAST_LAG_MS = 86_400_000
 _PARTITIONS_S = 10.0
 _WANTED: Mapping[str, tuple[str, Callable[[str], bool]]] = {
@@ -27,13 +28,13 @@ class Undelivered(Exception):
 class LedgerTopic:
     """The ledger's topic, written in order: every message is acknowledged by all replicas before the next call."""
 
-    def __init__(self, name: str, config: Mapping[str, Any]) -> None:
-        self._name = name
+    def __init__(self, name: str, config_file: str) -> None:
+        self._name, self._file = name, config_file
         # the partition of a key is that which a Java producer would choose: compaction looks within partitions
         sure = {"enable.idempotence": True, "acks": "all", "partitioner": "murmur2_random", "linger.ms": 5}
         self._errors = _Errors()
         given = {"delivery.timeout.ms": 30_000, "reconnect.backoff.max.ms": 500, "log_level": 0}
-        self._config = given | dict(config) | sure | {"error_cb": self._errors}
+        self._config = given | properties(config_file) | sure | {"error_cb": self._errors}
         self._producer: Producer | None = None
         self._partitions, self._counted_at = 0, 0.0
         self._append_ms, self._append_at = 0, time.monotonic()
@@ -47,15 +48,15 @@ class LedgerTopic:
         self._write([{"key": key, "value": value} for key, value in messages])
 
     def heartbeat(self, low_watermark_ms: int) -> None:
-        """To every partition."""
-        value = json.dumps({"low_watermark_ms": low_watermark_ms}).encode()
-        parts = range(self._count())
-        self._write([{"key": WATERMARK_KEY, "value": value, "partition": part} for part in parts])
+        """To every partition; it says how many there are, so that a job that reads fewer stops."""
+        partitions = self._count()
+        value = json.dumps({"low_watermark_ms": low_watermark_ms, "partitions": partitions}).encode()
+        self._write([{"key": WATERMARK_KEY, "value": value, "partition": number} for number in range(partitions)])
 
     def check(self) -> None:
         """Raises ConfigurationError with what has to be changed of the topic, Undelivered if nobody answers."""
         self._count()
-        found = self._asked(lambda: _configuration(AdminClient(_plain(self._config)), self._name))
+        found = self._asked(lambda: _configuration(AdminClient(self._config), self._name))
         wrong = [f"{name}={wanted}" for name, (wanted, fits) in _WANTED.items() if not fits(found[name])]
         if wrong:
             raise ConfigurationError(f"topic {self._name} cannot hold the ledger: set {', '.join(wrong)}")
@@ -86,8 +87,8 @@ class LedgerTopic:
         if self._producer is None:
             try:
                 self._producer = Producer(self._config)
-            except KafkaException as error:
-                raise ConfigurationError(f"the properties of Kafka are refused ({_reason(error.args[0])})") from None
+            except (KafkaException, TypeError, ValueError) as error:
+                raise refused(self._file, self._config, str(error)) from None
         return self._producer
 
     def _write(self, messages: Sequence[Mapping[str, Any]]) -> None:
@@ -99,6 +100,7 @@ class LedgerTopic:
                 failed.append(error)
             elif kind == TIMESTAMP_LOG_APPEND_TIME:
                 self._append_ms, self._append_at = stamp, time.monotonic()
+                self._partitions = max(self._partitions, message.partition() + 1)  # the client may have learnt of it
             else:
                 failed.append(KafkaError(KafkaError.INVALID_TIMESTAMP))
 
@@ -126,12 +128,6 @@ class _Errors:
     def refuse(self) -> None:
         if self._last:
             raise ConfigurationError(f"the broker refuses this client ({self._last.name()}): check the properties")
-
-
-def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what only a producer takes."""
-    of_producer = ("enable.idempotence", "acks", "partitioner", "linger.ms", "delivery.timeout.ms")
-    return {name: value for name, value in config.items() if name not in of_producer}
 
 
 def _configuration(admin: AdminClient, topic: str) -> dict[str, str]:

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.compute as pc
-from apache_beam.transforms.window import GlobalWindows
 
 from pipelines.deployment import RegionalPlace
-from pipelines.sinks import ByWindow, logical_name, number_and_day
+from pipelines.sinks import ByWindow, Gathered, day_of, logical_name
 from pipelines.stores import commit, stage
 from schemas.consent import STOPS, Kind, SubjectType
 from schemas.datasets import ORDERS_SUFFIX, STOPPED_SUFFIX, purpose_of
@@ -43,8 +42,7 @@ class OrderStore(beam.PTransform):
 
     def expand(self, ordered):
         write = beam.ParDo(_Write(self)).with_output_types(Tally)
-        tallies = ordered | "ByWindow" >> ByWindow(self.partition.window_ms) | "Write" >> write
-        return tallies | "Global" >> beam.WindowInto(GlobalWindows())  # as all other tallies are
+        return ordered | "ByWindow" >> ByWindow(self.partition.window_ms, tuple[int, str], bytes) | "Write" >> write
 
 
 class _Write(beam.DoFn):
@@ -55,17 +53,12 @@ class _Write(beam.DoFn):
     def setup(self) -> None:
         self._locks = Locks({region: place.keys for region, place in self._places.items()}, self._shards)
 
-    def process(
-        self,
-        element: tuple[tuple[int, str], Iterable[bytes]],
-        window=beam.DoFn.WindowParam,
-        pane=beam.DoFn.PaneInfoParam,
-    ) -> Iterator[Tally]:
-        (region, dataset), parts = element
-        opened = (self._locks.unlock(region * self._shards, ORDERED, part) for part in parts)
+    def process(self, element: tuple[tuple[int, str], Gathered]) -> Iterator[Tally]:
+        (region, dataset), (start, parts, late) = element
+        opened = (self._locks.unlock(region * self._shards, ORDERED, part) for part in (*parts, *late))
         place, queue = self._places[region], queued([from_ipc(part) for part in opened])
-        number, day = number_and_day(window, self._started)
-        logical = logical_name(listed_under(self._input_id, self._run), number, pane.index)
+        day = day_of(start, self._started)
+        logical = logical_name(listed_under(self._input_id, self._run), start, 0)
         lists = {dataset + ORDERS_SUFFIX: queue, dataset + STOPPED_SUFFIX: queue.select(STOPPED.names)}
         commit([stage(place, name, day, logical, rows, self._run) for name, rows in lists.items()])
         counts = Counts()

@@ -11,10 +11,9 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from apache_beam.transforms.window import GlobalWindows
 
 from pipelines.deployment import RegionalPlace
-from pipelines.sinks import ByWindow, logical_name, number_and_day
+from pipelines.sinks import ByWindow, Gathered, day_of, logical_name
 from pipelines.stores import commit, stage
 from schemas.datasets import QUARANTINE
 from schemas.quarantine import REPEATED
@@ -36,25 +35,19 @@ class QuarantineStore(beam.PTransform):
 
     def expand(self, rejected):
         write = beam.ParDo(_Write(self.places, self.input_id, self.run, self.started)).with_output_types(Tally)
-        tallies = rejected | "ByWindow" >> ByWindow(self.window_ms) | "Write" >> write
-        return tallies | "Global" >> beam.WindowInto(GlobalWindows())  # as all other tallies are
+        return rejected | "ByWindow" >> ByWindow(self.window_ms, int, pa.RecordBatch) | "Write" >> write
 
 
 class _Write(beam.DoFn):
     def __init__(self, places: Mapping[int, RegionalPlace], input_id: str, run: str, started: str) -> None:
         self._places, self._input_id, self._run, self._started = dict(places), input_id, run, started
 
-    def process(
-        self,
-        element: tuple[int, Iterable[pa.RecordBatch]],
-        window=beam.DoFn.WindowParam,
-        pane=beam.DoFn.PaneInfoParam,
-    ) -> Iterator[Tally]:
-        region, parts = element
+    def process(self, element: tuple[int, Gathered]) -> Iterator[Tally]:
+        region, (start, parts, late) = element
         place, counts = self._places[region], Counts()
-        rows = gathered(parts, place.region, counts)
-        number, day = number_and_day(window, self._started)
-        commit([stage(place, QUARANTINE, day, logical_name(self._input_id, number, pane.index), rows, self._run)])
+        rows = gathered([*parts, *late], place.region, counts)
+        logical = logical_name(self._input_id, start, 0)
+        commit([stage(place, QUARANTINE, day_of(start, self._started), logical, rows, self._run)])
         counts.add("quarantine", "rows", rows.num_rows, region=place.region, dataset=QUARANTINE)
         yield from told(counts)
 

@@ -16,7 +16,6 @@ from typing import Protocol
 
 from pipelines.command import OK, UNRECONCILED
 from pipelines.errors import ConfigurationError, InputError, StoreError
-from pipelines.kafka_config import properties
 from pipelines.ledger_topic import LedgerTopic, Undelivered
 from pipelines.outbox import Batch, ClockAhead, Outbox
 from transforms.decode import decode_ledger
@@ -79,7 +78,7 @@ def run(options: Namespace) -> int:
     entries that did not read."""
     outbox = Outbox(_path(options.outbox))
     try:
-        topic = LedgerTopic(options.topic, properties(options.kafka_config_file))
+        topic = LedgerTopic(options.topic, options.kafka_config_file)
         relay = Relay(outbox, topic, _say)
         if options.once:
             _once(relay, topic)

@@ -47,8 +47,9 @@ def _report(options) -> int:
     if strange := sorted(totals.by("purpose").keys() - pack.purposes.keys() - {""}):
         about = f"--policy {options.policy}: it has no purpose {strange[0]!r}, about which run {run.name} has decided"
         raise ConfigurationError(f"{about}; name the policy pack of that run")
-    if other := totals.by("reason", step="audit", outcome="policy").keys() - {pack.version}:
-        about = f"--policy {options.policy} is edition {pack.version}, but run {run.name} decided under {min(other)}"
+    edition = max(totals.by("reason", step="audit", outcome="policy"), default=pack.version)
+    if edition != pack.version:  # a stream goes on under newer editions: its purposes are those of the newest
+        about = f"--policy {options.policy} is edition {pack.version}, but run {run.name} decided under {edition}"
         raise ConfigurationError(f"{about}; name the policy pack of that run")
     regions = tuple(place.region for place in places)
     found = digest(totals, pack, replace(run, regions=regions), released_days(places, run.name), ended=run.bounded)

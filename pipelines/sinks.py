@@ -1,15 +1,18 @@
 """RegionalStore: the only step that writes records, each into the one region where they may live (clause 6)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from apache_beam.transforms.trigger import AccumulationMode, AfterCount, AfterWatermark
-from apache_beam.transforms.window import BoundedWindow, FixedWindows, GlobalWindow
+from apache_beam.coders import BytesCoder, Coder, TupleCoder, VarIntCoder, registry
+from apache_beam.transforms.timeutil import TimeDomain
+from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec, TimerSpec, on_timer
+from apache_beam.utils.timestamp import Timestamp
 
 from pipelines.deployment import RegionalPlace
 from pipelines.stores import Staged, commit, stage
@@ -19,10 +22,12 @@ from schemas.tallies import Counts, Tally
 from transforms.columns import runs
 from transforms.for_purpose import RECEIVED, REGION, ROWS
 from transforms.generalise import compact
+from transforms.ring import taken
 from transforms.tallies import told
 
 _DAY_MS = 86_400_000
-_ANY_LATENESS = 200 * 365 * 86_400  # seconds: a ledger's entry may be sent again many years after it was received
+_RING = 4  # windows that can be open at once without sharing a bag
+_HELD = TupleCoder([VarIntCoder(), VarIntCoder(), BytesCoder()])  # (window, 1 if it came late, value)
 
 
 def logical_name(input_id: str, window: int, shard: int) -> str:
@@ -37,31 +42,88 @@ def by_date(rows: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:
         yield str(np.datetime64(number, "D")), rows.slice(start, stop - start)
 
 
+# (start of the window in seconds, what came in time, what came when its own window was out)
+Gathered = tuple[int, Iterable, Iterable]
+
+
+class _Gather(beam.DoFn):
+    """Values of a key wait until their window is over and then come out together, each window once. What comes when its
+    window is out already belongs to the next that is not. So nothing is dropped, however late it is, a name is written
+    by one firing alone, and no state stays behind a window that is over."""
+
+    WAITING = [BagStateSpec(f"waiting_{slot}", _HELD) for slot in range(_RING)]
+    UNFIRED = ReadModifyWriteStateSpec("unfired", VarIntCoder())  # the window after the last that is out
+    OVER = TimerSpec("gathered", TimeDomain.WATERMARK)  # not `fire`: FnApiRunner mixes up timers of one name in a stage
+
+    def __init__(self, window_ms: int, coder: Coder) -> None:
+        self._window_ms, self._coder = window_ms, coder
+
+    def process(
+        self,
+        element: tuple[Any, Any],
+        timestamp=beam.DoFn.TimestampParam,
+        waiting0=beam.DoFn.StateParam(WAITING[0]),
+        waiting1=beam.DoFn.StateParam(WAITING[1]),
+        waiting2=beam.DoFn.StateParam(WAITING[2]),
+        waiting3=beam.DoFn.StateParam(WAITING[3]),
+        unfired=beam.DoFn.StateParam(UNFIRED),
+        over=beam.DoFn.TimerParam(OVER),
+    ) -> None:
+        # What has no time, as where inputs are files, is all of the first window.
+        own, first = max(0, timestamp.micros // 1000 // self._window_ms), unfired.read() or 0
+        window = max(own, first)
+        held = window, int(own < first), self._coder.encode(element[1])
+        (waiting0, waiting1, waiting2, waiting3)[window % _RING].add(held)
+        over.set(Timestamp(micros=(window + 1) * self._window_ms * 1000), dynamic_timer_tag=str(window))
+
+    @on_timer(OVER)
+    def fire(
+        self,
+        key=beam.DoFn.KeyParam,
+        tag=beam.DoFn.DynamicTimerTagParam,
+        waiting0=beam.DoFn.StateParam(WAITING[0]),
+        waiting1=beam.DoFn.StateParam(WAITING[1]),
+        waiting2=beam.DoFn.StateParam(WAITING[2]),
+        waiting3=beam.DoFn.StateParam(WAITING[3]),
+        unfired=beam.DoFn.StateParam(UNFIRED),
+    ) -> Iterator[tuple[Any, Gathered]]:
+        window = int(tag)
+        held = taken((waiting0, waiting1, waiting2, waiting3)[window % _RING], window)
+        if held:  # a timer that was set again fires again
+            unfired.write(max(window + 1, unfired.read() or 0))
+            parts: tuple[list, list] = [], []
+            for _, late, value in held:
+                parts[late].append(self._coder.decode(value))
+            yield key, (window * self._window_ms // 1000, *parts)
+
+
 @dataclass
 class ByWindow(beam.PTransform):
-    """(region, batch) -> (region, batches), once in a bounded run, and once a window in a stream. What comes late makes
-    a pane of its own: nothing is dropped, and nothing is given twice."""
+    """(key, value) -> (key, `Gathered`), once a key in a bounded run, and once a key and window in a stream. `key` and
+    `value` are the types of these."""
 
     window_ms: int | None
+    key: type
+    value: type
 
-    def expand(self, regional):
-        if self.window_ms is not None:
-            regional |= "Windows" >> beam.WindowInto(
-                FixedWindows(self.window_ms / 1000),
-                trigger=AfterWatermark(late=AfterCount(1)),
-                accumulation_mode=AccumulationMode.DISCARDING,
-                allowed_lateness=_ANY_LATENESS,
-            )
-        return regional | "Gather" >> beam.GroupByKey()
+    def expand(self, keyed):
+        values = Iterable[self.value]
+        typed = tuple[self.key, tuple[int, values, values]]
+        if self.window_ms is None:
+            return keyed | "Gather" >> beam.GroupByKey() | "Whole" >> beam.FlatMap(_whole).with_output_types(typed)
+        gather = beam.ParDo(_Gather(self.window_ms, registry.get_coder(self.value)))
+        return keyed | "Gather" >> gather.with_input_types(tuple[self.key, self.value]).with_output_types(typed)
 
 
-def number_and_day(window: BoundedWindow, started: str) -> tuple[int, str]:
-    """How a window is named in its file, and the date that the file lies under: of a bounded run, and of what has no
-    time, the day when the job was made. An attempt after midnight must find what the one before it wrote."""
-    if isinstance(window, GlobalWindow):
-        return 0, started
-    number = int(window.start)
-    return number, str(np.datetime64(number, "s"))[:10] if number > 0 else started
+def _whole(element: tuple[Any, Iterable]) -> Iterator[tuple[Any, Gathered]]:
+    key, values = element
+    yield key, (0, values, ())
+
+
+def day_of(start: int, started: str) -> str:
+    """The date that the file of a window lies under: of a bounded run, and of what has no time, the day when the stream
+    or the run was started. An attempt after midnight must find what the one before it wrote."""
+    return str(np.datetime64(start, "s"))[:10] if start > 0 else started
 
 
 def today() -> str:

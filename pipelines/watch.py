@@ -37,11 +37,11 @@ from apache_beam.io.unbounded_source import (
 )
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP, Timestamp
 
+from pipelines.arrivals import ARRIVED_BYTES, Arrived
 from pipelines.blocks import SUFFIXES, Span, read_blocks
 from pipelines.errors import InputError
 
 MARKER = "_watermark"
-ELEMENT_BYTES = 12 << 20
 _NAME = re.compile(r"[0-9]{13}.*", re.DOTALL)
 _LF = ord("\n")
 _WERE_THERE = (
@@ -102,7 +102,7 @@ class ReadWatched(beam.PTransform):
         source = Watched(os.path.abspath(self.folder), self.splits, stop_at_end=self.stop_at_end)
         read = ReadFromUnboundedSource(
             source, poll_interval=0.2, max_records_per_bundle=16, max_read_time_seconds=1
-        ).with_output_types(tuple[bytes, bytes])
+        ).with_output_types(Arrived)
         return pbegin | "Watched" >> read
 
 
@@ -157,7 +157,7 @@ class Reader(UnboundedReader):
             self._blocks = None
         return False
 
-    def get_current(self) -> tuple[bytes, bytes]:
+    def get_current(self) -> Arrived:
         return self._current[0], b""
 
     def get_current_timestamp(self) -> Timestamp:
@@ -285,10 +285,10 @@ def _time_of(name: str) -> int:
 
 
 def _parts(block: bytes) -> Iterator[bytes]:
-    """The same lines in parts of ELEMENT_BYTES at most, or of one line that is longer."""
+    """The same lines in parts of ARRIVED_BYTES at most, or of one line that is longer."""
     start = 0
-    while len(block) - start > ELEMENT_BYTES:
-        stop = block.rfind(b"\n", start, start + ELEMENT_BYTES) + 1 or block.find(b"\n", start) + 1
+    while len(block) - start > ARRIVED_BYTES:
+        stop = block.rfind(b"\n", start, start + ARRIVED_BYTES) + 1 or block.find(b"\n", start) + 1
         if not stop:
             break
         yield block[start:stop]

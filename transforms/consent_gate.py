@@ -48,6 +48,7 @@ from transforms.gate import Gate
 from transforms.held_ledger import HeldLedger
 from transforms.ledger_state import HeldLedgers, LedgerState
 from transforms.locks import Locks
+from transforms.ring import taken
 from transforms.seal import Partition
 from transforms.tallies import TALLIES, told, told_apart
 
@@ -256,13 +257,7 @@ class _ConsentGate(beam.DoFn):
 
 
 def _taken(bag, window: int) -> list[bytes]:
-    """Takes the pieces of one window out of a bag; those of a window that shares it go back."""
-    held = list(bag.read())
-    bag.clear()
-    for number, payload in held:
-        if number != window:
-            bag.add((number, payload))
-    return [payload for number, payload in held if number == window]
+    return [payload for _, payload in taken(bag, window)]
 
 
 def _received_by(batch: pa.RecordBatch, start: int) -> pa.RecordBatch:

@@ -1,4 +1,4 @@
-"""What the Flink cluster of the tests is made of, fetched once: `python -m tests.engines.fetch`.
+"""What the Flink cluster of the tests and its broker are made of, fetched once: `python -m tests.engines.fetch`.
 
 Production names Flink 2.2, whose official job server is one jar to download. The tests run the newest Flink for which
 the job server can be had as a Maven artifact, and build its jar themselves. Beam's Python SDK speaks the same protocol
@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.engines import artifacts
+from tests.engines import artifacts, broker
 
 FLINK = "1.19.3"
 _BEAM = "2.70.0"  # of the runner
@@ -97,7 +97,7 @@ def _install(folder: Path, package: str) -> None:
 
 
 def main() -> None:
-    for name, get in (("job server", job_server), ("Flink", flink_jars)):
+    for name, get in (("broker", broker.jars), ("job server", job_server), ("Flink", flink_jars)):
         began = time.monotonic()
         print(f"{name}: {get()} ({time.monotonic() - began:.0f} s)", flush=True)
 

@@ -6,7 +6,6 @@ import logging
 import time
 import weakref
 
-import numpy as np
 import pytest
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP
 
@@ -252,8 +251,8 @@ def test_partitions_are_read_evenly(broker, topic, config, reading, monkeypatch)
         time.sleep(1.5)
     read = reading(KafkaSource(name, config)).lines(40_000)
     assert sorted(int(line) for line, _ in read.received) == [*range(20_000), *range(100_000, 120_000)]
-    receipts = np.array([receipt for _, receipt in read.received])
-    assert (np.maximum.accumulate(receipts) - receipts).max() < 3_000
+    order = [int(line) for line, _ in read.received]
+    assert order.index(119_999) < order.index(15_000)  # a block or two of what is later come before, not four bursts
 
 
 def entry(number):

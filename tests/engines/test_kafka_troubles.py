@@ -3,6 +3,7 @@
 import logging
 import pickle
 import time
+from pathlib import Path
 
 import apache_beam as beam
 import pytest

@@ -28,7 +28,7 @@ PACK = load_pack()
 
 def as_it_is(block: bytes):
     """Stands in for reading: an element is a block."""
-    yield block
+    yield block, None
 
 
 @dataclass

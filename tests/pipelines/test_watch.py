@@ -77,7 +77,7 @@ def test_within_a_backlog_the_watermark_goes_from_file_to_file_and_never_past_wh
 
 @pytest.mark.parametrize("ending", [".ndjson", ".jsonl.gz", ".json.zst"])
 def test_it_goes_on_from_any_position_with_the_same_elements(feeder, monkeypatch, ending):
-    monkeypatch.setattr(watch, "ELEMENT_BYTES", 100)
+    monkeypatch.setattr(watch, "ARRIVED_BYTES", 100)
     chance = random.Random(1)
     for at in range(6):
         feeder.put(lines(at * 1000, chance.randrange(60))[: None if at % 2 else -1], NOW + at, ending=ending)
@@ -110,17 +110,17 @@ def test_a_position_is_small_whatever_lies_in_the_folder(feeder):
 def test_another_size_of_elements_loses_and_repeats_nothing(feeder, monkeypatch):
     feeder.put(lines(0, 100)[:-1], NOW)
     feeder.promise(NOW + 1)
-    monkeypatch.setattr(watch, "ELEMENT_BYTES", 100)
+    monkeypatch.setattr(watch, "ARRIVED_BYTES", 100)
     read = reader(feeder)
     read.start()
     first = read.get_current()[0]
     for size in (7, 333, 10_000):
-        monkeypatch.setattr(watch, "ELEMENT_BYTES", size)
+        monkeypatch.setattr(watch, "ARRIVED_BYTES", size)
         assert first + b"".join(rest(reader(feeder, read.get_checkpoint_mark()))) == lines(0, 100)[:-1]
 
 
 def test_a_line_that_is_longer_than_an_element_comes_whole(feeder, monkeypatch):
-    monkeypatch.setattr(watch, "ELEMENT_BYTES", 10)
+    monkeypatch.setattr(watch, "ARRIVED_BYTES", 10)
     content = [b"a\n", b"b" * 50 + b"\n", b"c\n", b"d" * 30]
     feeder.put(b"".join(content), NOW)
     feeder.promise(NOW + 1)
@@ -209,7 +209,7 @@ def test_a_file_that_comes_after_its_time_stops_everything(feeder, caplog):
 
 
 def test_a_file_that_vanishes_or_changes_while_it_is_read_fails_the_bundle(feeder, monkeypatch):
-    monkeypatch.setattr(watch, "ELEMENT_BYTES", 10)
+    monkeypatch.setattr(watch, "ARRIVED_BYTES", 10)
     for change in (os.unlink, lambda path: path.write_bytes(lines(50, 50))):
         path = feeder.put(lines(0, 50), NOW)
         feeder.promise(NOW + 1)
@@ -264,7 +264,7 @@ def test_splits_share_the_files_and_each_sees_that_one_is_missing(feeder):
 
 @pytest.mark.parametrize("splits", [1, 3])
 def test_a_pipeline_reads_it_all_once_and_ends_where_the_marker_does(feeder, monkeypatch, splits):
-    monkeypatch.setattr(watch, "ELEMENT_BYTES", 200)
+    monkeypatch.setattr(watch, "ARRIVED_BYTES", 200)
     for at in range(10):
         feeder.put(lines(100 * at, 50), NOW + at, ending=random.Random(at).choice([".ndjson", ".ndjson.zst"]))
     feeder.promise(NOW + 10)

@@ -1,0 +1,62 @@
+"""`douane sweep` takes what no manifest names, and nothing else."""
+
+import os
+import time
+
+import pytest
+
+from pipelines import sweep
+from pipelines.deployment import load_deployment
+from tests.stranger import command
+
+
+@pytest.fixture
+def spoilt(prepared, tmp_path):
+    """The small run's stores, with what a killed worker leaves: a file beside named ones, one of a dataset that has no
+    entry, and one in the quarantine; all written two days ago."""
+    copied = prepared.copy(tmp_path / "copy")
+    place = load_deployment(copied.deployment).place("eu")
+    folders = (place.folder("service"), place.folder("find_device"), place.folder("quarantine"))
+    orphans = [folder / "received_date=2021-03-01" / "abc-0-0.00ff.parquet" for folder in folders]
+    for path in orphans:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * 1_000_000)
+        os.utime(path, (time.time() - 2 * 86_400,) * 2)
+    return copied, place, orphans
+
+
+def files(place):
+    return {path for path in place.store.parents[1].rglob("*") if path.is_file()}
+
+
+def test_what_no_manifest_names_goes_and_all_else_stays(spoilt):
+    copied, place, orphans = spoilt
+    before = files(place)
+    outcome = command(sweep, "--deployment", copied.deployment)
+    assert outcome.status == 0, outcome.err
+    assert "eu: 3 files removed, 3.0 MB" in outcome.out and "us: 0 files removed" in outcome.out
+    assert before - files(place) == set(orphans)
+    assert "eu: 0 files removed" in command(sweep, "--deployment", copied.deployment).out
+
+
+def test_what_was_written_just_now_may_yet_be_named(spoilt):
+    copied, place, orphans = spoilt
+    os.utime(orphans[0])
+    outcome = command(sweep, "--deployment", copied.deployment, "--region", "eu")
+    assert outcome.out == "eu: 2 files removed, 2.0 MB\n" and orphans[0].exists()
+    outcome = command(sweep, "--deployment", copied.deployment, "--region", "eu", "--older-than", "0")
+    assert outcome.out == "eu: 1 files removed, 1.0 MB\n"
+
+
+def test_a_damaged_manifest_lets_nothing_go(spoilt):
+    copied, place, orphans = spoilt
+    entry = next(place.manifest_folder.glob("service/*/*.json"))
+    entry.write_text("{")
+    outcome = command(sweep, "--deployment", copied.deployment, "--region", "eu")
+    assert outcome.status == 4 and all(path.exists() for path in orphans)
+
+
+@pytest.mark.parametrize("given", ["-1", "soon"])
+def test_minutes_that_are_none(spoilt, given):
+    outcome = command(sweep, "--deployment", spoilt[0].deployment, "--older-than", given)
+    assert outcome.status == 2 and "write a number of minutes" in outcome.err

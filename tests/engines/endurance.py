@@ -35,7 +35,8 @@ from tests.engines.verdict import judge, missing
 _PARTITIONS = 2
 _FASTEST = 1_000_000  # events a second: as fast as they can be made
 _OPEN_WINDOWS = 4  # whose records may lie in state at once: the gate keeps so many bags
-_RECORD_BYTES, _ENTRY_BYTES, _SEEN_BYTES = 400, 400, 16  # of state, for each: see `bound`
+# Of state, for each: a record that waits, an entry in one region, a fingerprint, what a record adds to statistics.
+_RECORD_BYTES, _ENTRY_BYTES, _SEEN_BYTES, _COUNTED_BYTES = 400, 400, 16, 100
 _FIXED_BYTES = 8 << 20
 _QUANTILES = np.linspace(0, 1, 201)
 
@@ -174,7 +175,8 @@ class Endurance:
         windows = np.unique(answer.received // (self._window * 1000), return_counts=True)[1]
         waiting = int(np.sort(windows)[-_OPEN_WINDOWS:].sum()) * _RECORD_BYTES
         ledger, seen = answer.lines["ledger", "lines"] * _ENTRY_BYTES * 6, len(answer.records) * _SEEN_BYTES
-        return {"waiting": waiting, "ledger": ledger, "seen": seen, "fixed": _FIXED_BYTES}
+        counted = int(answer.stands[answer.pack.statistics.purpose].sum()) * _COUNTED_BYTES
+        return {"waiting": waiting, "ledger": ledger, "seen": seen, "counted": counted, "fixed": _FIXED_BYTES}
 
 
 def resident(pid: int) -> int:

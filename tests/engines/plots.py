@@ -1,6 +1,6 @@
 """What the engines' tests have measured, as a picture and as a table.
 
-python -m tests.engines.plots benchmarks/results/stream.json docs/reliability.svg
+python -m tests.engines.plots benchmarks/results/stream.json docs/reliability.svg        and a table
 python -m tests.engines.plots --faults RESULTS.jsonl        a Markdown table, of what tests.engines.storm appended
 """
 
@@ -54,6 +54,46 @@ def summary(storms: list[dict]) -> str:
     return f"{len(storms)} storms, {events:,} events, {rows:,} rows to store: {told}."
 
 
+# --- the figures of a load
+
+
+def figures(measured: dict) -> str:
+    """What was measured under load, as a Markdown table."""
+    backlog, steady = measured["backlog"], measured["steady"]
+    (first, before), (last, after) = backlog["records"][0], backlog["records"][-1]
+    sizes = [each["state"] for each in backlog["samples"] if each["state"] is not None]
+    fresh = {share: steady["freshness"]["receipt"][2 * share] for share in (50, 95, 99)}
+    times = measured["rate"] / measured["sustained"]
+    rows = [
+        ("what", "measured"),
+        ("---", "---"),
+        (f"backlog of {backlog['events']:,} events", f"{(after - before) / (last - first):,.0f} records a second"),
+        (
+            "state while it is worked off",
+            f"{max(sizes) / 1e6:,.0f} MB at most; bound {sum(backlog['bound'].values()) / 1e6:,.0f} MB",
+        ),
+        (
+            f"{times:.1f} × {measured['sustained']:,} events a second for "
+            f"{(steady['load'][1] - steady['load'][0]) / 60:.0f} minutes",
+            f"{steady['events']:,} events: " + ("exact" if steady["exact"] else "**not exact**"),
+        ),
+        ("largest Python worker", _first_and_last([max(each["workers"], default=0) for each in steady["samples"]])),
+        ("TaskManager", _first_and_last([each["taskmanager"] for each in steady["samples"]])),
+        (
+            f"from receipt to readable, windows of {steady['window_seconds']} s",
+            ", ".join(f"{share} % within {seconds:.1f} s" for share, seconds in fresh.items()),
+        ),
+    ]
+    return "".join(f"| {what} | {found} |\n" for what, found in rows)
+
+
+def _first_and_last(sizes: list[int]) -> str:
+    """Whether it grows: the median of the second quarter of the time, when all is warm, and of the last."""
+    quarter = len(sizes) // 4
+    second, last = median(sizes[quarter : 2 * quarter] or sizes), median(sizes[3 * quarter :] or sizes)
+    return f"{second / 1e6:,.0f} MB in the second quarter, {last / 1e6:,.0f} MB in the last"
+
+
 # --- the picture
 
 
@@ -88,13 +128,8 @@ def _backlog(panel, part: dict) -> None:
     panel.set(title=f"{part['events'] / 1e6:g} million events of backlog", xlabel="seconds since the job was submitted")
     panel.set(ylabel="million records stored", ylim=0, xlim=0)
     lasted = (at[-1] - at[0]) or 1
-    panel.annotate(
-        f"{(records[-1] - records[0]) / lasted:,.0f} records a second",
-        (at[-1], records[-1] / 1e6),
-        (-4, -14),
-        textcoords="offset points",
-        ha="right",
-    )
+    rate = f"{(records[-1] - records[0]) / lasted:,.0f} records a second"
+    panel.annotate(rate, (0.03, 0.92), xycoords="axes fraction", color=_LINE)
 
 
 def _state(panel, part: dict) -> None:
@@ -132,7 +167,7 @@ def _freshness(panel, part: dict, rate: int) -> None:
         title=f"Until readable, at {rate:,} events a second", xlabel="seconds", ylabel="% of records", ylim=(0, 101)
     )
     panel.set(xlim=(0, 1.1 * part["freshness"]["receipt"][-3]))
-    panel.legend(frameon=False, loc="lower right")
+    panel.legend(frameon=False, loc="center right")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -144,7 +179,9 @@ def main(argv: list[str] | None = None) -> int:
     if options.faults:
         print(table(map(json.loads, options.faults.read_text().splitlines())), end="")
     if options.picture:
-        draw(json.loads(options.measured.read_text()), options.picture)
+        measured = json.loads(options.measured.read_text())
+        draw(measured, options.picture)
+        print(figures(measured), end="")
     return 0
 
 

@@ -15,6 +15,7 @@ import argparse
 import json
 import random
 import signal
+import sqlite3
 import string
 import sys
 import time
@@ -25,6 +26,7 @@ from datetime import date
 from functools import cache
 from pathlib import Path
 
+from pipelines.outbox import SCHEMA
 from schemas.fields import PURPOSES
 from tests.engines.pack import NUMBER_OF
 from tests.invariants.crowd import HOMES
@@ -330,18 +332,19 @@ class Clock:
 def produce(options: argparse.Namespace) -> None:
     """Writes to both topics at the rate, then reports, then sends heartbeats until the process is ended."""
     config, clock, load = _config(options), Clock(), Load(options.seed, options.events)
-    telemetry, ledger = _Topic(config, options.telemetry), _Topic(config, options.ledger)
+    telemetry = _Topic(config, options.telemetry)
+    ledger = _Outbox(options.outbox) if options.outbox else _Ledger(config, options.ledger)
     draw, started = random.Random(options.seed), clock()
-    tell(ledger, load.opening(started))
+    ledger.tell(load.opening(started))
     sent, heartbeat = 0, 0
     while sent < options.events:
         now = clock()
         # Behind a broker that was gone: caught up with, but not at once.
         due = min(options.events, int((now - started) * options.rate / 1000)) - sent
         due = min(due, max(1, options.rate // 2), _MOST)
-        tell(ledger, load.acts(now, due))
+        ledger.tell(load.acts(now, due))
         if now - heartbeat >= options.heartbeat_ms:
-            beat(ledger, now)
+            ledger.beat(now)
             heartbeat = now
         for message in _messages(load.lines(now, due), draw):
             telemetry.send(message, partition=draw.choice(telemetry.partitions))
@@ -353,8 +356,8 @@ def produce(options: argparse.Namespace) -> None:
     telemetry.flush()
     report(options.report, load, sent, started, clock())
     while not _ENDED:
-        tell(ledger, load.acts(clock(), 0))  # corrections that are still to come
-        beat(ledger, clock())
+        ledger.tell(load.acts(clock(), 0))  # corrections that are still to come
+        ledger.beat(clock())
         ledger.poll()
         time.sleep(options.heartbeat_ms / 1000)
     ledger.flush()
@@ -369,16 +372,41 @@ def _messages(lines: list[str], draw: random.Random) -> Iterator[bytes]:
         at += size
 
 
-def tell(ledger: _Topic, entries: list[dict]) -> None:
-    """Writes entries, each keyed by its id."""
-    for entry in entries:
-        ledger.send(json.dumps(entry).encode(), entry["entry_id"].encode())
+class _Ledger(_Topic):
+    """The ledger's topic, and what its one producer owes to whoever reads it."""
+
+    def tell(self, entries: list[dict]) -> None:
+        """Each keyed by its id."""
+        for entry in entries:
+            self.send(JSON(entry).encode(), entry["entry_id"].encode())
+
+    def beat(self, now: int) -> None:
+        """To every partition: whatever was received before now is ahead of this."""
+        for partition in self.partitions:
+            self.send(JSON({"low_watermark_ms": now}).encode(), HEARTBEAT, partition)
 
 
-def beat(ledger: _Topic, now: int) -> None:
-    """To every partition: whatever was received before now is ahead of this."""
-    for partition in ledger.partitions:
-        ledger.send(json.dumps({"low_watermark_ms": now}).encode(), HEARTBEAT, partition)
+class _Outbox:
+    """A consent service's database instead of the topic: `douane ledger relay` sends from it, and heartbeats."""
+
+    def __init__(self, path: str) -> None:
+        self._database = sqlite3.connect(path, timeout=60)
+        self._database.executescript(SCHEMA)
+
+    def tell(self, entries: list[dict]) -> None:
+        """In one transaction, which stamps their receipt."""
+        stamped = ("entry_id", "received_time")
+        rows = [
+            (entry["entry_id"], JSON({name: value for name, value in entry.items() if name not in stamped}))
+            for entry in entries
+        ]
+        with self._database:
+            self._database.executemany("INSERT INTO douane_outbox (entry_id, entry) VALUES (?, ?)", rows)
+
+    def beat(self, now: int) -> None:
+        """The relay's part."""
+
+    poll = flush = lambda self: None
 
 
 def _config(options: argparse.Namespace) -> dict:
@@ -459,6 +487,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--config", metavar="FILE", help="properties of the client, instead of --bootstrap")
     add("--telemetry", default="telemetry", metavar="TOPIC")
     add("--ledger", default="ledger", metavar="TOPIC")
+    add("--outbox", metavar="FILE", help="a database that `douane ledger relay` sends from, instead of --ledger")
     add("--telemetry-folder", metavar="DIR", help="files for watched folders instead of messages")
     add("--ledger-folder", metavar="DIR")
     add("--events", type=int, default=500_000)

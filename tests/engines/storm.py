@@ -106,7 +106,7 @@ class Storm:
         self.report = self.folder / "sent.json"
         self.load = self._load()
         self.began = time.time()
-        self._await(lambda: self.stream.rows() > 0, "no rows", 300)
+        self._await(lambda: self.stream.rows() > 0, "no rows", 300, step=1)
 
     def _load(self) -> Process:
         options = {
@@ -124,7 +124,8 @@ class Storm:
     def _strike(self, name: str, draw: random.Random) -> None:
         if name == "change":
             self._pause()
-        now, rows = time.time(), self.stream.rows()
+        rows = self.stream.rows()
+        now, entries = time.time(), self.stream.entries()
         in_window = round(now % self.window_seconds, 1)
         struck = Struck(name, round(now - self.began, 1), in_window, rows, not self.report.exists())
         say(f"{name} at {struck.at} s, {rows} rows are stored")
@@ -133,7 +134,7 @@ class Storm:
             self.load.resume()
         self._await(lambda: self.cluster.checkpointed_since(self.stream.job, now), f"no checkpoint after {name}", 300)
         struck.works = round(time.time() - now, 1)
-        self._await(lambda: self.stream.rows() > rows, f"no rows after {name}", 300)
+        self._await(lambda: self.stream.entries() > entries, f"no rows after {name}", 300)
         struck.stores = round(time.time() - now, 1)
         self.struck.append(struck)
         say(f"{name}: works after {struck.works} s, stores after {struck.stores} s")
@@ -146,7 +147,7 @@ class Storm:
         self.load.pause()
         switch = time.time() * 1000 // window_ms * window_ms
         before = up_to(switch, self._answer())
-        self._await(lambda: missing(self.stream.deployment, before) <= 0, "a pause, and not all is stored", 300)
+        self._await(lambda: missing(self.stream.deployment, before) <= 0, "a pause, and not all is stored", 300, step=2)
         self.policies.append((switch, self.folder / "changed"))
         write_changed(self.stream.policy, self.folder / "changed")
         self.stream.policy = self.folder / "changed"
@@ -157,8 +158,8 @@ class Storm:
         """Waits until all is stored that will be, stops the stream, sweeps, and judges."""
         answer, deployment = self._answer(), self.stream.deployment
         say(f"all is sent; {answer.total} rows are expected")
-        self._await(lambda: missing(deployment, answer) <= 0, "rows are missing", 180, or_else="go on")
-        self._await(lambda: not self._open(answer, sent), "not all is accounted for", 60, or_else="go on")
+        self._await(lambda: missing(deployment, answer) <= 0, "rows are missing", 300, "go on", 2)
+        self._await(lambda: not self._open(answer, sent), "not all is accounted for", 90, "go on", 2)
         state = [self.cluster.checkpoints, self.cluster.savepoints, self.cluster.scratch]
         in_state = leaked(sent["canaries"], state)  # as long as the job runs: RocksDB's files go with it
         self.stream.stop()
@@ -184,7 +185,9 @@ class Storm:
             answer = joined(answer, expected(given, load_pack(str(policy)), window_ms), since)
         return answer
 
-    def _await(self, look: Callable[[], object], missing: str, seconds: float, or_else: str = "raise") -> None:
+    def _await(
+        self, look: Callable[[], object], missing: str, seconds: float, or_else: str = "raise", step: float = 0.2
+    ) -> None:
         until = time.monotonic() + seconds
         while not look():
             for process in (self.load, self.stream.ingest):
@@ -194,7 +197,7 @@ class Storm:
                 if or_else == "raise":
                     raise Ended(f"{missing} after {seconds} s; see {self.folder}")
                 return say(f"{missing} after {seconds} s")
-            time.sleep(0.2)
+            time.sleep(step)
 
 
 def up_to(moment: float, answer: Expected) -> Expected:

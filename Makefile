@@ -1,4 +1,5 @@
 # make setup | run | test | bench | reference    all in .venv, from the lock
+# make kafka-test | flink-test | storms          a real broker, a real cluster: Java 17, Maven, unshare
 
 PYTHON ?= python3
 # Compiled once and kept: read from source, Beam and what it imports cost every process seconds.
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SAMPLE := run/sample
 
-.PHONY: setup run test bench lint reference lock clean
+.PHONY: setup run test kafka-test flink-test storms bench lint reference lock clean
 
 setup: $(READY)
 
@@ -28,6 +29,28 @@ run: $(READY)
 test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder
+
+# Engines listen on all interfaces: they run in a network that has nothing but its own loopback, and among processes of
+# its own, all of which the kernel ends with it. What they need is downloaded before.
+ALONE := unshare -rnpf --kill-child --mount-proc sh -c 'ip link set lo up && exec "$$@"' sh
+FAULTS ?=
+BACKENDS ?=
+EVENTS ?=
+TIMES ?= 1
+
+kafka-test: $(READY)
+	$(BIN)/python -m tests.engines.broker
+	DOUANE_ENGINES=1 $(ALONE) $(BIN)/python -m pytest tests/engines --ignore tests/engines/test_flink.py
+
+flink-test: $(READY)
+	$(BIN)/python -m tests.engines.fetch
+	DOUANE_ENGINES=1 FAULTS=$(FAULTS) BACKENDS=$(BACKENDS) EVENTS=$(EVENTS) $(ALONE) $(BIN)/python -m pytest -s tests/engines/test_flink.py
+
+# What docs/reliability.md tells of faults: storms again and again, a line each in run/storms.jsonl.
+storms: $(READY)
+	$(BIN)/python -m tests.engines.fetch
+	mkdir -p run
+	$(ALONE) $(BIN)/python -m tests.engines.storm --times $(TIMES) --results run/storms.jsonl
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.main_job

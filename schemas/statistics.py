@@ -76,7 +76,7 @@ class Statistics(Model):
     purpose: str = Field(description="The purpose whose records are counted; none of them is stored")
     epsilon: float = Field(gt=0, le=10, description="Of all that is released, for one device, region and day")
     delta: float = Field(gt=0, le=1e-6, description="Likewise")
-    grace_hours: int = Field(ge=0, le=24 * 365, description="How long after its end a day is held open")
+    grace_hours: int | float = Field(ge=0, le=24 * 365, description="How long after its end a day is held open")
     least_devices: int = Field(gt=1, description="A group of fewer devices is never shown, whatever chance says")
     tables: dict[Name, StatisticsTable] = Field(min_length=1)
 

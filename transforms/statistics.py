@@ -50,7 +50,7 @@ _NEVER_DROPPED = Duration(seconds=10 * 365 * 86_400)
 
 def over(day: int, statistics: Rules) -> int:
     """When nothing more is awaited of a day, in milliseconds since the epoch."""
-    return (day + 1) * DAY_MS + statistics.grace_hours * HOUR_MS
+    return (day + 1) * DAY_MS + round(statistics.grace_hours * HOUR_MS)
 
 
 class Bounding:

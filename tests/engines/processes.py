@@ -55,7 +55,7 @@ class Process:
         """Processes that it started itself and that live, oldest first."""
         tasks = Path(f"/proc/{self.pid}/task")
         found = {int(pid) for task in tasks.glob("*/children") for pid in task.read_text().split()}
-        return sorted(found)
+        return sorted(pid for pid in found if not ended(pid))
 
     def text(self) -> str:
         """What was written since it was last started."""
@@ -153,6 +153,14 @@ class Processes:
 
     def __exit__(self, *_) -> None:
         self.end()
+
+
+def ended(pid: int) -> bool:
+    """Whether a process is gone, or dead and not yet buried by who started it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
 
 
 def free_port() -> int:

@@ -5,17 +5,9 @@ import time
 
 import pytest
 
-from tests.engines.processes import Ended, free_port
+from tests.engines.processes import Ended, ended, free_port
 
 LISTEN = "import socket, time; s = socket.create_server(('127.0.0.1', {})); print('up', flush=True); time.sleep(60)"
-
-
-def gone(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rsplit(")")[-1].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 def test_a_log_and_a_port_are_awaited(processes):
@@ -39,7 +31,7 @@ def test_a_kill_takes_what_it_started_along(processes):
     parent.wait_for("up")
     (child,) = parent.children
     parent.kill()
-    while not gone(child):
+    while not ended(child):
         time.sleep(0.01)
 
 

@@ -26,7 +26,7 @@ _TICK_MS = 30_000  # eight of them stay below the five minutes by which a clock 
 _APPS = (None, "com.example.map", "com.example.mail")
 _VERSIONS = (None, "2020-01-01", "2021-01-15", "2022-02-02")
 # (region, residency signals) by clause 6: settings, SIM or account alone; travellers and conflicts; the special areas.
-_HOMES = (
+HOMES = (
     ("cn", {"device_region": "CN", "sim_mcc": 460}),
     ("cn", {"device_region": "US", "sim_mcc": 460}),  # the localising region wins
     ("cn", {"account_country": "US", "device_region": "CN"}),
@@ -121,7 +121,7 @@ class Crowd:
 
     def _add_person(self) -> None:
         pick = self._random.choice
-        region, home = pick(_HOMES)
+        region, home = pick(HOMES)
         devices = [f"{self._random.randrange(1, 2**64):016x}" for _ in range(2)]
         account = f"u-{next(self._numbers)}.{self._random.randrange(10**9)}"
         for _ in range(self._random.randrange(10)):

@@ -38,3 +38,8 @@ def read_arrived(element: Arrived) -> Iterator[tuple[bytes, Received]]:
     if len(received) != block.count(b"\n") + (not block.endswith(b"\n") and block != b""):
         raise ValueError("the receipts of a block are not those of its lines")
     yield block, received
+
+
+def earliest_ms(element: Arrived) -> int:
+    """The earliest receipt in it, in ms since the epoch."""
+    return int(np.frombuffer(element[1], _PAIR)[1::2].min())

@@ -28,8 +28,12 @@ def properties(uri: str) -> dict[str, str]:
         name, equals, value = (part.strip() for part in line.partition("="))
         if not equals or not name:
             raise ConfigurationError(f"{uri}, line {number}: write one key=value a line")
-        settings[name] = _VARIABLE.sub(lambda found: _variable(uri, found[1]), value)
-    settings = _translated(uri, settings)
+        settings[name] = value
+    # expanded last: whatever a variable holds, it is a value
+    settings = {
+        name: _VARIABLE.sub(lambda found: _variable(uri, found[1]), value)
+        for name, value in _translated(uri, settings).items()
+    }
     if not settings.get("bootstrap.servers"):
         raise ConfigurationError(f"{uri}: bootstrap.servers is missing")
     return settings

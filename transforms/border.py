@@ -203,8 +203,8 @@ class _LedgerBorder(_Border):
         self._register = Register(self._locks, self._arrival, self._partition)
 
     def _cross(self, block: bytes, received: Received, counts: Counts) -> Iterator[TimestampedValue]:
-        """An entry's own `received_time` counts, whatever brought it."""
-        ledger = decode_ledger(block, self._habits)
+        """An entry's own `received_time` counts, whatever brought it; a line that does not read has none."""
+        ledger = decode_ledger(block, self._habits, received)
         self._lines(ledger, counts)
         counts.add("ledger", "dated_ahead", ledger.dated_ahead)
         entries, unreadable = self._sealer.seal(ledger, self._located(ledger.columns, counts))

@@ -26,6 +26,7 @@ from transforms.verdict import CODE, Reason
 _NONE = -1
 
 Received = int | np.ndarray | None  # of a block: None where its lines say it themselves
+SINCE = "since"  # of a rejected line of the ledger: the column that says before when it was surely not received
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class DecodedLedger:
 
     A permission dated more than FUTURE_LIMIT after its receipt is dropped and counted in `dated_ahead`. A rejected line
     must not open anything: `unreadable` holds the subjects that rejected lines name, in columns `entry_id` (or null),
-    `subject.type` and `subject.value`; the caller makes them act as a restriction. `lost` counts those that name none.
+    `subject.type` and `subject.value`, and `since`, before when the line was not received; the caller makes them act as
+    a restriction from then on. `lost` counts those that name none.
     """
 
     columns: Columns
@@ -125,8 +127,12 @@ _KIND_CODES = np.array([Kind[name] for name in _KINDS], np.int8)
 _PERMITS = np.array([Kind[name] in PERMISSIONS for name in _KINDS])
 
 
-def decode_ledger(block: bytes, habits: Habits | None = None) -> DecodedLedger:
-    """Reads and checks a block of the consent ledger. It raises for no input; a line's fate depends on it alone."""
+def decode_ledger(block: bytes, habits: Habits | None = None, not_before: Received = None) -> DecodedLedger:
+    """Reads and checks a block of the consent ledger. It raises for no input; a line's fate depends on it alone.
+
+    `not_before` is, in milliseconds and for each line, a moment before which it was surely not received: that a line
+    which does not read may say itself counts for nothing. Without it such a line is as old as can be.
+    """
     parsed = parse(block, LEDGER_FIELDS, habits)
     columns = parsed.columns
     checks = _Checks(len(parsed.line))
@@ -139,7 +145,7 @@ def decode_ledger(block: bytes, habits: Habits | None = None) -> DecodedLedger:
     good = checks.code == _NONE
     ahead = good & _PERMITS[word] & (time > received_time + FUTURE_LIMIT)
     faults = checks.faults(parsed)
-    unreadable, lost = _unreadable(line_at(block, faults.line))
+    unreadable, lost = _unreadable(line_at(block, faults.line), _since(faults.line, not_before))
     columns, line, time, received_time, word = _kept(good & ~ahead, columns, parsed.line, time, received_time, word)
     return DecodedLedger(
         columns=columns,
@@ -226,12 +232,18 @@ class _Members(list):
         return [value for name, value in self if name == key]
 
 
-def _unreadable(lines: list[bytes]) -> tuple[Columns, int]:
-    """Every subject that the lines name, and how many lines name none."""
+def _since(lines: np.ndarray, not_before: Received) -> list[int]:
+    if isinstance(not_before, np.ndarray):
+        return not_before[lines].tolist()
+    return [not_before or 0] * len(lines)
+
+
+def _unreadable(lines: list[bytes], since: list[int]) -> tuple[Columns, int]:
+    """Every subject that the lines name and since when, and how many lines name none."""
     found = [_subjects(line.decode(errors="replace")) for line in lines]
-    rows = list(dict.fromkeys(row for subjects in found for row in subjects))
-    names = ("entry_id", "subject.type", "subject.value")
-    columns = {name: pa.array([row[i] for row in rows], pa.string()) for i, name in enumerate(names)}
+    rows = list(dict.fromkeys((*row, at) for subjects, at in zip(found, since, strict=True) for row in subjects))
+    names = {"entry_id": pa.string(), "subject.type": pa.string(), "subject.value": pa.string(), SINCE: pa.int64()}
+    columns = {name: pa.array([row[i] for row in rows], type_) for i, (name, type_) in enumerate(names.items())}
     return columns, sum(not subjects for subjects in found)
 
 

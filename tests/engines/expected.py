@@ -42,10 +42,11 @@ _MINUTE_MS, _HOUR_MS = 60_000, 3_600_000
 
 @dataclass(frozen=True)
 class Input:
-    """Lines of telemetry, each with its receipt or None where its own counts, and lines of the ledger."""
+    """Lines of telemetry, each with its receipt or None where its own counts, and lines of the ledger, each with the
+    moment before which it was surely not received: that of the last heartbeat ahead of it."""
 
     telemetry: list[tuple[bytes, int | None]] = field(repr=False)
-    ledger: list[bytes] = field(repr=False)
+    ledger: list[tuple[bytes, int]] = field(repr=False)
 
 
 # --- reading what was sent
@@ -53,12 +54,18 @@ class Input:
 
 def of_topics(config: dict, telemetry: str, ledger: str) -> Input:
     """Two topics, from their first record to the last that is there now. `config` is librdkafka's."""
-    lines = [(line, received) for key, line, received in _topic(config, telemetry) if key != HEARTBEAT]
-    return Input(lines, [line for key, line, _ in _topic(config, ledger) if key != HEARTBEAT])
+    lines = [(line, received) for _, _, line, received in _topic(config, telemetry)]
+    entries, low = [], Counter()  # by partition
+    for partition, key, line, _ in _topic(config, ledger):
+        if key == HEARTBEAT:
+            low[partition] = max(low[partition], json.loads(line)["low_watermark_ms"])
+        else:
+            entries.append((line, low[partition]))
+    return Input(lines, entries)
 
 
-def _topic(config: dict, topic: str) -> Iterator[tuple[bytes | None, bytes, int]]:
-    """(key, line, running maximum of append times) of each line of a topic."""
+def _topic(config: dict, topic: str) -> Iterator[tuple[int, bytes | None, bytes, int]]:
+    """(partition, key, line, running maximum of append times) of each line of a topic."""
     from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, TopicPartition
 
     consumer = Consumer(config | {"group.id": "expected", "enable.auto.commit": False, "fetch.queue.backoff.ms": 10})
@@ -77,14 +84,14 @@ def _topic(config: dict, topic: str) -> Iterator[tuple[bytes | None, bytes, int]
                 latest = max(latest, appended)
                 for line in (message.value() or b"").split(b"\n"):
                     if line:
-                        yield message.key(), line, latest
+                        yield partition, message.key(), line, latest
     consumer.close()
 
 
 def of_files(telemetry: Iterable[Path], ledger: Iterable[Path]) -> Input:
     """Files whose lines tell themselves when they were received."""
     lines = [(line, None) for path in telemetry for line in path.read_bytes().split(b"\n") if line]
-    return Input(lines, [line for path in ledger for line in path.read_bytes().split(b"\n") if line])
+    return Input(lines, [(line, 0) for path in ledger for line in path.read_bytes().split(b"\n") if line])
 
 
 def milliseconds(text: str) -> int:
@@ -151,7 +158,7 @@ def region_of(line: dict) -> str | None:
     return _REGION_OF[tuple(sorted(home.items()))] if home else None
 
 
-def entry_of(line: bytes, regions: tuple[str, ...]) -> dict:
+def entry_of(line: bytes, not_before: int, regions: tuple[str, ...]) -> dict:
     """An entry as the oracle has it, and the regions that it acts in: a stop and a line that does not read in all."""
     entry = json.loads(line)
     kind = entry["kind"] if entry["kind"] in (*STOP_KINDS, *PERMISSION_KINDS) else "unreadable"
@@ -165,7 +172,7 @@ def entry_of(line: bytes, regions: tuple[str, ...]) -> dict:
         "policy_version": entry.get("policy_version"),
         "guardian": bool(entry.get("guardian")),
         "time": milliseconds(entry["time"]),
-        "received_time": milliseconds(entry["received_time"]),
+        "received_time": not_before if kind == "unreadable" else milliseconds(entry["received_time"]),
         "acts_in": regions if kind in (*STOPS, "unreadable") else (region_of(entry),),
     }
 
@@ -422,7 +429,7 @@ def expected(given: Input, pack: Pack, window_ms: int | None) -> Expected:
     for record in sorted(located, key=lambda record: record.received):
         first.setdefault(record.identity, record)
     records = list(first.values())
-    entries = [entry_of(line, tuple(pack.regions)) for line in given.ledger]
+    entries = [entry_of(line, not_before, tuple(pack.regions)) for line, not_before in given.ledger]
     unreadable = sum(entry["kind"] == "unreadable" for entry in entries)
     ahead = sum(e["kind"] in PERMISSION_KINDS and e["time"] > e["received_time"] + _AHEAD_MS for e in entries)
     lines = Counter(

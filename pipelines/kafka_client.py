@@ -143,14 +143,11 @@ class Client:
         """Up to so many messages, among them those that stand for the end of a partition and have an `error`."""
         self._served()
         messages = self._consumer.consume(most, timeout_s)
-        kept = []
-        for message in messages:
-            error = message.error()
-            if error is None or error.code() == KafkaError._PARTITION_EOF:
-                continue
-            self._judge(error, message)
-            kept.append(message)
-        return [message for message in messages if message not in kept] if kept else messages
+        told = [message for message in messages if message.error() is not None]
+        troubles = [message for message in told if message.error().code() != KafkaError._PARTITION_EOF]
+        for message in troubles:
+            self._judge(message.error(), message)
+        return [message for message in messages if message not in troubles] if troubles else messages
 
     def grown(self, partitions: Collection[int], ledger: bool) -> None:
         """Partitions were added while others are read. A ledger that is not read whole must open nothing."""

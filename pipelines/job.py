@@ -227,7 +227,7 @@ def build(pipeline: beam.Pipeline, job: Job) -> None:
     judged = pieces | "Exchange" >> beam.Flatten() | "ConsentGate" >> gate
     rows = judged.judged | "ForPurpose" >> ForPurpose(job.editions)
     rows = rows | "Pseudonymise" >> Pseudonymise(job.pack, job.keys)
-    stored = rows | "RegionalStore" >> RegionalStore(job.places, job.input_id, job.run)
+    stored = rows | "RegionalStore" >> RegionalStore(job.places, job.input_id, job.run, fresh=job.streams is not None)
     window_ms = job.partition.window_ms
     ordered = judged[STOPPING] | "Orders" >> Orders(job.editions, job.keys, job.partition)
     listed = ordered | "OrderStore" >> OrderStore(job.places, job.input_id, job.run, job.started, job.partition)

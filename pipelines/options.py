@@ -58,9 +58,9 @@ def parse(argv: list[str] | None) -> IngestOptions:
         metavar="URI",
         help="properties of the Kafka client; workers read it, and put their own environment for ${VARIABLE}",
     )
-    arguments.add_argument("--shards", type=_positive(int), metavar="N", help="of a stream: keys a region (default: 1)")
+    arguments.add_argument("--shards", type=_number, metavar="N", help="of a stream: keys a region (default: 1)")
     arguments.add_argument(
-        "--window-seconds", type=_positive(float), metavar="N", help="of a stream: length of a window (default: 600)"
+        "--window-seconds", type=_window, metavar="N", help="of a stream: length of a window (default: 600)"
     )
     ours, options = parse_job(arguments, argv)
     return _streaming(ours, options)
@@ -85,16 +85,20 @@ def _streaming(ours: argparse.Namespace, options: IngestOptions) -> IngestOption
     return replace(options, events=(), consents=(), beam=beam, streams=found, shards=shards, window_seconds=window)
 
 
-def _positive(kind: type):
-    def read(text: str):
-        try:
-            if (number := kind(text)) > 0:
-                return number
-        except ValueError:
-            pass
-        raise argparse.ArgumentTypeError("write a number greater than 0")
+def _window(text: str) -> float:
+    """Windows are named after the second in which they begin."""
+    try:
+        if (seconds := float(text)) >= 1:
+            return seconds
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError("write a number of seconds, at least 1")
 
-    return read
+
+def _number(text: str) -> int:
+    if text.isdecimal() and int(text):
+        return int(text)
+    raise argparse.ArgumentTypeError("write a number greater than 0")
 
 
 def parse_job(arguments: argparse.ArgumentParser, argv: list[str] | None) -> tuple[argparse.Namespace, IngestOptions]:

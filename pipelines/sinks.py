@@ -1,5 +1,6 @@
 """RegionalStore: the only step that writes records, each into the one region where they may live (clause 6)."""
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.coders import BytesCoder, Coder, TupleCoder, VarIntCoder, registry
+from apache_beam.metrics import Metrics
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec, TimerSpec, on_timer
 from apache_beam.utils.timestamp import Timestamp
@@ -26,6 +28,9 @@ from transforms.ring import taken
 from transforms.tallies import told
 
 _DAY_MS = 86_400_000
+FRESHNESS = Metrics.counter("douane", "store_freshness_ms")
+FRESHNESS_ROWS = Metrics.counter("douane", "store_freshness_rows")
+OLDEST = Metrics.gauge("douane", "store_oldest_ms")
 _RING = 4  # windows that can be open at once without sharing a bag
 _HELD = TupleCoder([VarIntCoder(), VarIntCoder(), BytesCoder()])  # (window, 1 if it came late, value)
 
@@ -133,11 +138,12 @@ def today() -> str:
 class _Write(beam.DoFn):
     """Writes files as rows come, and names them all in the manifest when the bundle is complete."""
 
-    def __init__(self, places: Mapping[int, RegionalPlace], input_id: str, run: str) -> None:
-        self._places, self._input_id, self._run = dict(places), input_id, run
+    def __init__(self, places: Mapping[int, RegionalPlace], input_id: str, run: str, fresh: bool) -> None:
+        self._places, self._input_id, self._run, self._fresh = dict(places), input_id, run, fresh
 
     def start_bundle(self) -> None:
         self._staged: list[Staged] = []
+        self._received: list[np.ndarray] = []  # of the rows in these
 
     def process(self, element) -> Iterator[Tally]:
         (dataset, (region, shard, window)), rows = element
@@ -151,6 +157,7 @@ class _Write(beam.DoFn):
             erased = place.manifest.erased(dataset, date, logical)
             if not erased:
                 self._staged.append(stage(place, dataset, date, logical, _finished(part), self._run))
+                self._received.append(part.column(RECEIVED).to_numpy())
             for event_type, count in _by_event_type(part):
                 what = {"event_type": event_type, "purpose": purpose_of(dataset), "dataset": dataset}
                 counts.add("store", "erased" if erased else "stored", count, region=place.region, **what)
@@ -158,6 +165,18 @@ class _Write(beam.DoFn):
 
     def finish_bundle(self) -> None:
         commit(self._staged)
+        if self._fresh and self._received:
+            tell_freshness(np.concatenate(self._received), time.time_ns() // 1_000_000)
+
+
+def tell_freshness(received: np.ndarray, now: int) -> None:
+    """How long it took from the receipt of rows to when they can be read, in ms: its sum and the number of rows, since
+    not every runner shows a distribution, and that of the oldest row of the worker's last files. A bundle that is tried
+    again tells of its rows again, and of the time that was lost."""
+    age = now - received
+    FRESHNESS.inc(int(age.sum()))
+    FRESHNESS_ROWS.inc(len(age))
+    OLDEST.set(int(age.max()))
 
 
 def _finished(rows: pa.RecordBatch) -> pa.RecordBatch:
@@ -182,7 +201,9 @@ class RegionalStore(beam.PTransform):
     places: Mapping[int, RegionalPlace]
     input_id: str
     run: str
+    fresh: bool = False  # whether rows are as fresh as the clock tells: in a stream
 
     def expand(self, rows):
-        write = beam.ParDo(_Write(self.places, self.input_id, self.run)).with_input_types(ROWS).with_output_types(Tally)
+        write = _Write(self.places, self.input_id, self.run, self.fresh)
+        write = beam.ParDo(write).with_input_types(ROWS).with_output_types(Tally)
         return rows | "Write" >> write

@@ -3,12 +3,14 @@
 import datetime as dt
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 import pytest
 from apache_beam.testing.util import assert_that
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines import sinks
 from pipelines.deployment import load_deployment, prepare
 from pipelines.manifest import Entry
 from pipelines.sinks import RegionalStore, by_date, logical_name
@@ -137,3 +139,12 @@ def test_what_is_sensitive_is_counted_for_its_purpose_and_dataset(deployment, st
         {("eu", "store", "stored", EVENT_TYPES[0], "service", "service_sensitive"): 2},
         dataset="service_sensitive",
     )
+
+
+def test_freshness_is_a_sum_a_count_and_the_oldest(monkeypatch):
+    told = {}
+    for name in ("FRESHNESS", "FRESHNESS_ROWS"):
+        monkeypatch.setattr(getattr(sinks, name), "inc", lambda value, name=name: told.update({name: value}))
+    monkeypatch.setattr(sinks.OLDEST, "set", lambda value: told.update(OLDEST=value))
+    sinks.tell_freshness(np.array([1_000, 2_500, 4_000]), 5_000)
+    assert told == {"FRESHNESS": 7_500, "FRESHNESS_ROWS": 3, "OLDEST": 4_000}

@@ -81,10 +81,18 @@ def test_what_does_not_fit(given, said):
     assert outcome.status == 2 and said in outcome.errors[0]
 
 
-@pytest.mark.parametrize("flags", [["--shards", "0"], ["--shards=1.5"], ["--window-seconds", "-1"]])
-def test_numbers_that_are_none(flags):
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--shards", "0"], "a number greater than 0"),
+        (["--shards=1.5"], "a number greater than 0"),
+        (["--window-seconds", "0.5"], "a number of seconds, at least 1"),
+        (["--window-seconds", "long"], "a number of seconds, at least 1"),
+    ],
+)
+def test_numbers_that_are_none(flags, said):
     outcome = command(ingest, *TOPICS, *flags)
-    assert outcome.status == 2 and "write a number greater than 0" in outcome.err
+    assert outcome.status == 2 and said in outcome.err
 
 
 def test_a_client_that_is_missing_is_named(monkeypatch):

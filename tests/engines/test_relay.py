@@ -5,6 +5,7 @@ import random
 import sqlite3
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from tests.engines.broker import Broker
 from tests.engines.processes import Processes
-from tests.pipelines.test_relay import entry, received
+from tests.pipelines.test_relay import entry
 
 LAG = {"cleanup_policy": "compact", "min_compaction_lag_ms": 604_800_000}
 PARTITIONS = 3
@@ -23,6 +24,10 @@ def broker(tmp_path_factory):
     folder = tmp_path_factory.mktemp("relay")
     with Processes(folder / "logs") as processes:
         yield Broker(folder / "broker", processes).start()
+
+
+def received(line: bytes) -> int:
+    return round(datetime.fromisoformat(json.loads(line)["received_time"]).timestamp() * 1000)
 
 
 class Service:
@@ -110,12 +115,12 @@ def test_entries_and_heartbeats_reach_every_partition(service):
     assert all(len(low) > 3 and low == sorted(low) for low in beats.values())
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_it_is_killed_again_and_again(service, seed):
     chance, relay = random.Random(seed), service.start()
     begun(relay)
-    service.write(5000)
-    for _ in range(4):
+    service.write(3000)
+    for _ in range(3):
         until = time.monotonic() + chance.uniform(0.1, 1.5)
         while time.monotonic() < until:
             service.write(chance.randrange(1, 300))

@@ -19,7 +19,7 @@ from schemas.consent import EVERY_PURPOSE, SEALED_LEDGER, STOPS, Kind, SubjectTy
 from schemas.fields import SUBJECT_TYPES
 from transforms.canonical import canonical
 from transforms.columns import scattered, tag_blocks, tag_words
-from transforms.decode import SINCE, DecodedLedger
+from transforms.decode import DecodedLedger
 from transforms.labels import Labels
 from transforms.locate import UNLOCATABLE
 from transforms.seal import Partition, Seals
@@ -96,14 +96,15 @@ class LedgerSealer:
         known = subject.is_valid().to_numpy(zero_copy_only=False)
         place, region = self._places(known, np.zeros(rows, bool), np.full(rows, -1))
         nothing = pa.nulls(rows, pa.string())
+        since = lines["since"]  # as old as can be: known to every record that it can have come before
         plain = {
             "kind": pa.array(np.full(rows, Kind.unreadable, np.int8)),
             "purposes": pc.fill_null(nothing, EVERY_PURPOSE),
             "app": nothing,
             "policy_version": nothing,
             "guardian": pa.array(np.zeros(rows, bool)),
-            "time": pa.array(np.zeros(rows, np.int64)),
-            "received_time": lines[SINCE],
+            "time": since,
+            "received_time": since,
         }
         ids = self._ids(lines["entry_id"])
         nobody, none_read = int((~known).sum()) + ledger.lost, np.empty(0, np.int64)

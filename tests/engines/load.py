@@ -15,16 +15,18 @@ import argparse
 import json
 import random
 import signal
+import sqlite3
 import string
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from pathlib import Path
 
+from pipelines.outbox import SCHEMA
 from schemas.fields import PURPOSES
 from tests.engines.pack import NUMBER_OF
 from tests.invariants.crowd import HOMES
@@ -64,6 +66,7 @@ _KINDS = {
 _LINES_A_MESSAGE = (1, 1, 1, 5, 20, 50)
 _AGAIN, _MALFORMED, _NOWHERE = 0.01, 0.005, 0.003  # shares of the events
 _WAITING = 20_000  # lines that may yet be sent a second time
+_MOST = 5_000  # lines between two looks at the clock
 _PARTS = 20  # moments of receipt within a file
 _QUOTA = 60  # values of a kind that are looked for afterwards
 JSON = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -94,7 +97,7 @@ class Load:
         self._purposes = sorted(PURPOSES)
         self._types = [name for name, share in _TYPES.items() for _ in range(share)]
         self._sent: deque[str] = deque(maxlen=_WAITING)
-        self._corrections: deque[tuple[int, dict]] = deque()
+        self._corrections: list[tuple[int, dict]] = []
         self._number = self._entries = 0
         self._acts = 0.0
 
@@ -202,15 +205,19 @@ class Load:
 
     def acts(self, now: int, events: int) -> list[dict]:
         """What happens to the ledger while so many events are received."""
-        due = []
-        while self._corrections and self._corrections[0][0] <= now:
-            correction = self._corrections.popleft()[1]
-            due.append(correction | {"received_time": moment(now), "time": moment(now)})
+        due = self.corrections(now, lambda at: at <= now)
         self._acts += events / _EVENTS_AN_ACT
         while self._acts >= 1:
             self._acts -= 1
             due.append(self._act(now))
         return due
+
+    def corrections(self, now: int, due: Callable[[int], bool] = lambda at: True) -> list[dict]:
+        """The corrections of lines that did not read, those that are due or all that are left, received now."""
+        moments = {"received_time": moment(now), "time": moment(now)}
+        found = [entry | moments for at, entry in self._corrections if due(at)]
+        self._corrections = [(at, entry) for at, entry in self._corrections if not due(at)]
+        return found
 
     def _act(self, now: int) -> dict:
         draw = self._draw
@@ -221,7 +228,6 @@ class Load:
         entry = self._entry(kind, subject, person, now, purposes, **more)
         if kind == "garbled":
             self._corrections.append((now + draw.randrange(2_000, 20_000), entry | {"kind": "grant"}))
-            self._corrections = deque(sorted(self._corrections, key=lambda each: each[0]))
         return entry
 
     def _entry(self, kind, subject, person: Person, now: int, purposes=("*",), app=None, guardian=False) -> dict:
@@ -329,30 +335,33 @@ class Clock:
 def produce(options: argparse.Namespace) -> None:
     """Writes to both topics at the rate, then reports, then sends heartbeats until the process is ended."""
     config, clock, load = _config(options), Clock(), Load(options.seed, options.events)
-    telemetry, ledger = _Topic(config, options.telemetry), _Topic(config, options.ledger)
+    telemetry = _Topic(config, options.telemetry)
+    ledger = _Outbox(options.outbox) if options.outbox else _Ledger(config, options.ledger)
     draw, started = random.Random(options.seed), clock()
-    tell(ledger, load.opening(started))
+    ledger.tell(load.opening(started))
     sent, heartbeat = 0, 0
     while sent < options.events:
         now = clock()
         # Behind a broker that was gone: caught up with, but not at once.
         due = min(options.events, int((now - started) * options.rate / 1000)) - sent
-        due = min(due, max(1, options.rate // 2))
-        tell(ledger, load.acts(now, due))
+        due = min(due, max(1, options.rate // 2), _MOST)
+        ledger.tell(load.acts(now, due))
         if now - heartbeat >= options.heartbeat_ms:
-            beat(ledger, now)
+            ledger.beat(now)
             heartbeat = now
         for message in _messages(load.lines(now, due), draw):
             telemetry.send(message, partition=draw.choice(telemetry.partitions))
         sent += due
         telemetry.poll()
         ledger.poll()
-        time.sleep(0.05)
+        if due < _MOST:
+            time.sleep(0.05)
+    ledger.tell(load.corrections(clock()))
     telemetry.flush()
+    ledger.flush()
     report(options.report, load, sent, started, clock())
     while not _ENDED:
-        tell(ledger, load.acts(clock(), 0))  # corrections that are still to come
-        beat(ledger, clock())
+        ledger.beat(clock())
         ledger.poll()
         time.sleep(options.heartbeat_ms / 1000)
     ledger.flush()
@@ -367,16 +376,41 @@ def _messages(lines: list[str], draw: random.Random) -> Iterator[bytes]:
         at += size
 
 
-def tell(ledger: _Topic, entries: list[dict]) -> None:
-    """Writes entries, each keyed by its id."""
-    for entry in entries:
-        ledger.send(json.dumps(entry).encode(), entry["entry_id"].encode())
+class _Ledger(_Topic):
+    """The ledger's topic, and what its one producer owes to whoever reads it."""
+
+    def tell(self, entries: list[dict]) -> None:
+        """Each keyed by its id."""
+        for entry in entries:
+            self.send(JSON(entry).encode(), entry["entry_id"].encode())
+
+    def beat(self, now: int) -> None:
+        """To every partition: whatever was received before now is ahead of this."""
+        for partition in self.partitions:
+            self.send(JSON({"low_watermark_ms": now}).encode(), HEARTBEAT, partition)
 
 
-def beat(ledger: _Topic, now: int) -> None:
-    """To every partition: whatever was received before now is ahead of this."""
-    for partition in ledger.partitions:
-        ledger.send(json.dumps({"low_watermark_ms": now}).encode(), HEARTBEAT, partition)
+class _Outbox:
+    """A consent service's database instead of the topic: `douane ledger relay` sends from it, and heartbeats."""
+
+    def __init__(self, path: str) -> None:
+        self._database = sqlite3.connect(path, timeout=60)
+        self._database.executescript(SCHEMA)
+
+    def tell(self, entries: list[dict]) -> None:
+        """In one transaction, which stamps their receipt."""
+        stamped = ("entry_id", "received_time")
+        rows = [
+            (entry["entry_id"], JSON({name: value for name, value in entry.items() if name not in stamped}))
+            for entry in entries
+        ]
+        with self._database:
+            self._database.executemany("INSERT INTO douane_outbox (entry_id, entry) VALUES (?, ?)", rows)
+
+    def beat(self, now: int) -> None:
+        """The relay's part."""
+
+    poll = flush = lambda self: None
 
 
 def _config(options: argparse.Namespace) -> dict:
@@ -457,6 +491,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--config", metavar="FILE", help="properties of the client, instead of --bootstrap")
     add("--telemetry", default="telemetry", metavar="TOPIC")
     add("--ledger", default="ledger", metavar="TOPIC")
+    add("--outbox", metavar="FILE", help="a database that `douane ledger relay` sends from, instead of --ledger")
     add("--telemetry-folder", metavar="DIR", help="files for watched folders instead of messages")
     add("--ledger-folder", metavar="DIR")
     add("--events", type=int, default=500_000)

@@ -214,7 +214,7 @@ def test_each_count_that_is_not_the_rules_is_told(stored):
         keep(place, "2026-01-01", "more-0-0", pa.Table.from_batches([rows]), run)
         totals = read_totals(load_deployment(stored.site.file).regions.values())
         assert verdict.miscounted(totals, stored.answer), (step, outcome)
-    assert stored.faults().keys() == {"audit"}
+    assert "audit" in stored.faults()
 
 
 def test_a_value_that_identifies_is_found_wherever_it_lies(stored, tmp_path):

@@ -30,7 +30,7 @@ from tests.engines.stream import Stream
 from tests.engines.verdict import Verdict, judge, leaked, missing, released
 
 _PARTITIONS = 2  # of the telemetry; as many as the job has slots
-_SECONDS_A_FAULT = 40  # for how long there is load
+_SECONDS_A_FAULT = 60  # for how long there is load
 _MEMORY = Path("/dev/shm")
 
 

@@ -249,7 +249,10 @@ def statistics_lose_a_day(original):
 
 
 def reading_loses_a_span(original):
-    return lambda border, element: original(border, element) if border.step == "ledger" else iter(())
+    def process(border, element, timestamp=beam.DoFn.TimestampParam):
+        return original(border, element, timestamp) if border.step == "ledger" else iter(())
+
+    return process
 
 
 def a_region_is_not_audited(original):

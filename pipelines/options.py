@@ -88,11 +88,11 @@ def _streaming(ours: argparse.Namespace, options: IngestOptions) -> IngestOption
 def _window(text: str) -> float:
     """Windows are named after the second in which they begin."""
     try:
-        if (seconds := float(text)) >= 1:
+        if 1 <= (seconds := float(text)) <= 86_400:
             return seconds
     except ValueError:
         pass
-    raise argparse.ArgumentTypeError("write a number of seconds, at least 1")
+    raise argparse.ArgumentTypeError("write a number of seconds, at least 1 and at most a day")
 
 
 def _number(text: str) -> int:

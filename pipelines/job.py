@@ -31,7 +31,7 @@ from pipelines.options import DEFAULT_RUNNER, WINDOW_MS, IngestOptions
 from pipelines.order_store import OrderStore
 from pipelines.progress import read_span
 from pipelines.quarantine_store import QuarantineStore
-from pipelines.runners import goes_on, makes_jar, tries_only
+from pipelines.runners import ELSEWHERE, goes_on, makes_jar, reach, tries_only
 from pipelines.sinks import RegionalStore, today
 from pipelines.snapshots import Snapshot, find, read
 from pipelines.sources import Streams, reading
@@ -291,18 +291,30 @@ def submit(job: Job, flags: Sequence[str]) -> PipelineResult:
     """Builds the job and hands it to the runner. A stream that starts takes its name for good, but where no runner took
     the job on."""
     options = PipelineOptions(list(flags))
-    if options.view_as(StandardOptions).runner == DEFAULT_RUNNER:
+    runner = options.view_as(StandardOptions).runner
+    if runner == DEFAULT_RUNNER:
         logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # a failure is told once, by the command
     try:
         pipeline = beam.Pipeline(options=options)
     except ValueError as error:
         raise ConfigurationError(f"Beam refuses these options: {in_one_line(error)}") from None
     build(pipeline, job)
+    reach(flags)
     if job.lineage is None or tries_only(flags) or lineages.read(job.arrival, job.lineage.name) == job.lineage:
-        return pipeline.run()
+        return _handed_over(pipeline, runner)
     lineages.start(job.arrival, job.lineage)
     try:
-        return pipeline.run()
+        return _handed_over(pipeline, runner)
     except Exception:
         lineages.withdraw(job.arrival, job.lineage)
         raise
+
+
+def _handed_over(pipeline: beam.Pipeline, runner: str | None) -> PipelineResult:
+    """What it means that a runner elsewhere does not take a job on, in one line: each has its own exceptions for it."""
+    try:
+        return pipeline.run()
+    except Exception as error:
+        if runner not in ELSEWHERE:
+            raise
+        raise ConfigurationError(f"--runner={runner} does not take the job on: {in_one_line(error)}") from error

@@ -86,7 +86,7 @@ def start(arrival: RegionalPlace, lineage: Lineage) -> None:
             make_durable(attempt)
             os.link(attempt, path)
         except FileExistsError:
-            raise ConfigurationError(_taken(read(arrival, lineage.name))) from None
+            raise ConfigurationError(_taken(path, read(arrival, lineage.name))) from None
         finally:
             attempt.unlink(missing_ok=True)
         make_durable(path.parent)
@@ -95,14 +95,15 @@ def start(arrival: RegionalPlace, lineage: Lineage) -> None:
 def check_free(arrival: RegionalPlace, name: str) -> None:
     """Raises `ConfigurationError` if a stream of that name was started already."""
     if held := read(arrival, name):
-        raise ConfigurationError(_taken(held))
+        raise ConfigurationError(_taken(path_of(arrival, name), held))
 
 
-def _taken(held: Lineage | None) -> str:
+def _taken(path: Path, held: Lineage | None) -> str:
     name, day = (held.name, held.started) if held else ("of that name", "just now")
     return (
         f"stream {name} was started on {day}: go on from its state (--savepoint_path on Flink, --update on Dataflow), "
-        "or start another under another --job_name, which reads its inputs from their start and stores all rows again"
+        "or start another under another --job_name, which reads its inputs from their start and stores all rows again; "
+        f"if this command was interrupted before any runner took the job on, remove {path}"
     )
 
 

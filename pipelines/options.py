@@ -88,11 +88,11 @@ def _streaming(ours: argparse.Namespace, options: IngestOptions) -> IngestOption
 def _window(text: str) -> float:
     """Windows are named after the second in which they begin."""
     try:
-        if (seconds := float(text)) >= 1:
+        if 1 <= (seconds := float(text)) <= 86_400:
             return seconds
     except ValueError:
         pass
-    raise argparse.ArgumentTypeError("write a number of seconds, at least 1")
+    raise argparse.ArgumentTypeError("write a number of seconds, at least 1 and at most a day")
 
 
 def _number(text: str) -> int:
@@ -159,7 +159,8 @@ def _checked(flags: list[str], ours: list[str]) -> tuple[str, ...]:
     for options in _subclasses(PipelineOptions):
         options._add_argparse_args(known)  # what Beam's own get_all_options does
     try:
-        runner = known.parse_known_args(flags)[0].runner
+        named = known.parse_known_args(flags)[0].runner
+        runner = _canonical(named)
         if runner in JOB_SERVER_RUNNERS:
             told = {flag for action in known._actions for flag in action.option_strings}
             for option in {f"--{option}" for option in JOB_SERVER_OPTIONS} - told:
@@ -172,21 +173,30 @@ def _checked(flags: list[str], ours: list[str]) -> tuple[str, ...]:
         names = [flag for action in known._actions for flag in action.option_strings]
         near = difflib.get_close_matches(name, [*ours, *names], n=1)
         raise ConfigurationError(f"no option {name}" + (f"; did you mean {near[0]}?" if near else ""))
-    return (*flags, *_runner(runner))
+    return (*flags, *_runner(named, runner))
 
 
-def _runner(named: str | None) -> tuple[str, ...]:
+def _canonical(named: str | None) -> str | None:
+    """The name of a runner, for which Beam takes `flink`, `FLINKRUNNER` and the whole path of the class as well."""
+    from apache_beam.options.pipeline_options import StandardOptions
+
+    word = (named or "").rpartition(".")[2].lower().removeprefix("test")
+    words = (word, f"{word}runner")
+    return next((name for name in StandardOptions.KNOWN_RUNNER_NAMES if name.lower() in words), named)
+
+
+def _runner(named: str | None, meant: str | None) -> tuple[str, ...]:
     """The runner, where it is not what the flags say."""
-    if named is None:
+    if meant is None:
         return (f"--runner={DEFAULT_RUNNER}",)
-    if named == "DirectRunner":
+    if meant in ("DirectRunner", "SwitchingDirectRunner"):
         # It would first try to download another engine, and hang where nothing answers.
         print(f"douane: DirectRunner runs as {DEFAULT_RUNNER}, its engine in this process", file=sys.stderr)
         return (f"--runner={DEFAULT_RUNNER}",)
-    if named == "BundleBasedDirectRunner":
+    if meant == "BundleBasedDirectRunner":
         # It does not hold the watermark for timers: what counts the records would end before they are judged.
         raise ConfigurationError(f"--runner={named} loses counts behind timers; use {DEFAULT_RUNNER}")
-    return ()
+    return () if meant == named else (f"--runner={meant}",)
 
 
 def _subclasses(root: type) -> list[type]:

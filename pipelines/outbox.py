@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
+from urllib.parse import quote
 
 import numpy as np
 
@@ -31,8 +32,9 @@ CREATE TABLE IF NOT EXISTS douane_relay (
 INSERT OR IGNORE INTO douane_relay VALUES (1, 0);
 CREATE TABLE IF NOT EXISTS douane_outbox (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    entry_id TEXT NOT NULL CHECK (length(entry_id) BETWEEN 1 AND 256 AND entry_id NOT LIKE '\\_\\_%' ESCAPE '\\'),
-    entry TEXT NOT NULL CHECK (CASE WHEN json_valid(entry) THEN
+    entry_id TEXT NOT NULL CHECK (typeof(entry_id) = 'text'
+        AND length(entry_id) BETWEEN 1 AND 256 AND entry_id NOT LIKE '\\_\\_%' ESCAPE '\\'),
+    entry TEXT NOT NULL CHECK (CASE WHEN typeof(entry) = 'text' AND json_valid(entry) THEN
         json_type(entry) = 'object' AND length(CAST(entry AS BLOB)) <= 60000
         AND json_type(entry, '$.entry_id') IS NULL AND json_type(entry, '$.received_time') IS NULL ELSE 0 END),
     received_ms INTEGER
@@ -75,7 +77,8 @@ class Outbox:
     def __init__(self, path: str) -> None:
         self._lock = _alone(path)
         try:
-            self._database = sqlite3.connect(f"file:{path}?mode=rw", uri=True, isolation_level=None, timeout=30)
+            self._database = sqlite3.connect(f"file:{quote(path)}?mode=rw", uri=True, isolation_level=None, timeout=30)
+            self._database.text_factory = bytes  # what is not UTF-8 would raise, with the text in the message
             self._database.execute("PRAGMA secure_delete = ON")
             self._database.executescript(SCHEMA)
         except sqlite3.Error as error:
@@ -103,7 +106,8 @@ class Outbox:
             low = now if left is None else left
             database.execute("UPDATE douane_relay SET promised_ms = max(promised_ms, ?)", (low,))
         entries = [
-            Outgoing(seq, entry_id, _line(entry_id, received_ms, entry)) for seq, entry_id, received_ms, entry in rows
+            Outgoing(seq, text := entry_id.decode(errors="replace"), _line(text, received_ms, entry))
+            for seq, entry_id, received_ms, entry in rows
         ]
         return Batch(entries, low)
 
@@ -133,13 +137,13 @@ class Outbox:
             raise InputError(f"the outbox cannot be read or written ({error})") from None
 
 
-def _line(entry_id: str, received_ms: int, entry: str) -> bytes:
-    """An entry as the ledger has it. What the service wrote stays as it is, to the letter: only line feeds, which JSON
+def _line(entry_id: str, received_ms: int, entry: bytes) -> bytes:
+    """An entry as the ledger has it. What the service wrote stays as it is, to the byte: only line feeds, which JSON
     allows between words, become spaces."""
     rest = entry.strip()[1:].lstrip()
     received = f"{np.datetime64(received_ms, 'ms')}Z"
     head = f'{{"entry_id": {json.dumps(entry_id)}, "received_time": "{received}"'
-    return f"{head}{'' if rest == '}' else ', '}{rest}".replace("\r", " ").replace("\n", " ").encode()
+    return head.encode() + (b"" if rest == b"}" else b", ") + rest.replace(b"\r", b" ").replace(b"\n", b" ")
 
 
 def _alone(path: str) -> BinaryIO:

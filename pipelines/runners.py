@@ -4,6 +4,7 @@ them, and options that are refused, with the reason (docs/runners.md).
 What is refused here has been seen to stall, to lose or to repeat, or has been seen nowhere.
 """
 
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from pipelines.sources import Streams
 
 LOCAL_RUNNER = "FnApiRunner"
 JOB_SERVER_RUNNERS = ("FlinkRunner", "PortableRunner")
+ELSEWHERE = (*JOB_SERVER_RUNNERS, "PrismRunner", dataflow.RUNNER)  # they take a job on, and run it in other processes
 
 # Options of Beam's Flink runner that its job server describes and the Python SDK does not know.
 JOB_SERVER_OPTIONS = (
@@ -82,6 +84,7 @@ _ON_FLINK = (
     _Refused("shutdown_sources_after_idle_ms", _any, "sources that are shut down let no checkpoint finish"),
     _Refused("allow_non_restored_state", _on, "what is left out of a savepoint is lost: records that wait, and stops"),
     _Refused("enable_stable_input_drain", _on, "a drain would release what is not decided yet; stop with a savepoint"),
+    _Refused("update", _any, "it is for DataflowRunner: go on with --savepoint_path"),
     _Refused("unaligned_checkpoint_enabled", _on, "no test has shown that a stream is exact with it"),
 )
 
@@ -101,12 +104,26 @@ def told(flags: Sequence[str]) -> dict[str, str]:
 def goes_on(flags: Sequence[str]) -> bool:
     """Whether these flags make a job go on from the state of an earlier one."""
     given = told(flags)
-    return bool(given.get("savepoint_path")) or "update" in given
+    return bool(given.get("savepoint_path")) or (given.get("runner") == dataflow.RUNNER and "update" in given)
 
 
 def makes_jar(flags: Sequence[str]) -> bool:
     """Whether the job is only written to a file, which is started, and goes on, elsewhere."""
     return "output_executable_path" in told(flags)
+
+
+def reach(flags: Sequence[str]) -> None:
+    """Raises `ConfigurationError` where no job server listens: Beam would wait for one for minutes."""
+    endpoint = told(flags).get("job_endpoint")
+    if endpoint is None:
+        return
+    host, _, port = endpoint.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, ValueError, OverflowError):
+        raise ConfigurationError(
+            f"nothing listens at --job_endpoint={endpoint}: give HOST:PORT of a job server"
+        ) from None
 
 
 def tries_only(flags: Sequence[str]) -> bool:
@@ -125,6 +142,8 @@ def fit(flags: Sequence[str], cell: str, streams: Streams | None) -> tuple[str, 
         return dataflow.checked(flags, cell)
     if streams is not None and streams.telemetry.scheme == "pubsub":
         raise ConfigurationError(f"{streams.telemetry} is read on --runner={dataflow.RUNNER} alone")
+    if runner == "PrismRunner" and not given.get("prism_location"):
+        raise ConfigurationError("--runner=PrismRunner would download its engine: name one with --prism_location")
     if runner in JOB_SERVER_RUNNERS and "streaming" in given:
         return _on_flink(flags, given)
     if streams is not None:
@@ -148,8 +167,6 @@ def _on_laptop(runner: str, given: dict[str, str], streams: Streams) -> None:
         raise ConfigurationError(
             f"--runner={runner} judges nothing before its inputs end, and {streams.telemetry} has no end: {advice}"
         )
-    if not given.get("prism_location"):
-        raise ConfigurationError("--runner=PrismRunner would download its engine: name one with --prism_location")
     if kafka := next((s for s in (streams.telemetry, streams.ledger) if s and s.scheme == "kafka"), None):
         raise ConfigurationError(
             f"--runner=PrismRunner takes the watermark of one partition for that of {kafka}: {advice}"

@@ -8,6 +8,7 @@ All of them give `pipelines.arrivals.Arrived`, which the border reads in the sam
 """
 
 import importlib.util
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,7 +60,8 @@ def endless(flag: str, given: Sequence[str]) -> Endless | None:
     well = {"kafka": _TOPIC.fullmatch, "pubsub": _SUBSCRIPTION.fullmatch}.get(scheme, bool)
     if not well(name):
         raise ConfigurationError(f"{flag} {found[0]}: write {_WRITTEN[scheme]}")
-    return Endless(scheme, name)
+    # A stream goes on with the folder that it began with, from wherever it is called.
+    return Endless(scheme, os.path.abspath(name) if scheme == "watch" else name)
 
 
 def streams(
@@ -82,6 +84,8 @@ def streams(
         )
     if ledger and ledger.scheme == "pubsub":
         raise ConfigurationError(f"--consents {ledger}: a ledger needs heartbeats; give kafka:TOPIC or watch:FOLDER")
+    if telemetry == ledger:
+        raise ConfigurationError(f"{ledger} is telemetry or a ledger, not both: give another for --consents")
     kafka = "kafka" in (telemetry.scheme, ledger and ledger.scheme)
     if kafka != bool(config_file):
         needed = "needs --kafka_config_file, a properties file that workers can read"

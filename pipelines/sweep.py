@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.command import OK, guarded, parser
+from pipelines.errors import InputError
 
 if TYPE_CHECKING:
     from pipelines.deployment import RegionalPlace
@@ -56,7 +57,8 @@ def _sweep(options) -> int:
 
 def unnamed(place: "RegionalPlace", before: float) -> Iterator[Path]:
     """The files of a region's datasets that were written before a time, in seconds since the epoch, and that its
-    manifest does not name. Raises `InputError` where the manifest cannot be read, before anything is given."""
+    manifest does not name. Raises `InputError` where the manifest cannot be read, or is not there, before anything is
+    given."""
     from schemas.datasets import QUARANTINE, RECEIVED_DATE
 
     files = f"{RECEIVED_DATE}=*/*.parquet"
@@ -69,6 +71,11 @@ def unnamed(place: "RegionalPlace", before: float) -> Iterator[Path]:
         for path in folder.glob(files)
         if path.stat().st_mtime < before
     ]
+    if old and not place.manifest.datasets():
+        raise InputError(
+            f"{place.manifest_folder} names no file at all, and {place.store} holds some: nothing is removed; check "
+            "that the deployment file names the keys of this store"
+        )
     named = {dataset: {entry.file for entry in place.manifest.entries(dataset)} for dataset, _ in old}
     yield from (path for dataset, path in old if path.name not in named[dataset])
 

@@ -26,3 +26,27 @@ def pytest_collection_modifyitems(items):
 def processes(tmp_path):
     with Processes(tmp_path / "logs") as processes:
         yield processes
+
+
+@pytest.fixture
+def config(broker, tmp_path):
+    """A properties file for the broker of the module."""
+    path = tmp_path / "kafka.properties"
+    path.write_text(f"bootstrap.servers={broker.bootstrap}\n")
+    return str(path)
+
+
+@pytest.fixture
+def reading():
+    """Opens readings, and closes them."""
+    from tests.engines.reading import Reading  # the client is an extra
+
+    opened = []
+
+    def open_(*args, **kwargs):
+        opened.append(Reading(*args, **kwargs))
+        return opened[-1]
+
+    yield open_
+    for each in opened:
+        each.reader.close()

@@ -14,7 +14,7 @@ from pipelines.kafka import KafkaSource, MarkCoder
 from pipelines.kafka_reader import SKEW_MS
 from tests.engines.broker import Broker
 from tests.engines.processes import Processes
-from tests.engines.reading import Reading, now_ms, produce
+from tests.engines.reading import now_ms, produce
 
 BEAT = b"__watermark__"
 
@@ -34,27 +34,6 @@ def topic(request, broker):
         return broker.topic(request.node.name.replace("[", "-").replace("]", ""), partitions, **config)
 
     return make
-
-
-@pytest.fixture
-def config(broker, tmp_path):
-    path = tmp_path / "kafka.properties"
-    path.write_text(f"bootstrap.servers={broker.bootstrap}\n")
-    return str(path)
-
-
-@pytest.fixture
-def reading():
-    """Opens readings, and closes them."""
-    opened = []
-
-    def open_(*args, **kwargs):
-        opened.append(Reading(*args, **kwargs))
-        return opened[-1]
-
-    yield open_
-    for each in opened:
-        each.reader.close()
 
 
 def test_messages_of_one_and_of_more_lines(broker, topic, config, reading):

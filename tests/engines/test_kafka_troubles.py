@@ -23,7 +23,7 @@ from pipelines.errors import ConfigurationError
 from pipelines.kafka import KafkaSource, ReadKafka
 from tests.engines.broker import Broker
 from tests.engines.processes import Processes
-from tests.engines.reading import Reading, produce
+from tests.engines.reading import produce
 
 PASSWORD = "hunter2-is-secret"
 
@@ -36,13 +36,6 @@ def broker(tmp_path_factory):
 
 
 @pytest.fixture
-def config(broker, tmp_path):
-    path = tmp_path / "kafka.properties"
-    path.write_text(f"bootstrap.servers={broker.bootstrap}\n")
-    return str(path)
-
-
-@pytest.fixture
 def secure(broker, tmp_path, monkeypatch):
     """A properties file for SASL_SSL, its password in a variable."""
     monkeypatch.setenv("KAFKA_PASSWORD", PASSWORD)
@@ -52,19 +45,6 @@ def secure(broker, tmp_path, monkeypatch):
         "sasl.mechanism=SCRAM-SHA-512\nsasl.username=reader\nsasl.password=${KAFKA_PASSWORD}\n"
     )
     return str(path)
-
-
-@pytest.fixture
-def reading():
-    opened = []
-
-    def open_(*args, **kwargs):
-        opened.append(Reading(*args, **kwargs))
-        return opened[-1]
-
-    yield open_
-    for each in opened:
-        each.reader.close()
 
 
 def allow(broker, topic, group):

@@ -67,7 +67,9 @@ def test_a_name_is_a_stream(site):
 
 def test_a_name_that_is_taken(site):
     first = started(site)
-    with pytest.raises(ConfigurationError, match=f"fleet was started on {first.started}: .*--savepoint_path"):
+    with pytest.raises(
+        ConfigurationError, match=f"fleet was started on {first.started}: .*--savepoint_path.*remove .*fleet.json"
+    ):
         plan(site)
     with pytest.raises(ConfigurationError, match="fleet was started"):
         lineages.start(jobs.plan(parse(_given(site)), say=lambda m: None).arrival, replace(first, run="another"))

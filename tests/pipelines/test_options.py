@@ -89,6 +89,21 @@ def test_what_is_like_nothing_is_an_error_too(given):
     assert (outcome.status, outcome.errors) == (2, [f"douane ingest: no option {given}"])
 
 
+@pytest.mark.parametrize(
+    ("named", "meant"),
+    [
+        ("direct", DEFAULT_RUNNER),
+        ("SwitchingDirectRunner", DEFAULT_RUNNER),
+        ("flink", "FlinkRunner"),
+        ("DATAFLOWRUNNER", "DataflowRunner"),
+        ("apache_beam.runners.dataflow.dataflow_runner.DataflowRunner", "DataflowRunner"),
+        ("TestDataflowRunner", "DataflowRunner"),
+    ],
+)
+def test_a_runner_is_checked_however_beam_lets_it_be_spelt(named, meant):
+    assert PipelineOptions(list(parse([*NEEDED, f"--runner={named}"]).beam)).get_all_options()["runner"] == meant
+
+
 def test_a_wrong_value_of_a_beam_option():
     outcome = command(ingest, *NEEDED, "--direct_runner_bundle_repeat=two")
     assert outcome.status == 2

@@ -147,6 +147,29 @@ class TestOutbox:
         with pytest.raises(sqlite3.IntegrityError):
             write(path, entry(), ids=[entry_id])
 
+    @pytest.mark.parametrize(
+        ("entry_id", "written"), [(b"e-1", entry()), (b"__watermark__", entry()), ("e-1", entry().encode())]
+    )
+    def test_bytes_are_no_text(self, path, outbox, entry_id, written):
+        """SQLite takes them in a column of text, and compares them otherwise."""
+        with pytest.raises(sqlite3.IntegrityError):
+            write(path, written, ids=[entry_id])
+
+    def test_text_that_is_not_utf8_goes_out_as_it_is_and_holds_up_nothing(self, path, outbox):
+        spoilt = entry().encode().replace(b"test", b"\xff")
+        with sqlite3.connect(path) as service:
+            service.execute("INSERT INTO douane_outbox (entry_id, entry) VALUES ('e-1', CAST(? AS TEXT))", (spoilt,))
+        (sent,) = outbox.take(10, 1 << 60).entries
+        assert sent.line.endswith(spoilt[1:])
+        assert decode_ledger(sent.line).faults.counts() == {"not_utf8": 1}
+
+    @pytest.mark.parametrize("name", ["a#b.db", "a?mode=memory", "a%20b.db"])
+    def test_any_name_of_a_file(self, path, name):
+        odd = os.path.join(os.path.dirname(path), name)
+        sqlite3.connect(odd).close()
+        Outbox(odd).close()
+        assert sqlite3.connect(odd).execute("SELECT count(*) FROM douane_outbox").fetchone() == (0,)
+
     def test_nothing_is_promised_past_what_is_left_behind(self, path, clock, outbox):
         for at in range(5):
             clock(NOW + at)

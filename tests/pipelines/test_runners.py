@@ -82,6 +82,16 @@ def test_prism_is_never_downloaded():
     assert fit(flags, "all", WATCHED) == flags
 
 
+def test_prism_is_not_downloaded_for_files_either():
+    with pytest.raises(ConfigurationError, match="name one with --prism_location"):
+        fit(["--runner=PrismRunner"], "all", None)
+
+
+def test_an_update_is_no_state_on_flink():
+    with pytest.raises(ConfigurationError, match="it is for DataflowRunner: go on with --savepoint_path"):
+        fit([*FLINK, "--update"], "all", TOPICS)
+
+
 def test_prism_reads_no_topic():
     with pytest.raises(ConfigurationError, match="takes the watermark of one partition for that of kafka:t"):
         fit(["--runner=PrismRunner", "--streaming", "--prism_location=/bin/prism"], "all", TOPICS)
@@ -105,11 +115,30 @@ def test_ingest_says_at_once_what_to_do(tmp_path, runner):
 
 
 @pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        (["--runner=PortableRunner"], "must specify a --job_endpoint"),
+        (["--runner=PortableRunner", "--job_endpoint=localhost:1"], "nothing listens at --job_endpoint=localhost:1"),
+        (["--runner=PortableRunner", "--job_endpoint=here"], "nothing listens at --job_endpoint=here"),
+        (["--runner=FlinkRunner", "--flink_job_server_jar=/nowhere.jar"], "/nowhere.jar"),
+        (["--runner=PrismRunner", "--prism_location=/nowhere"], "/nowhere"),
+    ],
+)
+def test_a_runner_that_is_not_there_is_told_in_one_line_and_leaves_the_name_free(tmp_path, flags, why):
+    site = Site.new(tmp_path / "site")
+    given = ["--events", "watch:/in", "--no-ledger", "--job_name=fleet", "--deployment", site.file]
+    outcome = command(ingest, *given, *flags)
+    assert outcome.status == 2 and why in outcome.errors[-1]
+    assert not any(path.parent.name == "lineages" for path in site.files())
+
+
+@pytest.mark.parametrize(
     ("flags", "found"),
     [
         (["--savepoint_path=/s"], True),
         (["--savepoint_path", "/s"], True),
-        (["--update"], True),
+        (["--runner=DataflowRunner", "--update"], True),
+        (["--runner=FlinkRunner", "--update"], False),
         (["--savepoint_path="], False),
         (["--streaming"], False),
     ],

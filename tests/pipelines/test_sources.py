@@ -22,6 +22,12 @@ def test_topics():
     assert options.shards is None and options.window_seconds is None
 
 
+def test_a_folder_is_the_same_from_wherever_it_is_named(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for named in ("watch:in", "watch:./in/", f"watch:{tmp_path}/in"):
+        assert parse(["--events", named, "--no-ledger", *NAMED]).streams.telemetry == Endless("watch", f"{tmp_path}/in")
+
+
 def test_streaming_is_set_once():
     assert parse([*TOPICS, "--streaming"]).beam.count("--streaming") == 1
 
@@ -70,6 +76,7 @@ def test_other_sources(events, ledger, found):
         (["--events", "pubsub:s", "--no-ledger"], "write pubsub:projects"),
         (["--events", "e.ndjson", "--no-ledger", "--shards", "2"], "--shards is for inputs without an end"),
         (["--events", "e", "--no-ledger", "--window-seconds", "2"], "--window-seconds is for inputs without an end"),
+        (["--events", "watch:/in", "--consents", "watch:/in"], "watch:/in is telemetry or a ledger, not both"),
         (["--events", "watch:/in", "--no-ledger", "--json"], "--json is for runs that end"),
         (["--events", "watch:/in", "--no-ledger", "--complete-through=2021-03-01"], "is for runs that end"),
     ],
@@ -88,6 +95,7 @@ def test_what_does_not_fit(given, said):
         (["--shards=1.5"], "a number greater than 0"),
         (["--window-seconds", "0.5"], "a number of seconds, at least 1"),
         (["--window-seconds", "long"], "a number of seconds, at least 1"),
+        (["--window-seconds", "inf"], "and at most a day"),
     ],
 )
 def test_numbers_that_are_none(flags, said):

@@ -56,6 +56,15 @@ def test_a_damaged_manifest_lets_nothing_go(spoilt):
     assert outcome.status == 4 and all(path.exists() for path in orphans)
 
 
+def test_a_manifest_that_is_elsewhere_lets_nothing_go(spoilt):
+    """As after a slip of the pen in the deployment file: the store is right, and the keys' folder is not."""
+    copied, place, orphans = spoilt
+    place.manifest_folder.rename(place.manifest_folder.with_name("elsewhere"))
+    outcome = command(sweep, "--deployment", copied.deployment, "--region", "eu", "--older-than", "0")
+    assert outcome.status == 4 and "names no file at all" in outcome.err
+    assert all(path.exists() for path in orphans)
+
+
 @pytest.mark.parametrize("given", ["-1", "soon"])
 def test_minutes_that_are_none(spoilt, given):
     outcome = command(sweep, "--deployment", spoilt[0].deployment, "--older-than", given)

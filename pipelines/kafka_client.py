@@ -165,6 +165,9 @@ class Client:
 
     def close(self) -> None:
         self._consumer.close()
+        # It has no close of its own, and it and this object hold each other: until both were collected, its threads
+        # and connections would stay, a few for each reader there was.
+        del self._admin
 
     def _served(self) -> None:
         self._admin.poll(0)

@@ -74,6 +74,7 @@ class Topic:
     id: str
     partitions: tuple[int, ...]
     leaderless: tuple[int, ...]
+    replicas: int  # of the partition that has most
 
 
 class Client:
@@ -120,7 +121,8 @@ class Client:
         self._silent = set(gone)
         if gone:
             self.say(f"partitions {_listed(gone)} of topic {self.topic} have no leader: they and their watermark wait")
-        return Topic(str(described.topic_id), tuple(sorted(partitions)), gone)
+        replicas = max((len(each.replicas) for each in described.partitions), default=0)
+        return Topic(str(described.topic_id), tuple(sorted(partitions)), gone, replicas)
 
     def starts(self, partitions: Collection[int]) -> dict[int, int] | None:
         """The first offsets that partitions hold, once all have answered."""

@@ -58,11 +58,13 @@ def telemetry(topic: str, messages: Sequence[Message], places: dict[int, Place])
 
 
 def ledger(topic: str, messages: Iterable[Message], places: dict[int, Place], say: Callable[[str], None]) -> Arrived:
-    """The entries of messages, which say themselves when they were received; heartbeats move the places' clocks.
+    """The entries of messages, each with the low watermark of the last heartbeat ahead of it: what does not read was
+    not received before, all else says itself when. Heartbeats move the places' clocks.
 
     A tombstone, or an entry without content, becomes a line that names nobody: what it takes off the topic stays in
     force in a job that has read it, and a job that has not raises the alarm for lines that name nobody."""
     lines: list[bytes] = []
+    since: list[int] = []
     for message in messages:
         place = places[message.partition()]
         _in_order(topic, place, message)
@@ -70,8 +72,9 @@ def ledger(topic: str, messages: Iterable[Message], places: dict[int, Place], sa
             _beat(message, place, len(places), topic, say)
         else:
             lines.append(message.value() or _missing(message))
+            since.append(max(place.clock_ms, 0))
         place.offset = message.offset() + 1
-    return arrived(lines, np.zeros(len(lines), np.int64))[0], b""
+    return arrived(lines, since)
 
 
 def _in_order(topic: str, place: Place, message: Message) -> None:

@@ -64,7 +64,8 @@ class DecodedLedger:
 
     A permission dated more than FUTURE_LIMIT after its receipt is dropped and counted in `dated_ahead`. A rejected line
     must not open anything: `unreadable` holds the subjects that rejected lines name, in columns `entry_id` (or null),
-    `subject.type` and `subject.value`; the caller makes them act as a restriction. `lost` counts those that name none.
+    `subject.type`, `subject.value` and `since`, the earliest that the line can have been received (0 if that is not
+    known); the caller makes them act as a restriction. `lost` counts those that name none.
     """
 
     columns: Columns
@@ -125,8 +126,11 @@ _KIND_CODES = np.array([Kind[name] for name in _KINDS], np.int8)
 _PERMITS = np.array([Kind[name] in PERMISSIONS for name in _KINDS])
 
 
-def decode_ledger(block: bytes, habits: Habits | None = None) -> DecodedLedger:
-    """Reads and checks a block of the consent ledger. It raises for no input; a line's fate depends on it alone."""
+def decode_ledger(block: bytes, habits: Habits | None = None, since: Received = None) -> DecodedLedger:
+    """Reads and checks a block of the consent ledger. It raises for no input; a line's fate depends on it alone.
+
+    `since` is before when no line of it, or each of them, can have been received; what a rejected line says of that
+    itself is not believed."""
     parsed = parse(block, LEDGER_FIELDS, habits)
     columns = parsed.columns
     checks = _Checks(len(parsed.line))
@@ -139,7 +143,8 @@ def decode_ledger(block: bytes, habits: Habits | None = None) -> DecodedLedger:
     good = checks.code == _NONE
     ahead = good & _PERMITS[word] & (time > received_time + FUTURE_LIMIT)
     faults = checks.faults(parsed)
-    unreadable, lost = _unreadable(line_at(block, faults.line))
+    known = np.broadcast_to(np.int64(0) if since is None else since, parsed.lines)[faults.line]
+    unreadable, lost = _unreadable(line_at(block, faults.line), known.tolist())
     columns, line, time, received_time, word = _kept(good & ~ahead, columns, parsed.line, time, received_time, word)
     return DecodedLedger(
         columns=columns,
@@ -226,12 +231,13 @@ class _Members(list):
         return [value for name, value in self if name == key]
 
 
-def _unreadable(lines: list[bytes]) -> tuple[Columns, int]:
+def _unreadable(lines: list[bytes], since: list[int]) -> tuple[Columns, int]:
     """Every subject that the lines name, and how many lines name none."""
     found = [_subjects(line.decode(errors="replace")) for line in lines]
-    rows = list(dict.fromkeys(row for subjects in found for row in subjects))
+    rows = list(dict.fromkeys((*row, ms) for subjects, ms in zip(found, since, strict=True) for row in subjects))
     names = ("entry_id", "subject.type", "subject.value")
     columns = {name: pa.array([row[i] for row in rows], pa.string()) for i, name in enumerate(names)}
+    columns["since"] = pa.array([row[-1] for row in rows], pa.int64())
     return columns, sum(not subjects for subjects in found)
 
 

@@ -96,15 +96,15 @@ class LedgerSealer:
         known = subject.is_valid().to_numpy(zero_copy_only=False)
         place, region = self._places(known, np.zeros(rows, bool), np.full(rows, -1))
         nothing = pa.nulls(rows, pa.string())
-        always = pa.array(np.zeros(rows, np.int64))  # as old as can be: known to every record
+        since = lines["since"]  # as old as can be: known to every record that it can have come before
         plain = {
             "kind": pa.array(np.full(rows, Kind.unreadable, np.int8)),
             "purposes": pc.fill_null(nothing, EVERY_PURPOSE),
             "app": nothing,
             "policy_version": nothing,
             "guardian": pa.array(np.zeros(rows, bool)),
-            "time": always,
-            "received_time": always,
+            "time": since,
+            "received_time": since,
         }
         ids = self._ids(lines["entry_id"])
         nobody, none_read = int((~known).sum()) + ledger.lost, np.empty(0, np.int64)

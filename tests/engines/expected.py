@@ -42,10 +42,11 @@ _MINUTE_MS, _HOUR_MS = 60_000, 3_600_000
 
 @dataclass(frozen=True)
 class Input:
-    """Lines of telemetry, each with its receipt or None where its own counts, and lines of the ledger."""
+    """Lines of telemetry, each with its receipt or None where its own counts, and lines of the ledger, each with what
+    had been promised where it stands: it was not received before."""
 
     telemetry: list[tuple[bytes, int | None]] = field(repr=False)
-    ledger: list[bytes] = field(repr=False)
+    ledger: list[tuple[bytes, int]] = field(repr=False)
 
 
 # --- reading what was sent
@@ -53,12 +54,12 @@ class Input:
 
 def of_topics(config: dict, telemetry: str, ledger: str) -> Input:
     """Two topics, from their first record to the last that is there now. `config` is librdkafka's."""
-    lines = [(line, received) for key, line, received in _topic(config, telemetry) if key != HEARTBEAT]
-    return Input(lines, [line for key, line, _ in _topic(config, ledger) if key != HEARTBEAT])
+    lines = [(line, received) for key, line, received, _ in _topic(config, telemetry)]
+    return Input(lines, [(line, since) for _, line, _, since in _topic(config, ledger)])
 
 
-def _topic(config: dict, topic: str) -> Iterator[tuple[bytes | None, bytes, int]]:
-    """(key, line, running maximum of append times) of each line of a topic."""
+def _topic(config: dict, topic: str) -> Iterator[tuple[bytes | None, bytes, int, int]]:
+    """Each line: (key, line, running maximum of append times, low watermark of the last heartbeat ahead of it)."""
     from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, TopicPartition
 
     consumer = Consumer(config | {"group.id": "expected", "enable.auto.commit": False, "fetch.queue.backoff.ms": 10})
@@ -66,7 +67,7 @@ def _topic(config: dict, topic: str) -> Iterator[tuple[bytes | None, bytes, int]
     for partition in partitions:
         at = TopicPartition(topic, partition, 0)
         first, end = consumer.get_watermark_offsets(at, timeout=30)
-        at.offset, latest = first, 0
+        at.offset, latest, low = first, 0, 0
         consumer.assign([at])
         while consumer.position([at])[0].offset < end if latest else first < end:
             for message in consumer.consume(10_000, 1):
@@ -75,16 +76,20 @@ def _topic(config: dict, topic: str) -> Iterator[tuple[bytes | None, bytes, int]
                 kind, appended = message.timestamp()
                 assert kind == TIMESTAMP_LOG_APPEND_TIME, f"{topic} does not say when its messages were appended"
                 latest = max(latest, appended)
+                if message.key() == HEARTBEAT:
+                    low = max(low, json.loads(message.value())["low_watermark_ms"])
+                    continue
                 for line in (message.value() or b"").split(b"\n"):
                     if line:
-                        yield message.key(), line, latest
+                        yield message.key(), line, latest, low
     consumer.close()
 
 
 def of_files(telemetry: Iterable[Path], ledger: Iterable[Path]) -> Input:
-    """Files whose lines tell themselves when they were received."""
+    """Files whose lines tell themselves when they were received, and whose names since when."""
     lines = [(line, None) for path in telemetry for line in path.read_bytes().split(b"\n") if line]
-    return Input(lines, [line for path in ledger for line in path.read_bytes().split(b"\n") if line])
+    entries = [(line, int(path.name[:13])) for path in ledger for line in path.read_bytes().split(b"\n") if line]
+    return Input(lines, entries)
 
 
 def milliseconds(text: str) -> int:
@@ -151,8 +156,9 @@ def region_of(line: dict) -> str | None:
     return _REGION_OF[tuple(sorted(home.items()))] if home else None
 
 
-def entry_of(line: bytes, regions: tuple[str, ...]) -> dict:
-    """An entry as the oracle has it, and the regions that it acts in: a stop and a line that does not read in all."""
+def entry_of(line: bytes, since: int, regions: tuple[str, ...]) -> dict:
+    """An entry as the oracle has it, and the regions that it acts in: a stop and a line that does not read in all. What
+    such a line says of its receipt is not believed: it counts from the earliest moment that it can have come."""
     entry = json.loads(line)
     kind = entry["kind"] if entry["kind"] in (*STOP_KINDS, *PERMISSION_KINDS) else "unreadable"
     type_, value = entry["subject"]["type"], entry["subject"]["value"]
@@ -165,7 +171,7 @@ def entry_of(line: bytes, regions: tuple[str, ...]) -> dict:
         "policy_version": entry.get("policy_version"),
         "guardian": bool(entry.get("guardian")),
         "time": milliseconds(entry["time"]),
-        "received_time": milliseconds(entry["received_time"]),
+        "received_time": since if kind == "unreadable" else milliseconds(entry["received_time"]),
         "acts_in": regions if kind in (*STOPS, "unreadable") else (region_of(entry),),
     }
 
@@ -422,7 +428,7 @@ def expected(given: Input, pack: Pack, window_ms: int | None) -> Expected:
     for record in sorted(located, key=lambda record: record.received):
         first.setdefault(record.identity, record)
     records = list(first.values())
-    entries = [entry_of(line, tuple(pack.regions)) for line in given.ledger]
+    entries = [entry_of(line, since, tuple(pack.regions)) for line, since in given.ledger]
     unreadable = sum(entry["kind"] == "unreadable" for entry in entries)
     ahead = sum(e["kind"] in PERMISSION_KINDS and e["time"] > e["received_time"] + _AHEAD_MS for e in entries)
     lines = Counter(

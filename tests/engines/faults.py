@@ -22,41 +22,41 @@ class Faults:
         self._stream, self._cluster, self._broker, self._draw = stream, stream.cluster, broker, draw
 
     def strike(self, name: str) -> None:
-        getattr(self, f"_{name}")()
+        getattr(self, name)()
 
     def _away(self) -> None:
         time.sleep(self._draw.uniform(0.5, 3))
 
-    def _taskmanager(self) -> None:
+    def taskmanager(self) -> None:
         self._cluster.task_manager.kill()
         self._away()
         self._cluster.task_manager.restart()
 
-    def _worker(self) -> None:
+    def worker(self) -> None:
         os.kill(self._draw.choice(self._cluster.workers), signal.SIGKILL)  # Flink asks the pool for another
 
-    def _pool(self) -> None:
+    def pool(self) -> None:
         self._cluster.pool.kill()
         self._away()
         self._cluster.pool.restart()
 
-    def _broker(self) -> None:
+    def broker(self) -> None:
         self._broker.kill()
         self._away()
         self._broker.restart()
 
-    def _jobmanager(self) -> None:
+    def jobmanager(self) -> None:
         self._cluster.job_manager.kill()
         self._stream.ingest.kill()
         self._away()
         self._cluster.restart_job_manager()
         self._stream.start(self._cluster.retained(self._stream.job))
 
-    def _savepoint(self) -> None:
+    def savepoint(self) -> None:
         self._stream.start(self._stream.stop())
 
-    def _change(self) -> None:
-        self._savepoint()  # the storm has put another policy into the stream's hands
+    def change(self) -> None:
+        self.savepoint()  # the storm has put another policy into the stream's hands
 
 
 def write_changed(policy: Path, folder: Path) -> None:

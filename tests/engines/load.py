@@ -20,7 +20,7 @@ import string
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
@@ -97,7 +97,7 @@ class Load:
         self._purposes = sorted(PURPOSES)
         self._types = [name for name, share in _TYPES.items() for _ in range(share)]
         self._sent: deque[str] = deque(maxlen=_WAITING)
-        self._corrections: deque[tuple[int, dict]] = deque()
+        self._corrections: list[tuple[int, dict]] = []
         self._number = self._entries = 0
         self._acts = 0.0
 
@@ -205,15 +205,19 @@ class Load:
 
     def acts(self, now: int, events: int) -> list[dict]:
         """What happens to the ledger while so many events are received."""
-        due = []
-        while self._corrections and self._corrections[0][0] <= now:
-            correction = self._corrections.popleft()[1]
-            due.append(correction | {"received_time": moment(now), "time": moment(now)})
+        due = self.corrections(now, lambda at: at <= now)
         self._acts += events / _EVENTS_AN_ACT
         while self._acts >= 1:
             self._acts -= 1
             due.append(self._act(now))
         return due
+
+    def corrections(self, now: int, due: Callable[[int], bool] = lambda at: True) -> list[dict]:
+        """The corrections of lines that did not read, those that are due or all that are left, received now."""
+        moments = {"received_time": moment(now), "time": moment(now)}
+        found = [entry | moments for at, entry in self._corrections if due(at)]
+        self._corrections = [(at, entry) for at, entry in self._corrections if not due(at)]
+        return found
 
     def _act(self, now: int) -> dict:
         draw = self._draw
@@ -224,7 +228,6 @@ class Load:
         entry = self._entry(kind, subject, person, now, purposes, **more)
         if kind == "garbled":
             self._corrections.append((now + draw.randrange(2_000, 20_000), entry | {"kind": "grant"}))
-            self._corrections = deque(sorted(self._corrections, key=lambda each: each[0]))
         return entry
 
     def _entry(self, kind, subject, person: Person, now: int, purposes=("*",), app=None, guardian=False) -> dict:
@@ -353,10 +356,11 @@ def produce(options: argparse.Namespace) -> None:
         ledger.poll()
         if due < _MOST:
             time.sleep(0.05)
+    ledger.tell(load.corrections(clock()))
     telemetry.flush()
+    ledger.flush()
     report(options.report, load, sent, started, clock())
     while not _ENDED:
-        ledger.tell(load.acts(clock(), 0))  # corrections that are still to come
         ledger.beat(clock())
         ledger.poll()
         time.sleep(options.heartbeat_ms / 1000)

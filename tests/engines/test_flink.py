@@ -18,8 +18,8 @@ def asked(name: str, default: tuple[str, ...]) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("backend", asked("BACKENDS", BACKENDS))
-def test_exact_in_a_storm(backend, tmp_path):
+def test_exact_in_a_storm(backend):
     faults, seed = list(asked("FAULTS", FAULTS)), random.randrange(1 << 30)
     random.Random(seed).shuffle(faults)
-    done = storm(tmp_path, backend, int(os.environ.get("EVENTS") or 500_000), tuple(faults), seed)
+    done = storm(backend, int(os.environ.get("EVENTS") or 500_000), tuple(faults), seed)
     assert done["exact"], done

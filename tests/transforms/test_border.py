@@ -3,8 +3,10 @@
 import apache_beam as beam
 import numpy as np
 import pytest
+from apache_beam.transforms.window import TimestampedValue
+from apache_beam.utils.timestamp import Timestamp
 
-from schemas.consent import SEALED_LEDGER
+from schemas.consent import SEALED_LEDGER, Kind
 from schemas.editions import Editions
 from schemas.layout import layout
 from schemas.policy import load_pack
@@ -49,11 +51,14 @@ def keys(tmp_path_factory):
 def cross(keys):
     """Lets inputs (lists of blocks) cross; returns ((milliseconds, piece) in order, the totals of what was counted)."""
 
-    def crossed(*inputs, ledger=False, window_ms=None):
+    def crossed(*inputs, ledger=False, window_ms=None, since=None):
         _KEPT.update(pieces=[], tallies=[], rejected=[], register=[])
         with beam.Pipeline(runner="FnApiRunner") as pipeline:
             border = Border(ledger, blocks, Editions((PACK,)), keys, Partition(SHARDS, window_ms), EU)
-            out = pipeline | beam.Create([list(each) for each in inputs]) | border
+            read = pipeline | beam.Create([list(each) for each in inputs])
+            if since is not None:
+                read |= "Since" >> beam.Map(TimestampedValue, Timestamp(micros=since * 1000))
+            out = read | border
             kept = {"pieces": out.pieces, "tallies": out[TALLIES], "rejected": out[REJECTED], "register": out[REGISTER]}
             for name, output in kept.items():
                 output | f"Keep {name}" >> beam.Map(_keep, name)  # noqa: B018
@@ -159,6 +164,13 @@ def test_a_piece_of_the_ledger_is_stamped_with_its_earliest_receipt(cross):
     for _, (key, (kind, window, payload)) in pieces:
         assert (kind, window) == (LEDGER, 0) and key // SHARDS in (CN, EU)
         assert from_ipc(payload).schema.names == SEALED_LEDGER.names
+
+
+@pytest.mark.parametrize("since, expected", [(None, 0), (NOW - 700, NOW - 700)])
+def test_a_line_of_the_ledger_that_does_not_read_counts_since_its_element_can_have_come(cross, since, expected):
+    pieces, _ = cross([ndjson(entry(kind="garbled"), entry(number=1))], ledger=True, window_ms=100, since=since)
+    received = {row["kind"]: row["received_time"] for row in rows_of(pieces)}
+    assert received == {Kind.unreadable: expected, Kind.grant: NOW}
 
 
 def test_the_register_is_told_of_each_entry_once_and_of_no_record(cross, keys):

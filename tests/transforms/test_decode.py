@@ -185,8 +185,17 @@ def test_a_lost_entry_opens_nothing(text, expected):
     """Each subject that a rejected line names is handed on, and a line that names none is counted."""
     decoded = decode_ledger(line(ENTRY) + b"\n" + text + b"\n" + line(ENTRY))
     assert len(decoded.kind) == 2 and decoded.faults.line.tolist() == [1]
-    assert list(zip(*(column.to_pylist() for column in decoded.unreadable.values()), strict=True)) == expected
+    *named, since = (column.to_pylist() for column in decoded.unreadable.values())
+    assert list(zip(*named, strict=True)) == expected and set(since) <= {0}
     assert decoded.lost == (not expected)
+
+
+@pytest.mark.parametrize("since, expected", [(None, 0), (7, 7), (np.array([3, 5, 9]), 5)])
+def test_a_rejected_line_counts_from_the_earliest_that_it_can_have_come(since, expected):
+    """What it says of its own receipt is not believed: one that said too late a time would open something."""
+    decoded = decode_ledger(line(ENTRY) + b"\n" + line(ENTRY, kind="garbled") + b"\n" + line(ENTRY), since=since)
+    assert decoded.unreadable["since"].to_pylist() == [expected]
+    assert decoded.received_time.tolist() == decode_ledger(line(ENTRY) + b"\n" + line(ENTRY)).received_time.tolist()
 
 
 def test_required_of_the_ledger():

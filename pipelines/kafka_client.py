@@ -74,6 +74,7 @@ class Topic:
     id: str
     partitions: tuple[int, ...]
     leaderless: tuple[int, ...]
+    replicas: int  # of the partition that has most
 
 
 class Client:
@@ -120,7 +121,8 @@ class Client:
         self._silent = set(gone)
         if gone:
             self.say(f"partitions {_listed(gone)} of topic {self.topic} have no leader: they and their watermark wait")
-        return Topic(str(described.topic_id), tuple(sorted(partitions)), gone)
+        replicas = max((len(each.replicas) for each in described.partitions), default=0)
+        return Topic(str(described.topic_id), tuple(sorted(partitions)), gone, replicas)
 
     def starts(self, partitions: Collection[int]) -> dict[int, int] | None:
         """The first offsets that partitions hold, once all have answered."""
@@ -165,6 +167,9 @@ class Client:
 
     def close(self) -> None:
         self._consumer.close()
+        # It has no close of its own, and it and this object hold each other: until both were collected, its threads
+        # and connections would stay, a few for each reader there was.
+        del self._admin
 
     def _served(self) -> None:
         self._admin.poll(0)

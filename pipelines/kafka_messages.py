@@ -86,7 +86,12 @@ def _beat(message: Message, place: Place, partitions: int, topic: str, say: Call
     try:
         content = json.loads(message.value())
         low_ms, told = content["low_watermark_ms"], content.get("partitions", 0)
-        if type(low_ms) is not int or not 0 <= low_ms <= message.timestamp()[1] + _AHEAD_MS:
+        kind, stamped_ms = message.timestamp()
+        if kind != TIMESTAMP_LOG_APPEND_TIME:
+            _count("kafka_bad_heartbeats", 1)
+            say(f"a heartbeat on topic {topic} has no time of the broker: set message.timestamp.type=LogAppendTime")
+            return
+        if type(low_ms) is not int or not 0 <= low_ms <= stamped_ms + _AHEAD_MS:
             raise ValueError
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         _count("kafka_bad_heartbeats", 1)

@@ -1,8 +1,8 @@
 """Reads the partitions of a topic that belong to one source.
 
 Telemetry is received when the broker appends it, and its watermark is the append time of what was read last. Of a
-partition that is idle it is the time before a question that proved that all is read, less `SKEW_MS`. The ledger's
-watermark moves by heartbeats only.
+partition that is idle it is the time before a question that proved that all is read, less `SKEW_MS`; of a topic with
+replicas less `FOLLOWERS_MS` too. The ledger's watermark moves by heartbeats only.
 """
 
 import time
@@ -19,6 +19,8 @@ from pipelines.kafka_client import Client
 from pipelines.kafka_messages import NEVER_MS, Place, gauge, ledger, telemetry
 
 SKEW_MS = 5_000  # how far this machine's clock may be ahead of the brokers'
+# How long a record may stand on its leader and be told to nobody, for a follower that hangs: replica.lag.time.max.ms.
+FOLLOWERS_MS = 30_000
 EVEN_MS = 5 * 60_000  # how far a partition may be read ahead of another one of its reader
 _GATHER_S, _WAIT_S = 0.2, 0.05  # how long a block is gathered, and messages are waited for
 _MOST = 10_000  # messages asked for at once
@@ -35,6 +37,7 @@ class KafkaReader(UnboundedReader):
         self._reading: set[int] | None = None  # partitions that are read now; None before the first answer
         self._new: list[int] = []
         self._idle_ms: dict[int, int] = {}  # proved, not read: not in the mark
+        self._unseen_ms = SKEW_MS + FOLLOWERS_MS
         self._rest: list[Message] = []  # taken, for the next block
         self._stop: dict[int, int] | None = None
         self._current: Arrived = (b"", b"")
@@ -93,6 +96,7 @@ class KafkaReader(UnboundedReader):
                 f"topic {self._source.topic} was deleted and made again: what was read of it and what it holds now do "
                 "not belong together; start the job under another name"
             )
+        self._unseen_ms = SKEW_MS + (FOLLOWERS_MS if topic.replicas > 1 else 0)
         own = [number for number in topic.partitions if number % self._source.parts == self._source.part]
         added = sorted(set(own) - set(self._places))
         if self._reading is None and not self._new:
@@ -129,7 +133,7 @@ class KafkaReader(UnboundedReader):
             self._stop = ends
         for number, end in ends.items():
             if not self._source.ledger and self._places[number].offset >= end:
-                self._idle_ms[number] = asked_ms - SKEW_MS
+                self._idle_ms[number] = asked_ms - self._unseen_ms
         if len(ends) == len(self._places):
             name = f"{'ledger' if self._source.ledger else 'telemetry'}_{self._source.part}"
             gauge(f"kafka_lag_{name}", sum(max(0, end - self._places[number].offset) for number, end in ends.items()))

@@ -10,6 +10,7 @@ and what is wrong in form comes out sealed for who can mend it.
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import apache_beam as beam
@@ -77,8 +78,20 @@ class _Border(beam.DoFn):
         counts = Counts()
         counts.add(self.step, "spans", 1)
         for block, received in self._blocks(element, counts):
-            yield from self._cross(block, received, counts)
+            if isinstance(received, np.ndarray):
+                yield from self._by_window(block, received)
+            else:
+                yield from self._cross(block, received, counts)
         yield from told_apart(counts)
+
+    def _by_window(self, block: bytes, received: np.ndarray) -> Iterator:
+        """A block that a broker's messages were gathered to. Another attempt gathers them otherwise: so what is counted
+        or rejected of a line belongs to the window of its own receipt, whatever stands in a block with it."""
+        for part, times in _parts(block, received, self._partition.windows(received)):
+            counts, at = Counts(), Timestamp(micros=int(times.min()) * 1000)
+            for out in chain(self._cross(part, times, counts), told_apart(counts)):
+                timed = isinstance(getattr(out, "value", None), TimestampedValue) or isinstance(out, TimestampedValue)
+                yield out if timed else beam.pvalue.TaggedOutput(out.tag, TimestampedValue(out.value, at))
 
     def _blocks(self, element: Any, counts: Counts) -> Iterator[tuple[bytes, Received]]:
         """The blocks of an input. One that breaks off ends the run: of a ledger it is not known what it would have
@@ -232,6 +245,20 @@ def ledger_pieces(sealed: SealedLedger, locks: Locks, register: Register) -> Ite
         yield TimestampedValue(piece, Timestamp(micros=int(earliest) * 1000))
     for piece in register.pieces(sealed.register):
         yield beam.pvalue.TaggedOutput(REGISTER, piece)
+
+
+def _parts(block: bytes, received: np.ndarray, window: np.ndarray) -> Iterator[tuple[bytes, np.ndarray]]:
+    """The lines of each window, in their order, and when they were received."""
+    if (window == window[0]).all():
+        yield block, received
+        return
+    ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")) + 1
+    edges = np.append(0, ends if block.endswith(b"\n") else np.append(ends, len(block))).tolist()
+    parts: dict[int, list[bytes]] = {}
+    for number, start, stop in runs(window):
+        parts.setdefault(number, []).append(block[edges[start] : edges[stop]])
+    for number, lines in sorted(parts.items()):
+        yield b"".join(lines), received[window == number]
 
 
 @dataclass

@@ -32,7 +32,7 @@ def blocks(element):
     for block in element:
         if block is None:
             raise OSError("the disk is gone")
-        yield block, None
+        yield block if isinstance(block, tuple) else (block, None)
 
 
 _KEPT = {}  # what came out, by output: (milliseconds, element); the runner works in this process
@@ -276,3 +276,28 @@ def test_what_goes_on_in_a_stream_is_counted_at_the_end_of_the_window_that_judge
     }
     assert stamps == {1_000: 2, 2_000: 1, 3_000: 1}
     assert counted.sum(outcome="decoded") == 4
+
+
+@pytest.mark.parametrize("cuts", [(0, 5), (0, 1, 3, 5), (0, 2, 4, 5)])
+def test_of_what_a_broker_brought_each_line_is_told_in_the_window_of_its_receipt(cross, cuts):
+    """However messages are gathered: a bundle that is tried again gathers them otherwise."""
+    lines = [ndjson(event(1)), b"no json\n", b"nor this\n", ndjson(event(2)), b"neither this"]
+    received = NOW + np.array([0, 999, 1_000, 500, 2_500])
+    blocks = [
+        (b"".join(lines[start:stop]), received[start:stop]) for start, stop in zip(cuts[:-1], cuts[1:], strict=True)
+    ]
+    _, counted = cross(*([each] for each in blocks), window_ms=1_000)
+    rejected = {}
+    for stamp, (_, rows) in _KEPT["rejected"]:
+        window = (stamp - NOW) // 1_000
+        rejected[window] = rejected.get(window, 0) + sum(rows["lines"].to_pylist())
+    assert rejected == {0: 1, 1: 1, 2: 1}
+    told = {}
+    for stamp, tally in _KEPT["tallies"]:
+        found = totals([tally]).by("outcome", step="telemetry")
+        for outcome in ("lines", "quarantined"):
+            if found[outcome]:
+                window = (stamp - NOW) // 1_000
+                told[outcome, window] = told.get((outcome, window), 0) + found[outcome]
+    assert told == {("lines", 0): 3, ("lines", 1): 1, ("lines", 2): 1} | {("quarantined", n): 1 for n in range(3)}
+    assert counted.sum(step="telemetry", outcome="decoded") == 2

@@ -247,7 +247,7 @@ def test_only_heartbeats_move_the_ledgers_watermark(broker, topic, config, readi
     until = time.monotonic() + 2
     read.until(lambda _: time.monotonic() > until)
     assert set(read.watermarks) == {MIN_TIMESTAMP}
-    assert sorted(read.received) == [(entry(1), None), (entry(2), None)]
+    assert sorted(read.received) == [(entry(1), 0), (entry(2), 0)]  # no heartbeat was ahead of them
     produce(broker, name, [(BEAT, b'{"low_watermark_ms": 900}', 1)])
     read.until(lambda each: each.watermark_ms == 900)
     produce(broker, name, [(BEAT, b'{"low_watermark_ms": 1100}', 1)])
@@ -255,6 +255,8 @@ def test_only_heartbeats_move_the_ledgers_watermark(broker, topic, config, readi
     again = reading(KafkaSource(name, config, ledger=True), read.mark)
     again.step()
     assert again.watermark_ms == 1000
+    produce(broker, name, [(b"3", entry(3), 0)])
+    assert again.lines(1).received == [(entry(3), 1000)]
 
 
 @pytest.mark.parametrize(

@@ -31,13 +31,13 @@ class Mark(CheckpointMark):
 
     topic_id: str = ""
     places: tuple[tuple[int, int, int], ...] = ()
-    reader: Any = field(default=None, compare=False, repr=False)  # who commits offsets; not kept
+    client: Any = field(default=None, compare=False, repr=False)  # who commits offsets; not kept
 
     def finalize_checkpoint(self) -> None:
         """Commits the offsets, for whoever watches the lag."""
-        reader = self.reader and self.reader()
-        if reader is not None:
-            reader.commit(self)
+        client = self.client and self.client()
+        if client is not None:
+            client.commit({number: offset for number, offset, _ in self.places})
 
 
 class MarkCoder(Coder):

@@ -5,6 +5,7 @@ partition that is idle it is the time before a question that proved that all is 
 replicas less `FOLLOWERS_MS` too. The ledger's watermark moves by heartbeats only.
 """
 
+import threading
 import time
 import weakref
 
@@ -13,7 +14,7 @@ from apache_beam.utils.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP, Timestamp
 from confluent_kafka import Message
 
 from pipelines.arrivals import ARRIVED_BYTES, Arrived, earliest_ms
-from pipelines.errors import ConfigurationError
+from pipelines.errors import ConfigurationError, InputError
 from pipelines.kafka import KafkaSource, Mark
 from pipelines.kafka_client import Client
 from pipelines.kafka_messages import NEVER_MS, Place, gauge, ledger, telemetry
@@ -26,30 +27,65 @@ _GATHER_S, _WAIT_S = 0.2, 0.05  # how long a block is gathered, and messages are
 _MOST = 10_000  # messages asked for at once
 
 
+# The reader of each source that has the turn in this process.
+_TURNS: dict[KafkaSource, "KafkaReader"] = {}
+_SWAP = threading.Lock()
+
+
 class KafkaReader(UnboundedReader):
-    """Reads the partitions of one source. It never waits for an answer of the brokers, but for messages a moment."""
+    """Reads the partitions of one source. It never waits for an answer of the brokers, but for messages a moment.
+
+    A process has one consumer for a source. Beam keeps readers between bundles for each copy of its step apart, and
+    makes a new one whenever another copy goes on: that one takes over what the earlier has open, if it goes on from
+    where that stands, and else closes it. The earlier one reads no more.
+    """
 
     def __init__(self, source: KafkaSource, mark: Mark) -> None:
+        self._lock, self._closed = threading.Lock(), True
+        with self._lock:
+            with _SWAP:
+                earlier, _TURNS[source] = _TURNS.get(source), self
+            if earlier is None or not self._take_over(earlier, mark):
+                self._open(source, mark)
+            self._closed = False
 
+    def _take_over(self, earlier: "KafkaReader", mark: Mark) -> bool:
+        """Whether the earlier reader stands at the mark: then all that it has is this one's. It is at its end."""
+        with earlier._lock:
+            if earlier._closed:
+                return False
+            earlier._closed = True
+            if earlier.get_checkpoint_mark() != mark:
+                earlier._client.close()
+                return False
+            vars(self).update({name: of for name, of in vars(earlier).items() if name not in ("_lock", "_closed")})
+            return True
+
+    def _open(self, source: KafkaSource, mark: Mark) -> None:
         self._source, self._topic_id = source, mark.topic_id
         self._client = Client(source.topic, source.config_file)
         self._places = {number: Place(offset, clock) for number, offset, clock in mark.places}
         self._reading: set[int] | None = None  # partitions that are read now; None before the first answer
         self._new: list[int] = []
         self._idle_ms: dict[int, int] = {}  # proved, not read: not in the mark
-        self._unseen_ms = SKEW_MS + FOLLOWERS_MS
         self._rest: list[Message] = []  # taken, for the next block
         self._stop: dict[int, int] | None = None
         self._current: Arrived = (b"", b"")
         self._timestamp = MIN_TIMESTAMP
         self._most = 100
-        self._closed = False
 
     def start(self) -> bool:
         return self.advance()
 
     def advance(self) -> bool:
-        """The next block, if any messages are there."""
+        """The next block, if any messages are there. Raises InputError where another reader has the turn: a bundle that
+        still runs when the job has gone back to a checkpoint must fail."""
+        with self._lock:
+            if self._closed:
+                raise InputError(f"another reader of topic {self._source.topic} has taken over")
+            return self._advance()
+
+    def _advance(self) -> bool:
         self._watch()
         if not self._begun() or self._done():
             return False
@@ -76,15 +112,17 @@ class KafkaReader(UnboundedReader):
 
     def get_checkpoint_mark(self) -> Mark:
         places = tuple((number, place.offset, place.clock_ms) for number, place in sorted(self._places.items()))
-        return Mark(self._topic_id, places, weakref.ref(self))
-
-    def commit(self, mark: Mark) -> None:
-        if not self._closed:
-            self._client.commit({number: offset for number, offset, _ in mark.places})
+        return Mark(self._topic_id, places, weakref.ref(self._client))
 
     def close(self) -> None:
-        self._closed = True
-        self._client.close()
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._client.close()
+        with _SWAP:
+            if _TURNS.get(self._source) is self:
+                del _TURNS[self._source]
 
     def _watch(self) -> None:
         """What has become of the topic."""

@@ -8,13 +8,14 @@ replicas less `FOLLOWERS_MS` too. The ledger's watermark moves by heartbeats onl
 import threading
 import time
 import weakref
+from dataclasses import replace
 
 from apache_beam.io.unbounded_source import UnboundedReader
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP, Timestamp
 from confluent_kafka import Message
 
 from pipelines.arrivals import ARRIVED_BYTES, Arrived, earliest_ms
-from pipelines.errors import ConfigurationError, InputError
+from pipelines.errors import ConfigurationError
 from pipelines.kafka import KafkaSource, Mark
 from pipelines.kafka_client import Client
 from pipelines.kafka_messages import NEVER_MS, Place, gauge, ledger, telemetry
@@ -35,35 +36,39 @@ _SWAP = threading.Lock()
 class KafkaReader(UnboundedReader):
     """Reads the partitions of one source. It never waits for an answer of the brokers, but for messages a moment.
 
-    A process has one consumer for a source. Beam keeps readers between bundles for each copy of its step apart, and
-    makes a new one whenever another copy goes on: that one takes over what the earlier has open, if it goes on from
-    where that stands, and else closes it. The earlier one reads no more.
+    A process has one consumer for a source, which the reader that has the turn holds. Between bundles Beam keeps readers
+    for each copy of its step apart, makes a new one whenever another copy goes on, and may come back to one that it
+    kept: that one takes the turn, with all that the other has open if that stands where it goes on, and else anew.
     """
 
     def __init__(self, source: KafkaSource, mark: Mark) -> None:
-        self._lock, self._closed = threading.Lock(), True
+        self._source, self._lock, self._has_turn = source, threading.Lock(), False
         with self._lock:
-            with _SWAP:
-                earlier, _TURNS[source] = _TURNS.get(source), self
-            if earlier is None or not self._take_over(earlier, mark):
-                self._open(source, mark)
-            self._closed = False
+            self._take_turn(mark)
 
-    def _take_over(self, earlier: "KafkaReader", mark: Mark) -> bool:
-        """Whether the earlier reader stands at the mark: then all that it has is this one's. It is at its end."""
-        with earlier._lock:
-            if earlier._closed:
+    def _take_turn(self, mark: Mark) -> None:
+        with _SWAP:
+            other, _TURNS[self._source] = _TURNS.get(self._source), self
+        if other in (None, self) or not self._take_over(other, mark):
+            self._open(mark)
+        self._has_turn = True
+
+    def _take_over(self, other: "KafkaReader", mark: Mark) -> bool:
+        """Ends the other's turn. Whether it stands at the mark: then all that it has open is this one's."""
+        with other._lock:
+            if not other._has_turn:
                 return False
-            earlier._closed = True
-            if earlier.get_checkpoint_mark() != mark:
-                earlier._client.close()
+            other._has_turn = False
+            if other.get_checkpoint_mark() != mark:
+                other._client.close()
                 return False
-            vars(self).update({name: of for name, of in vars(earlier).items() if name not in ("_lock", "_closed")})
+            vars(self).update({name: of for name, of in vars(other).items() if name not in ("_lock", "_has_turn")})
+            other._places = {number: replace(place) for number, place in self._places.items()}  # where it goes on
             return True
 
-    def _open(self, source: KafkaSource, mark: Mark) -> None:
-        self._source, self._topic_id = source, mark.topic_id
-        self._client = Client(source.topic, source.config_file)
+    def _open(self, mark: Mark) -> None:
+        self._topic_id = mark.topic_id
+        self._client = Client(self._source.topic, self._source.config_file)
         self._places = {number: Place(offset, clock) for number, offset, clock in mark.places}
         self._reading: set[int] | None = None  # partitions that are read now; None before the first answer
         self._new: list[int] = []
@@ -78,11 +83,10 @@ class KafkaReader(UnboundedReader):
         return self.advance()
 
     def advance(self) -> bool:
-        """The next block, if any messages are there. Raises InputError where another reader has the turn: a bundle that
-        still runs when the job has gone back to a checkpoint must fail."""
+        """The next block, if any messages are there."""
         with self._lock:
-            if self._closed:
-                raise InputError(f"another reader of topic {self._source.topic} has taken over")
+            if not self._has_turn:
+                self._take_turn(self.get_checkpoint_mark())
             return self._advance()
 
     def _advance(self) -> bool:
@@ -116,13 +120,9 @@ class KafkaReader(UnboundedReader):
 
     def close(self) -> None:
         with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-            self._client.close()
-        with _SWAP:
-            if _TURNS.get(self._source) is self:
-                del _TURNS[self._source]
+            if self._has_turn:
+                self._has_turn = False
+                self._client.close()
 
     def _watch(self) -> None:
         """What has become of the topic."""

@@ -36,9 +36,9 @@ _SWAP = threading.Lock()
 class KafkaReader(UnboundedReader):
     """Reads the partitions of one source. It never waits for an answer of the brokers, but for messages a moment.
 
-    A process has one consumer for a source, which the reader that has the turn holds. Between bundles Beam keeps readers
-    for each copy of its step apart, makes a new one whenever another copy goes on, and may come back to one that it
-    kept: that one takes the turn, with all that the other has open if that stands where it goes on, and else anew.
+    A process has one consumer for a source, held by the reader that has the turn. Between bundles Beam keeps readers for
+    each copy of its step apart, makes a new one whenever another copy goes on, and may come back to one that it kept:
+    that one takes the turn, with all that the other has open if that stands where it goes on, and else anew.
     """
 
     def __init__(self, source: KafkaSource, mark: Mark) -> None:

@@ -281,7 +281,7 @@ def test_a_heartbeat_that_does_not_read_moves_nothing(broker, config, reading, r
     produce(broker, name, [(BEAT, b'{"low_watermark_ms": 1000}', 0), (BEAT, beat, 0), (b"1", entry(1), 0)])
     read = reading(KafkaSource(name, config, ledger=True)).lines(1)
     assert read.watermark_ms == 1000
-    assert read.received == [(entry(1), None)]
+    assert read.received == [(entry(1), 1000)]
 
 
 def test_a_heartbeat_that_tells_of_more_partitions(broker, topic, config, reading):

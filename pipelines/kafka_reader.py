@@ -36,9 +36,9 @@ _SWAP = threading.Lock()
 class KafkaReader(UnboundedReader):
     """Reads the partitions of one source. It never waits for an answer of the brokers, but for messages a moment.
 
-    A process has one consumer for a source, held by the reader that has the turn. Between bundles Beam keeps readers for
-    each copy of its step apart, makes a new one whenever another copy goes on, and may come back to one that it kept:
-    that one takes the turn, with all that the other has open if that stands where it goes on, and else anew.
+    A process has one consumer for a source, held by the reader that has the turn. Between bundles Beam keeps readers
+    for each copy of its step apart, makes a new one whenever another copy goes on, and may come back to one that it
+    kept: that one takes the turn, with all that the other has open if it stands where this one goes on, or else anew.
     """
 
     def __init__(self, source: KafkaSource, mark: Mark) -> None:
@@ -87,7 +87,11 @@ class KafkaReader(UnboundedReader):
         with self._lock:
             if not self._has_turn:
                 self._take_turn(self.get_checkpoint_mark())
-            return self._advance()
+            try:
+                return self._advance()
+            except Exception:
+                self._end_turn()  # whoever tries again looks at everything anew
+                raise
 
     def _advance(self) -> bool:
         self._watch()
@@ -121,8 +125,11 @@ class KafkaReader(UnboundedReader):
     def close(self) -> None:
         with self._lock:
             if self._has_turn:
-                self._has_turn = False
-                self._client.close()
+                self._end_turn()
+
+    def _end_turn(self) -> None:
+        self._has_turn = False
+        self._client.close()
 
     def _watch(self) -> None:
         """What has become of the topic."""

@@ -39,11 +39,13 @@ def config(broker, tmp_path):
 @pytest.fixture
 def reading():
     """Opens readings, and closes them."""
-    from tests.engines.reading import Reading  # the client is an extra
+    from pipelines import kafka_reader  # the client is an extra
+    from tests.engines.reading import Reading
 
     opened = []
 
     def open_(*args, **kwargs):
+        kafka_reader._TURNS.clear()  # each stands for a process of its own
         opened.append(Reading(*args, **kwargs))
         return opened[-1]
 

@@ -101,6 +101,17 @@ def test_a_reader_that_stands_elsewhere_begins_anew(clients):
     assert [client.closed for client in clients] == [1, 1, 1]
 
 
+def test_a_reader_that_has_failed_is_not_taken_over(clients, monkeypatch):
+    """It may have failed by what it knows: which partitions there are, say."""
+    failed = kafka_reader.KafkaReader(SOURCE, Mark())
+    failed.start()
+    monkeypatch.setattr(Idle, "take", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        failed.advance()
+    kafka_reader.KafkaReader(SOURCE, failed.get_checkpoint_mark())
+    assert [client.closed for client in clients] == [1, 0]
+
+
 def test_readers_of_other_partitions_have_clients_of_their_own(clients):
     for part in range(2):
         kafka_reader.KafkaReader(KafkaSource("telemetry", "unread", part=part, parts=2), Mark())

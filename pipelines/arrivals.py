@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from pipelines.blocks import line_count
 from transforms.decode import Received
 
 # (lines, receipts): whole lines, and for stretches of them how many and when they were received in ms since the epoch,
@@ -35,7 +36,7 @@ def read_arrived(element: Arrived) -> Iterator[tuple[bytes, Received]]:
         return
     lines, times = np.frombuffer(receipts, _PAIR).reshape(-1, 2).T
     received = np.repeat(times, lines)
-    if len(received) != block.count(b"\n") + (not block.endswith(b"\n") and block != b""):
+    if len(received) != line_count(block):
         raise ValueError("the receipts of a block are not those of its lines")
     yield block, received
 

@@ -105,7 +105,7 @@ def _place(where: str) -> tuple[str, int]:
 def _line_of(path: str, number: int) -> bytes:
     import numpy as np
 
-    from pipelines.blocks import expand
+    from pipelines.blocks import expand, line_count
     from transforms.block import line_at
 
     files = expand([path])
@@ -113,7 +113,7 @@ def _line_of(path: str, number: int) -> bytes:
         raise InputError(f"{path} stands for {len(files)} files: name one")
     before = 0
     for block in _blocks(files):
-        lines = block.count(b"\n") + (not block.endswith(b"\n"))
+        lines = line_count(block)
         if before < number <= before + lines:
             return line_at(block, np.array([number - before - 1]))[0] + b"\n"
         before += lines

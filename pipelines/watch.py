@@ -38,7 +38,7 @@ from apache_beam.io.unbounded_source import (
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP, Timestamp
 
 from pipelines.arrivals import ARRIVED_BYTES, Arrived
-from pipelines.blocks import SUFFIXES, Span, read_blocks
+from pipelines.blocks import SUFFIXES, Span, line_count, read_blocks
 from pipelines.errors import InputError
 
 MARKER = "_watermark"
@@ -149,7 +149,7 @@ class Reader(UnboundedReader):
         while self._blocks or self._next_file():
             block = next(self._blocks, None)
             if block is not None:
-                self._at = replace(self._at, lines=self._at.lines + _lines(block))
+                self._at = replace(self._at, lines=self._at.lines + line_count(block))
                 self._current = block, _time_of(self._at.name)
                 return True
             self._unchanged()
@@ -302,11 +302,7 @@ def _behind(lines: int, blocks: Iterable[bytes]) -> Iterator[bytes]:
         if not lines:
             yield block
             continue
-        held = _lines(block)
+        held = line_count(block)
         if held > lines:
             yield block[int(np.flatnonzero(np.frombuffer(block, np.uint8) == _LF)[lines - 1]) + 1 :]
         lines -= min(lines, held)
-
-
-def _lines(block: bytes) -> int:
-    return block.count(b"\n") + (not block.endswith(b"\n"))

@@ -8,7 +8,6 @@ the same lineage, and one that starts anew must not be: it would write other row
 """
 
 import json
-import os
 import re
 import secrets
 from dataclasses import asdict, dataclass, fields
@@ -18,8 +17,7 @@ from pathlib import Path
 
 from pipelines.deployment import RegionalPlace
 from pipelines.errors import ConfigurationError, InputError
-from pipelines.manifest import writing
-from transforms.keyring import make_durable
+from pipelines.manifest import put_new, writing
 
 FORMAT = 1
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")  # what every runner takes for the name of a job
@@ -80,16 +78,9 @@ def start(arrival: RegionalPlace, lineage: Lineage) -> None:
     path = path_of(arrival, lineage.name)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        attempt = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
-        try:
-            attempt.write_text(json.dumps({"format": FORMAT, **asdict(lineage)}, indent=1))
-            make_durable(attempt)
-            os.link(attempt, path)
-        except FileExistsError:
-            raise ConfigurationError(_taken(path, read(arrival, lineage.name))) from None
-        finally:
-            attempt.unlink(missing_ok=True)
-        make_durable(path.parent)
+        content = json.dumps({"format": FORMAT, **asdict(lineage)}, indent=1)
+        if not put_new(path, lambda attempt: attempt.write_text(content)):
+            raise ConfigurationError(_taken(path, read(arrival, lineage.name)))
 
 
 def check_free(arrival: RegionalPlace, name: str) -> None:

@@ -10,7 +10,7 @@ may replace: with it the only copy of the file's wrapped key is gone, and so is 
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -99,6 +99,26 @@ def put_whole(path: Path, content: bytes | memoryview) -> None:
         _put_whole(path, content)
 
 
+def put_new(path: Path, write: Callable[[Path], object]) -> bool:
+    """Puts a file in place whole and for good, unless there is one: then False, and nothing stays of this. `write`
+    writes the content where it is told to."""
+    attempt = _attempt_at(path)
+    try:
+        write(attempt)
+        make_durable(attempt)
+        os.link(attempt, path)
+    except FileExistsError:
+        return False
+    finally:
+        attempt.unlink(missing_ok=True)
+    make_durable(path.parent)
+    return True
+
+
+def _attempt_at(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Turns what goes wrong while a file is written into one message that names the file."""
@@ -110,7 +130,7 @@ def writing(path: Path) -> Iterator[None]:
 
 def _put_whole(path: Path, content: bytes | memoryview) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    attempt = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    attempt = _attempt_at(path)
     try:
         with open(attempt, "wb") as file:
             file.write(content)

@@ -10,7 +10,6 @@ two draws of one day together would tell more than the budget allows.
 import fcntl
 import json
 import os
-import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +21,10 @@ import pyarrow.parquet as pq
 
 from pipelines.deployment import RegionalPlace
 from pipelines.errors import InputError
-from pipelines.manifest import writing
+from pipelines.manifest import put_new, writing
 from schemas.policy import Pack
 from schemas.statistics import RELEASE, Statistics
 from schemas.tallies import Counts, Tally
-from transforms.keyring import make_durable
 from transforms.release import release
 from transforms.statistics import Day
 from transforms.tallies import told
@@ -93,16 +91,7 @@ def _put_once(path: Path, content: pa.Table) -> None:
 def _put_alone(path: Path, content: pa.Table) -> None:
     for left in path.parent.glob(f".{path.name}.*.part"):  # what a killed worker drew: two draws tell too much
         left.unlink()
-    attempt = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
-    try:
-        pq.write_table(content, attempt)
-        make_durable(attempt)
-        os.link(attempt, path)
-    except FileExistsError:
-        pass
-    finally:
-        attempt.unlink(missing_ok=True)
-    make_durable(path.parent)
+    put_new(path, lambda attempt: pq.write_table(content, attempt))
 
 
 @dataclass

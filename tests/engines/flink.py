@@ -68,7 +68,7 @@ class Cluster:
         )
         self.pool = self._processes.start(
             "pool",
-            [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={self.pool_port}"],
+            [sys.executable, "-m", "tests.engines.pool", str(self.pool_port)],
             env={"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "PYTHONPATH": str(ROOT)},
             cwd=ROOT,
         )

@@ -5,7 +5,6 @@ given the `boot` of an image, and then each read of state goes to the TaskManage
 """
 
 import sys
-import threading
 
 from apache_beam.options.pipeline_options import PipelineOptions, WorkerOptions
 from apache_beam.runners.worker.worker_pool_main import BeamFnExternalWorkerPoolServicer
@@ -13,8 +12,8 @@ from apache_beam.runners.worker.worker_pool_main import BeamFnExternalWorkerPool
 
 def main() -> None:
     cache = PipelineOptions([]).view_as(WorkerOptions).max_cache_memory_usage_mb << 20
-    BeamFnExternalWorkerPoolServicer.start(use_process=True, port=int(sys.argv[1]), state_cache_size=cache)
-    threading.Event().wait()
+    _, server = BeamFnExternalWorkerPoolServicer.start(True, port=int(sys.argv[1]), state_cache_size=cache)
+    server.wait_for_termination()
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ SKEW_MS = 5_000  # how far this machine's clock may be ahead of the brokers'
 # How long a record may stand on its leader and be told to nobody, for a follower that hangs: replica.lag.time.max.ms.
 FOLLOWERS_MS = 30_000
 EVEN_MS = 5 * 60_000  # how far a partition may be read ahead of another one of its reader
-_GATHER_S, _WAIT_S = 0.2, 0.05  # how long a block is gathered, and messages are waited for
+_GATHER_S, _WAIT_S = 0.5, 0.05  # how long a block is gathered once there is a message, and a message is waited for
 _MOST = 10_000  # messages asked for at once
 
 
@@ -185,12 +185,12 @@ class KafkaReader(UnboundedReader):
             gauge(f"kafka_watermark_lag_ms_{name}", time.time_ns() // 1_000_000 - max(0, self._clock_ms()))
 
     def _gather(self) -> list:
-        """Messages for one block."""
+        """Messages for one block. Every later step pays for each block, so little is not passed on at once."""
         messages, self._rest = self._rest, []
         size, until = sum(map(len, messages)), time.monotonic() + _GATHER_S
         while size < ARRIVED_BYTES and time.monotonic() < until:
             taken = self._client.take(self._most, _WAIT_S)
-            if not taken:
+            if not (taken or messages):
                 break
             messages += taken
             size += sum(map(len, taken))

@@ -9,6 +9,8 @@ Purposes without a subject hold nobody's token: nothing of theirs can be found, 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
+from itertools import product
 
 import apache_beam as beam
 import numpy as np
@@ -31,6 +33,7 @@ from transforms.seal import Partition
 
 _DAY_MS = 86_400_000
 _KINDS = (max(STOPS) + 1, len(SubjectType))  # a table with a place for each (kind, subject type)
+_OF_PURPOSES = np.isin(np.arange(_KINDS[0]), sorted(ABOUT_PURPOSES))
 
 # What leaves this step: the columns of the lists, with codes for words.
 ORDERS = pa.schema(
@@ -51,34 +54,84 @@ Ordered = tuple[tuple[int, str], bytes]  # ((region code, dataset), rows of ORDE
 Ciphers = Mapping[str, ColumnCmac]  # by epoch
 
 
-def touching(stops: pa.RecordBatch, dataset: Dataset, pack: Pack, region: str) -> pa.RecordBatch:
-    """The stops that touch a dataset, and what each asks: `row` (its place in `stops`), `app`, `until`, `hold`.
+@dataclass(frozen=True, eq=False)
+class Owner:
+    """A dataset as one edition has it, and the last time (ms) of which rows were stored under it; None for the
+    newest."""
+
+    dataset: Dataset
+    pack: Pack
+    last: int | None
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What stops that are about one purpose ask of rows, by kind of stop and type of subject."""
+
+    anything: np.ndarray
+    hold: np.ndarray
+    bounded: np.ndarray  # of rows up to the stop alone
+    by_app: np.ndarray
+
+
+@cache
+def _asked(owner: Owner, name: str, region: str) -> _Asked:
+    purpose, basis = owner.pack.purposes[name], owner.pack.basis(name, region)
+    asked = _Asked(*(np.zeros(_KINDS, bool) for _ in range(4)))
+    for kind, subject in product(STOPS, SubjectType):
+        if found := effect(kind, subject, purpose, basis):
+            at = kind, subject
+            asked.anything[at], asked.hold[at], asked.bounded[at] = True, found[0] == HOLD, found[1]
+            asked.by_app[at] = scoped(kind, purpose)
+    return asked
+
+
+def legible(stops: pa.RecordBatch) -> pa.RecordBatch:
+    """Entries as this step asks about them: `name`, which an order's id is the tag of, `when` they took effect, and
+    their `subject`, `subject_type`, `kind`, `purposes` and `app`.
+
+    The name is the entry's own id, and what it says. So an entry is one order however often and wherever it is read,
+    and two contents under one id are two.
+    """
+    own = {name: stops.column(name) for name in ("subject", "subject_type", "kind", "purposes")}
+    app = stops.column("app").cast(pa.string())
+    # It may have been late, or dated ahead.
+    when = pa.array(np.minimum(stops.column("time").to_numpy(), stops.column("received_time").to_numpy()))
+    words = [stops.column("entry_id"), own["subject"], when.view(pa.binary(8))]
+    words += [own[name].view(pa.binary(1)) for name in ("subject_type", "kind")]
+    words = [column.cast(pa.binary()) for column in words]
+    nothing = pa.scalar(b"", pa.binary())
+    name = pc.binary_join_element_wise(*words, pc.fill_null(app, "").cast(pa.binary()), nothing)
+    return pa.record_batch({"name": name, "when": when, "app": app} | own)
+
+
+def touching(stops: pa.RecordBatch, owner: Owner, region: str) -> pa.RecordBatch:
+    """The stops, as `legible` gives them, that touch a dataset, and what each asks: `row` (its place in `stops`),
+    `app`, `until`, `hold`.
 
     A stop that is about a purpose that a column waits for (a gate) takes the whole row. Stored times are cut to a
-    unit, and all of the unit in which an erasure lies goes.
+    unit, and all of the unit in which an erasure lies goes. What a stop asks of rows of an earlier edition reaches as
+    far as its time does (clause 9).
     """
-    unit = MILLISECONDS[pack.purposes[dataset.purpose].event_time]
-    parts = [_about(stops, name, unit, pack, region) for name in serving(dataset)]
-    return pa.concat_batches(parts)
+    parts = [_about(stops, owner, name, region) for name in serving(owner.dataset)]
+    return parts[0] if len(parts) == 1 else pa.concat_batches(parts)
 
 
-def _about(stops: pa.RecordBatch, name: str, unit: int, pack: Pack, region: str) -> pa.RecordBatch:
-    purpose, basis = pack.purposes[name], pack.basis(name, region)
-    asks, holds, bounded, by_app = (np.zeros(_KINDS, bool) for _ in range(4))
-    for kind in STOPS:
-        for subject in SubjectType:
-            if found := effect(kind, subject, purpose, basis):
-                at = kind, subject
-                asks[at], holds[at], bounded[at], by_app[at] = True, found[0] == HOLD, found[1], scoped(kind, purpose)
+def _about(stops: pa.RecordBatch, owner: Owner, name: str, region: str) -> pa.RecordBatch:
+    asked = _asked(owner, name, region)
     kind, subject = stops.column("kind").to_numpy(), stops.column("subject_type").to_numpy()
-    about = ~np.isin(kind, sorted(ABOUT_PURPOSES)) | _naming(stops.column("purposes"), name)
-    row = np.flatnonzero(asks[kind, subject] & about)
+    about = ~_OF_PURPOSES[kind] | _naming(stops.column("purposes"), name)
+    row = np.flatnonzero(asked.anything[kind, subject] & about)
     at = kind[row], subject[row]
+    unit, bounded = MILLISECONDS[owner.pack.purposes[owner.dataset.purpose].event_time], asked.bounded[at]
+    until = (stops.column("when").to_numpy()[row] // unit + 1) * unit - 1
+    if owner.last is not None:
+        until, bounded = np.where(bounded, np.minimum(until, owner.last), owner.last), np.ones(len(row), bool)
     columns = {
         "row": pa.array(row),
-        "app": stops.column("app").cast(pa.string()).take(pa.array(row, mask=~by_app[at])),
-        "until": pa.array((_when(stops)[row] // unit + 1) * unit - 1, mask=~bounded[at]),
-        "hold": pa.array(holds[at]),
+        "app": stops.column("app").take(pa.array(row, mask=~asked.by_app[at])),
+        "until": pa.array(until, mask=~bounded),
+        "hold": pa.array(asked.hold[at]),
     }
     return pa.record_batch(columns)
 
@@ -88,60 +141,40 @@ def _naming(purposes: pa.DictionaryArray, name: str) -> np.ndarray:
     return np.array(naming, bool)[purposes.indices.to_numpy()]
 
 
-def _when(stops: pa.RecordBatch) -> np.ndarray:
-    """When a stop took effect: it may have been late, or dated ahead."""
-    return np.minimum(stops.column("time").to_numpy(), stops.column("received_time").to_numpy())
-
-
-def named(stops: pa.RecordBatch) -> pa.Array:
-    """What an order's id is the tag of: the entry's own id, and what it says. So an entry is one order however often
-    and wherever it is read, and two contents under one id are two."""
-    words = [stops.column("entry_id"), stops.column("subject"), pa.array(_when(stops)).view(pa.binary(8))]
-    words += [stops.column(name).view(pa.binary(1)) for name in ("subject_type", "kind")]
-    words = [column.cast(pa.binary()) for column in words]
-    app = pc.fill_null(stops.column("app").cast(pa.string()), "").cast(pa.binary())
-    return pc.binary_join_element_wise(*words, app, pa.scalar(b"", pa.binary()))
-
-
 def orders(
     stops: pa.RecordBatch, found: pa.RecordBatch, id_of: ColumnCmac, ciphers: Mapping[SubjectType, Ciphers], lot: Lot
 ) -> pa.RecordBatch:
     """The orders of one lot, rows of ORDERS: one for each token that the subject of a stop may have, by the epochs
     that `ciphers` has for its type. Where it has none, a row without a token says that the lot knew.
 
-    `found` is what `touching` gives of the stops.
+    `found` is what `touching` gives of the stops, as `legible` gives them. At least one touches.
     """
     touched = stops.take(found.column("row"))
-    ids, types = id_of.tag(named(touched)), touched.column("subject_type").to_numpy()
-    parts = []
-    for type_ in SubjectType:
-        own = pa.array(np.flatnonzero(types == type_))
+    types, subjects = touched.column("subject_type").to_numpy(), touched.column("subject")
+    at, epochs, tokens = [], [], []
+    for type_ in np.unique(types).tolist():
+        own = np.flatnonzero(types == type_)
+        subject = subjects.take(pa.array(own))
         for epoch, cipher in (ciphers[type_] or {None: None}).items():
-            subject = touched.column("subject").take(own)
-            columns = {
-                "order": ids.take(own),
-                "token": cipher.tag(subject) if cipher else pa.nulls(len(own), subject.type),
-                "by": touched.column("subject_type").take(own),
-                "app": found.column("app").take(own),
-                "until": found.column("until").take(own),
-                "epoch": pa.repeat(pa.scalar(epoch, pa.string()), len(own)),
-                "hold": found.column("hold").take(own),
-                "kind": touched.column("kind").take(own),
-                "window": pa.repeat(pa.scalar(lot[2], pa.int64()), len(own)),
-                "shard": pa.repeat(pa.scalar(lot[1], pa.int32()), len(own)),
-            }
-            parts.append(pa.RecordBatch.from_arrays(list(columns.values()), schema=ORDERS))
-    return pa.concat_batches(parts)
-
-
-@dataclass(frozen=True)
-class Owner:
-    """A dataset as one edition has it, and the last time (ms) of which rows were stored under it; None for the
-    newest."""
-
-    dataset: Dataset
-    pack: Pack
-    last: int | None
+            at.append(own)
+            epochs += [epoch] * len(own)
+            tokens.append(cipher.tag(subject) if cipher else pa.nulls(len(own), subjects.type))
+    rows = pa.array(np.concatenate(at))
+    ids = id_of.tag(touched.column("name")).take(rows)
+    touched, found = touched.take(rows), found.take(rows)
+    columns = {
+        "order": ids,
+        "token": pa.concat_arrays(tokens),
+        "by": touched.column("subject_type"),
+        "app": found.column("app"),
+        "until": found.column("until"),
+        "epoch": pa.array(epochs, pa.string()),
+        "hold": found.column("hold"),
+        "kind": touched.column("kind"),
+        "window": pa.array(np.full(len(rows), lot[2])),
+        "shard": pa.array(np.full(len(rows), lot[1], np.int32)),
+    }
+    return pa.RecordBatch.from_arrays(list(columns.values()), schema=ORDERS)
 
 
 def owners(editions: Editions) -> dict[str, list[Owner]]:
@@ -156,15 +189,8 @@ def owners(editions: Editions) -> dict[str, list[Owner]]:
 
 
 def by_owners(stops: pa.RecordBatch, of: list[Owner], region: str) -> pa.RecordBatch:
-    """What stops ask of a dataset, as `touching` gives it, by each of its owners: a row of an earlier edition passed
-    that one as well, so what it asks reaches as far as its time does (clause 9)."""
-    parts = []
-    for owner in of:
-        found = touching(stops, owner.dataset, owner.pack, region)
-        if owner.last is not None:  # of a null the other
-            until = pc.min_element_wise(found.column("until"), pa.scalar(owner.last, pa.int64()))
-            found = found.set_column(found.schema.get_field_index("until"), "until", until)
-        parts.append(found)
+    """What stops ask of a dataset, as `touching` gives it, by each of its owners."""
+    parts = [touching(stops, owner, region) for owner in of]
     if len(parts) == 1:
         return parts[0]
     table = pa.Table.from_batches(parts)
@@ -184,7 +210,7 @@ class _Orders(beam.DoFn):
         self._ids: dict[tuple[int, str], ColumnCmac] = {}
 
     def process(self, element: Judged) -> Iterator[Ordered]:
-        lot, stops = element
+        lot, stops = element[0], legible(element[1])
         held = self._tokens.epochs(lot[0])  # looked up once for all datasets
         for name, of in self._owners.items():
             found = by_owners(stops, of, self._regions[lot[0]])

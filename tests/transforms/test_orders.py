@@ -19,11 +19,12 @@ from transforms.exchange import ORDERED, Judged
 from transforms.ipc import from_ipc
 from transforms.keyring import open_keyring
 from transforms.locks import Locks
-from transforms.orders import ORDERS, Orders, by_owners, named, orders, owners, touching
+from transforms.orders import ORDERS, Orders, Owner, by_owners, legible, orders, owners, touching
 from transforms.seal import Partition
 
 PACK = load_pack()
 DATASETS = datasets(PACK)
+OWNERS = {name: Owner(dataset, PACK, None) for name, dataset in DATASETS.items()}
 EU, HOUR, DAY = PACK.where.code("eu"), 3_600_000, 86_400_000
 NOW = 20_000 * DAY + 5 * HOUR + 61_234
 DEVICE, ACCOUNT = SubjectType.device, SubjectType.account
@@ -50,7 +51,7 @@ def stops(*rows):
 
 
 def asked(dataset, *rows, region="eu"):
-    return touching(stops(*rows), DATASETS[dataset], PACK, region).to_pylist()
+    return touching(legible(stops(*rows)), OWNERS[dataset], region).to_pylist()
 
 
 @cache
@@ -134,20 +135,20 @@ def test_an_entry_is_one_order_and_another_content_another():
         stop("withdraw", time=NOW - 1),
         stop("withdraw", time=NOW + 1),  # dated ahead: it counts from its receipt
     )
-    found = named(batch).to_pylist()
+    found = legible(batch).column("name").to_pylist()
     assert found[0] == found[1] == found[-1] and len(set(found)) == len(found) - 2
 
 
 def test_there_is_a_row_for_each_epoch_and_one_without_a_token_where_there_is_none():
-    batch = stops(stop("erase", 1), stop("object", 2, b"a" * 16, ACCOUNT), stop("close", 3))
-    found = touching(batch, DATASETS["operations"], PACK, "eu")
+    batch = legible(stops(stop("erase", 1), stop("object", 2, b"a" * 16, ACCOUNT), stop("close", 3)))
+    found = touching(batch, OWNERS["operations"], "eu")
     ciphers = {DEVICE: {"2025": cipher("25"), "2026": cipher("26")}, ACCOUNT: {}}
     rows = orders(batch, found, cipher("id"), ciphers, (EU, 7, 40))
     assert rows.schema == ORDERS
     tags = {
         epoch: cipher(key).tag(batch.column("subject"))[0].as_py() for epoch, key in (("2025", "25"), ("2026", "26"))
     }
-    ids = cipher("id").tag(named(batch)).to_pylist()
+    ids = cipher("id").tag(batch.column("name")).to_pylist()
     told = {
         (r["order"], r["epoch"], r["token"], r["by"], r["kind"], r["hold"], r["shard"], r["window"])
         for r in rows.to_pylist()
@@ -225,7 +226,7 @@ def test_a_stop_reaches_what_was_stored_under_an_earlier_edition():
     update = {"version": "2025-06-01", "effective": date(2025, 6, 1), "purposes": kept | {"user_experience": relaxed}}
     editions = Editions((PACK, PACK.model_copy(update=update)))
     last = 1_748_736_000_000 - 1  # of 2025-05-31
-    given = stops(stop("minor"), stop("withdraw"))
+    given = legible(stops(stop("minor"), stop("withdraw")))
     found = {
         name: by_owners(given, owners(editions)[name], "eu").to_pylist() for name in ("promotion", "user_experience")
     }

@@ -42,7 +42,6 @@ from transforms.border import REGISTER, Border, Read
 from transforms.consent_gate import STOPPING, ConsentGate
 from transforms.entry_ids import EntryIds
 from transforms.for_purpose import ForPurpose
-from transforms.orders import Orders
 from transforms.pseudonymise import Pseudonymise
 from transforms.quarantine import REJECTED
 from transforms.seal import Partition
@@ -229,8 +228,8 @@ def build(pipeline: beam.Pipeline, job: Job) -> None:
     rows = rows | "Pseudonymise" >> Pseudonymise(job.pack, job.keys)
     stored = rows | "RegionalStore" >> RegionalStore(job.places, job.input_id, job.run, fresh=job.streams is not None)
     window_ms = job.partition.window_ms
-    ordered = judged[STOPPING] | "Orders" >> Orders(job.editions, job.keys, job.partition)
-    listed = ordered | "OrderStore" >> OrderStore(job.places, job.input_id, job.run, job.started, job.partition)
+    orders = OrderStore(job.editions, job.places, job.input_id, job.run, job.started, job.partition)
+    listed = judged[STOPPING] | "OrderStore" >> orders
     kept = rejected | "QuarantineStore" >> QuarantineStore(job.places, job.input_id, job.run, job.started, window_ms)
     told = [telemetry[TALLIES], *(each[TALLIES] for each in known), judged[TALLIES], stored, listed, kept]
     if job.pack.statistics:

@@ -3,8 +3,9 @@
 Only here all shards of a region come together, so only here an order that several lots know is told once for each.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import get_args
 
 import apache_beam as beam
 import pyarrow as pa
@@ -15,12 +16,13 @@ from pipelines.sinks import ByWindow, Gathered, day_of, logical_name
 from pipelines.stores import commit, stage
 from schemas.consent import STOPS, Kind, SubjectType
 from schemas.datasets import ORDERS_SUFFIX, STOPPED_SUFFIX, purpose_of
+from schemas.editions import Editions
 from schemas.orders import CLAUSE_OF_STOP, ERASE, HOLD, QUEUE, STOPPED
 from schemas.tallies import Counts, Tally
 from transforms.exchange import ORDERED
 from transforms.ipc import from_ipc
 from transforms.locks import Locks
-from transforms.orders import ORDERS
+from transforms.orders import ORDERS, Known, LockStops, Ordered, Orders, Stops
 from transforms.seal import Partition
 from transforms.tallies import told
 
@@ -31,18 +33,28 @@ _KINDS = [Kind(code).name if code in STOPS else "" for code in range(max(STOPS) 
 
 @dataclass
 class OrderStore(beam.PTransform):
-    """((region code, dataset), rows of ORDERS, locked) -> tallies. Two files a dataset that gets any, in a stream two a
-    window."""
+    """((region, shard, window), stops) -> tallies. Two files a dataset that gets any orders, in a stream two a window:
+    the stops of a region wait, locked, until theirs is over, and each dataset is asked about all of them at once."""
 
+    editions: Editions
     places: Mapping[int, RegionalPlace]
     input_id: str
     run: str
     started: str  # the date of what has no time
     partition: Partition
 
-    def expand(self, ordered):
-        write = beam.ParDo(_Write(self)).with_output_types(Tally)
-        return ordered | "ByWindow" >> ByWindow(self.partition.window_ms, tuple[int, str], bytes) | "Write" >> write
+    def expand(self, stops):
+        keys = {region: place.keys for region, place in self.places.items()}
+        known = stops | "Stops" >> LockStops(keys, self.partition.shards)
+        known |= "ByWindow" >> ByWindow(self.partition.window_ms, *get_args(Stops))
+        known |= "Known" >> beam.MapTuple(_known).with_output_types(Known)
+        made = known | "Orders" >> Orders(self.editions, keys, self.partition)
+        return made | "Write" >> beam.ParDo(_Write(self)).with_output_types(Tally)
+
+
+def _known(region: int, gathered: Gathered) -> Known:
+    start, in_time, late = gathered
+    return (region, start), [*in_time, *late]
 
 
 class _Write(beam.DoFn):
@@ -53,10 +65,10 @@ class _Write(beam.DoFn):
     def setup(self) -> None:
         self._locks = Locks({region: place.keys for region, place in self._places.items()}, self._shards)
 
-    def process(self, element: tuple[tuple[int, str], Gathered]) -> Iterator[Tally]:
-        (region, dataset), (start, parts, late) = element
-        opened = (self._locks.unlock(region * self._shards, ORDERED, part) for part in (*parts, *late))
-        place, queue = self._places[region], queued([from_ipc(part) for part in opened])
+    def process(self, element: Ordered) -> Iterator[Tally]:
+        (region, dataset, start), ordered = element
+        place = self._places[region]
+        queue = queued(from_ipc(self._locks.unlock(region * self._shards, ORDERED, ordered)))
         day = day_of(start, self._started)
         logical = logical_name(listed_under(self._input_id, self._run), start, 0)
         lists = {dataset + ORDERS_SUFFIX: queue, dataset + STOPPED_SUFFIX: queue.select(STOPPED.names)}
@@ -74,10 +86,10 @@ def listed_under(input_id: str, run: str) -> str:
     return f"{input_id}.{run}"
 
 
-def queued(parts: Iterable[pa.RecordBatch]) -> pa.RecordBatch:
-    """Rows of QUEUE: what the lots made, each order and token once a shard, by the first window that knew it. The order
-    of the parts does not show."""
-    rows = pa.Table.from_batches(parts, ORDERS)
+def queued(ordered: pa.RecordBatch) -> pa.RecordBatch:
+    """Rows of ORDERS -> rows of QUEUE: each order and token once a shard, by the first window that knew it. In which
+    order the rows come does not show."""
+    rows = pa.Table.from_batches([ordered])
     rows = rows.group_by(_ONE, use_threads=False).aggregate([("window", "min")]).rename_columns([*_ONE, "window"])
     rows = rows.sort_by([(name, "ascending") for name in _SORTED]).combine_chunks()
     kind = rows["kind"].combine_chunks()

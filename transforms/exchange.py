@@ -30,6 +30,7 @@ from transforms.locks import Locks, StateMismatch
 TELEMETRY, LEDGER, IDS = 0, 1, 2  # on the exchange
 HELD, SEEN, PAIRS, GROUPS = 3, 4, 5, 6  # in state alone
 ORDERED = 7  # between Orders and their store
+WAITING = 8  # stops on their way to Orders, in state
 _LAYOUT = b"layout"
 _NARROWEST = 1 << 15  # words that 16 bits can number
 

@@ -1,13 +1,14 @@
 """Orders: what a stop asks of rows that are stored already, for each dataset apart (5.2-erase, 5.2-restrict, 5.3).
 
-An order is a function of the ledger entry alone, whether or not rows exist. No sealed subject leaves this step: an
-order names tokens of one purpose, and its id is a keyed tag under a secret of its dataset, so nobody can tell that two
-queues speak of the same stop.
+An order is a function of the ledger entry alone, whether or not rows exist. The stops of a region wait, locked, until
+their window is over, and are made into orders together. No sealed subject leaves that step: an order names tokens of
+one purpose, and its id is a keyed tag under a secret of its dataset, so nobody can tell that two queues speak of the
+same stop.
 
 Purposes without a subject hold nobody's token: nothing of theirs can be found, and no order is made.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -23,7 +24,7 @@ from schemas.editions import Editions, midnight
 from schemas.orders import HOLD, effect, scoped, serving
 from schemas.policy import Pack
 from transforms.cmac import ColumnCmac
-from transforms.exchange import ORDERED, Judged, Lot
+from transforms.exchange import ORDERED, WAITING, Judged, coalesce, ledger_rows
 from transforms.generalise import MILLISECONDS
 from transforms.ipc import to_buffer
 from transforms.keyring import open_keyring
@@ -50,7 +51,9 @@ ORDERS = pa.schema(
         pa.field("shard", pa.int32()),
     ]
 )
-Ordered = tuple[tuple[int, str], bytes]  # ((region code, dataset), rows of ORDERS, locked)
+Stops = tuple[int, tuple[int, int, bytes]]  # (region code, (shard, window, rows of SEALED_LEDGER, locked))
+Known = tuple[tuple[int, int], Iterable[tuple[int, int, bytes]]]  # ((region code, start), of each the rest of Stops)
+Ordered = tuple[tuple[int, str, int], bytes]  # ((region code, dataset, start), rows of ORDERS, locked)
 Ciphers = Mapping[str, ColumnCmac]  # by epoch
 
 
@@ -142,12 +145,12 @@ def _naming(purposes: pa.DictionaryArray, name: str) -> np.ndarray:
 
 
 def orders(
-    stops: pa.RecordBatch, found: pa.RecordBatch, id_of: ColumnCmac, ciphers: Mapping[SubjectType, Ciphers], lot: Lot
+    stops: pa.RecordBatch, found: pa.RecordBatch, id_of: ColumnCmac, ciphers: Mapping[SubjectType, Ciphers], window: int
 ) -> pa.RecordBatch:
-    """The orders of one lot, rows of ORDERS: one for each token that the subject of a stop may have, by the epochs
+    """The orders of a window, rows of ORDERS: one for each token that the subject of a stop may have, by the epochs
     that `ciphers` has for its type. Where it has none, a row without a token says that the lot knew.
 
-    `found` is what `touching` gives of the stops, as `legible` gives them. At least one touches.
+    `stops` are as `legible` gives them, with their `shard`; `found` is what `touching` gives of them, one at least.
     """
     touched = stops.take(found.column("row"))
     types, subjects = touched.column("subject_type").to_numpy(), touched.column("subject")
@@ -171,8 +174,8 @@ def orders(
         "epoch": pa.array(epochs, pa.string()),
         "hold": found.column("hold"),
         "kind": touched.column("kind"),
-        "window": pa.array(np.full(len(rows), lot[2])),
-        "shard": pa.array(np.full(len(rows), lot[1], np.int32)),
+        "window": pa.array(np.full(len(rows), window)),
+        "shard": touched.column("shard"),
     }
     return pa.RecordBatch.from_arrays(list(columns.values()), schema=ORDERS)
 
@@ -198,6 +201,32 @@ def by_owners(stops: pa.RecordBatch, of: list[Owner], region: str) -> pa.RecordB
     return pa.RecordBatch.from_arrays([column.combine_chunks() for column in table.columns], schema=parts[0].schema)
 
 
+class _Lock(beam.DoFn):
+    def __init__(self, keys: Mapping[int, str], shards: int) -> None:
+        self._keys, self._shards = dict(keys), shards
+
+    def setup(self) -> None:
+        self._locks = Locks(self._keys, self._shards)
+
+    def process(self, element: Judged) -> Iterator[Stops]:
+        (region, shard, window), stops = element
+        payload = self._locks.lock(region * self._shards + shard, WAITING, to_buffer(stops))
+        yield region, (shard, window, payload)
+
+
+@dataclass
+class LockStops(beam.PTransform):
+    """((region, shard, window), stops) -> `Stops`: how stops wait for the others of their region. `keys` are keyring
+    URIs by region."""
+
+    keys: Mapping[int, str]
+    shards: int
+
+    def expand(self, stops):
+        lock = beam.ParDo(_Lock(self.keys, self.shards))
+        return stops | "Lock" >> lock.with_input_types(Judged).with_output_types(Stops)
+
+
 class _Orders(beam.DoFn):
     def __init__(self, editions: Editions, keys: Mapping[int, str], partition: Partition) -> None:
         self._editions, self._keys, self._partition = editions, dict(keys), partition
@@ -209,18 +238,37 @@ class _Orders(beam.DoFn):
         self._owners = owners(self._editions)
         self._ids: dict[tuple[int, str], ColumnCmac] = {}
 
-    def process(self, element: Judged) -> Iterator[Ordered]:
-        lot, stops = element[0], legible(element[1])
-        held = self._tokens.epochs(lot[0])  # looked up once for all datasets
+    def process(self, element: Known) -> Iterator[Ordered]:
+        (region, start), parts = element
+        lots = list(self._by_window(region, parts))
+        held = self._tokens.epochs(region)  # looked up once for all datasets
         for name, of in self._owners.items():
-            found = by_owners(stops, of, self._regions[lot[0]])
-            if found.num_rows:
-                purpose = of[0].dataset.purpose
-                length = of[0].pack.purposes[purpose].token_epoch  # as the latest that has it says
-                ciphers = {type_: self._ciphers(purpose, length, type_, lot, held) for type_ in SubjectType}
-                rows = orders(stops, found, self._id_of(lot[0], name), ciphers, lot)
-                key = lot[0] * self._partition.shards
-                yield (lot[0], name), self._locks.lock(key, ORDERED, to_buffer(rows))
+            made = [rows for window, stops in lots for rows in self._of_dataset(name, of, region, window, stops, held)]
+            if made:
+                rows = to_buffer(pa.concat_batches(made))
+                yield (region, name, start), self._locks.lock(region * self._partition.shards, ORDERED, rows)
+
+    def _by_window(self, region: int, parts: Iterable[tuple[int, int, bytes]]) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """The stops that each window is the first to know, as `legible` gives them."""
+        found: dict[int, list[tuple[int, bytes]]] = {}
+        for shard, window, payload in parts:
+            found.setdefault(window, []).append((shard, payload))
+        for window, lots in sorted(found.items()):
+            keys = (region * self._partition.shards + shard for shard, _ in lots)
+            opened = (self._locks.unlock(key, WAITING, payload) for key, (_, payload) in zip(keys, lots, strict=True))
+            stops = [ledger_rows(content) for content in opened]
+            shard = np.repeat([shard for shard, _ in lots], [part.num_rows for part in stops])
+            yield window, legible(coalesce(stops)).append_column("shard", pa.array(shard, pa.int32()))
+
+    def _of_dataset(
+        self, name: str, of: list[Owner], region: int, window: int, stops: pa.RecordBatch, held: Mapping
+    ) -> Iterator[pa.RecordBatch]:
+        found = by_owners(stops, of, self._regions[region])
+        if found.num_rows:
+            purpose = of[0].dataset.purpose
+            length = of[0].pack.purposes[purpose].token_epoch  # as the latest that has it says
+            ciphers = {type_: self._ciphers(region, purpose, length, type_, window, held) for type_ in SubjectType}
+            yield orders(stops, found, self._id_of(region, name), ciphers, window)
 
     def _id_of(self, region: int, dataset: str) -> ColumnCmac:
         if (region, dataset) not in self._ids:
@@ -228,10 +276,11 @@ class _Orders(beam.DoFn):
             self._ids[region, dataset] = ColumnCmac(open_keyring(self._keys[region]).secret(name, key))
         return self._ids[region, dataset]
 
-    def _ciphers(self, purpose: str, length: str, type_: SubjectType, lot: Lot, held: Mapping) -> Ciphers:
-        """Of every epoch that has a key. In a stream also of the lot's own, and of the day before: rows of windows
+    def _ciphers(
+        self, region: int, purpose: str, length: str, type_: SubjectType, window: int, held: Mapping
+    ) -> Ciphers:
+        """Of every epoch that has a key. In a stream also of the window's own, and of the day before: rows of windows
         before it may still be waiting for their first key, and an order is made once."""
-        region, _, window = lot
         kind, window_ms = SUBJECT_FIELD[type_.name].kind, self._partition.window_ms
         epochs = set(held.get((purpose, kind), ()))
         if window_ms is not None:
@@ -241,8 +290,9 @@ class _Orders(beam.DoFn):
 
 @dataclass
 class Orders(beam.PTransform):
-    """((region, shard, window), stops) -> ((region, dataset), rows of ORDERS as Arrow IPC, locked): the tokens of one
-    stop in all purposes leave this step one beside the other. `keys` are keyring URIs by region."""
+    """((region, start), [(shard, window, stops locked)]) -> ((region, dataset, start), rows of ORDERS as Arrow IPC,
+    locked): the tokens of one stop in all purposes leave this step one beside the other. `keys` are keyring URIs by
+    region; `start` says when what came together began."""
 
     editions: Editions
     keys: Mapping[int, str]
@@ -250,4 +300,4 @@ class Orders(beam.PTransform):
 
     def expand(self, stops):
         make = beam.ParDo(_Orders(self.editions, self.keys, self.partition))
-        return stops | "Make" >> make.with_input_types(Judged).with_output_types(Ordered)
+        return stops | "Make" >> make.with_input_types(Known).with_output_types(Ordered)

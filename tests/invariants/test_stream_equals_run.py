@@ -24,7 +24,6 @@ from transforms.exchange import Piece
 from transforms.for_purpose import ForPurpose
 from transforms.generalise import MILLISECONDS
 from transforms.keyring import create_keystore
-from transforms.orders import Orders
 from transforms.pseudonymise import Pseudonymise, Tokens, epoch_of
 from transforms.seal import Partition
 
@@ -122,8 +121,7 @@ def store(arrived, site, partition, run):
     judged = arrived | ConsentGate(Editions((PACK,)), keys, partition, with_ledger=True)
     rows = judged.judged | ForPurpose(Editions((PACK,))) | Pseudonymise(PACK, keys)
     rows | RegionalStore(places, "input", run)  # noqa: B018
-    ordered = judged[STOPPING] | Orders(Editions((PACK,)), keys, partition)
-    ordered | OrderStore(places, "input", run, "1970-01-01", partition)  # noqa: B018
+    judged[STOPPING] | OrderStore(Editions((PACK,)), places, "input", run, "1970-01-01", partition)  # noqa: B018
 
 
 def held(site, people):

@@ -19,7 +19,7 @@ from transforms.exchange import ORDERED, Judged
 from transforms.ipc import from_ipc
 from transforms.keyring import open_keyring
 from transforms.locks import Locks
-from transforms.orders import ORDERS, Orders, Owner, by_owners, legible, orders, owners, touching
+from transforms.orders import ORDERS, Known, LockStops, Orders, Owner, by_owners, legible, orders, owners, touching
 from transforms.seal import Partition
 
 PACK = load_pack()
@@ -143,7 +143,8 @@ def test_there_is_a_row_for_each_epoch_and_one_without_a_token_where_there_is_no
     batch = legible(stops(stop("erase", 1), stop("object", 2, b"a" * 16, ACCOUNT), stop("close", 3)))
     found = touching(batch, OWNERS["operations"], "eu")
     ciphers = {DEVICE: {"2025": cipher("25"), "2026": cipher("26")}, ACCOUNT: {}}
-    rows = orders(batch, found, cipher("id"), ciphers, (EU, 7, 40))
+    shards = pa.array([7] * 3, pa.int32())
+    rows = orders(batch.append_column("shard", shards), found, cipher("id"), ciphers, 40)
     assert rows.schema == ORDERS
     tags = {
         epoch: cipher(key).tag(batch.column("subject"))[0].as_py() for epoch, key in (("2025", "25"), ("2026", "26"))
@@ -168,8 +169,13 @@ def uris(tmp_path):
 def run(uris, window_ms, lots, check):
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         orders_of = Orders(Editions((PACK,)), uris, Partition(1, window_ms))
-        made = pipeline | beam.Create(lots).with_output_types(Judged) | orders_of
+        stops = pipeline | beam.Create(lots).with_output_types(Judged) | LockStops(uris, 1)
+        made = stops | beam.MapTuple(_alone).with_output_types(Known) | orders_of
         assert_that(made | beam.ParDo(_Open(uris)), check)
+
+
+def _alone(region, stops):
+    return (region, 0), [stops]
 
 
 class _Open(beam.DoFn):
@@ -179,7 +185,7 @@ class _Open(beam.DoFn):
         self._uris = uris
 
     def process(self, element):
-        (region, name), locked = element
+        (region, name, _), locked = element
         yield (region, name), from_ipc(Locks(self._uris, 1).unlock(region, ORDERED, locked))
 
 

@@ -57,7 +57,7 @@ class Storm:
     events: int = 500_000
     faults: tuple[str, ...] = FAULTS
     seed: int = 1
-    window_seconds: int = 5
+    window_seconds: int = 10
     struck: list[Struck] = field(default_factory=list)
     policies: list[tuple[float, Path]] = field(default_factory=list)  # since which receipt, in ms, which one judges
     releases: dict[str, str] = field(default_factory=dict)  # of statistics, as they were first seen

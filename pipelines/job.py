@@ -2,7 +2,7 @@
 
 events ─ Border ──────────────┐
                               ├─ ConsentGate ─┬─ ForPurpose ─ Pseudonymise ─ RegionalStore
-ledger ─ Border ┬─────────────┤               ├─ Orders ─ OrderStore
+ledger ─ Border ┬─────────────┤               ├─ OrderStore
  FromSnapshot ──┴─ EntryIds ──┘               └─ Statistics ─ StatisticsStore
      rejected lines ─ QuarantineStore        every step ─ tallies ─ RegionalAudit
 """

@@ -47,14 +47,14 @@ class OrderStore(beam.PTransform):
         keys = {region: place.keys for region, place in self.places.items()}
         known = stops | "Stops" >> LockStops(keys, self.partition.shards)
         known |= "ByWindow" >> ByWindow(self.partition.window_ms, *get_args(Stops))
-        known |= "Known" >> beam.MapTuple(_known).with_output_types(Known)
+        known |= "Known" >> beam.FlatMap(_known).with_output_types(Known)
         made = known | "Orders" >> Orders(self.editions, keys, self.partition)
         return made | "Write" >> beam.ParDo(_Write(self)).with_output_types(Tally)
 
 
-def _known(region: int, gathered: Gathered) -> Known:
-    start, in_time, late = gathered
-    return (region, start), [*in_time, *late]
+def _known(element: tuple[int, Gathered]) -> Iterator[Known]:
+    region, (start, in_time, late) = element
+    yield (region, start), [*in_time, *late]
 
 
 class _Write(beam.DoFn):

@@ -160,7 +160,7 @@ def orders(
         subject = subjects.take(pa.array(own))
         for epoch, cipher in (ciphers[type_] or {None: None}).items():
             at.append(own)
-            epochs += [epoch] * len(own)
+            epochs.append(pa.repeat(pa.scalar(epoch, pa.string()), len(own)))
             tokens.append(cipher.tag(subject) if cipher else pa.nulls(len(own), subjects.type))
     rows = pa.array(np.concatenate(at))
     ids = id_of.tag(touched.column("name")).take(rows)
@@ -171,7 +171,7 @@ def orders(
         "by": touched.column("subject_type"),
         "app": found.column("app"),
         "until": found.column("until"),
-        "epoch": pa.array(epochs, pa.string()),
+        "epoch": pa.concat_arrays(epochs),
         "hold": found.column("hold"),
         "kind": touched.column("kind"),
         "window": pa.array(np.full(len(rows), window)),

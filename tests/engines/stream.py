@@ -23,7 +23,7 @@ class Stream:
     cluster: Cluster
     inputs: list[str]  # options that name them
     policy: Path
-    window_seconds: int = 5
+    window_seconds: int
     name: str = "storm"
     job: str = ""  # Flink's id of the job that runs
     submissions: int = 0

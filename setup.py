@@ -11,7 +11,7 @@ setup(
     description="A streaming pipeline for device telemetry that enforces a privacy policy",
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["schemas", "schemas.*", "transforms", "transforms.*", "pipelines", "pipelines.*"]),
-    package_data={"schemas": ["*.yaml", "packs/*/*.yaml"], "pipelines": ["pages/*"]},
+    package_data={"schemas": ["*.yaml", "packs/*/*.yaml", "packs/*/*/*.yaml"], "pipelines": ["pages/*"]},
     install_requires=[
         "apache-beam>=2.77,<2.78",
         "cryptography>=50,<51",

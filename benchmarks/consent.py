@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from benchmarks.main_job import say
 from schemas.consent import SEALED_LEDGER, Kind, SubjectType
-from schemas.policy import DEFAULT_PACK, load_pack
+from schemas.pack_files import DEFAULT_PACK, load_pack
 from transforms.consent import Records, judge
 from transforms.held_ledger import HeldLedger
 from transforms.ipc import from_ipc, to_ipc

@@ -51,7 +51,7 @@ def fresh(folder: Path) -> Path:
 
 def deployment(folder: Path) -> Path:
     """A deployment of every region of the policy in an empty folder."""
-    from schemas.policy import DEFAULT_PACK, load_pack
+    from schemas.pack_files import DEFAULT_PACK, load_pack
 
     regions = load_pack(DEFAULT_PACK).where.regions
     places = {name: {"store": f"stores/{name}", "keys": f"local:keys/{name}"} for name in regions}

@@ -6,6 +6,7 @@ import sys
 
 COMMANDS = {
     "ingest": "run the main job: telemetry and a consent ledger in, encrypted regional datasets out",
+    "check": "say whether a policy pack can be used, and what it opens",
     "report": "put what a run did on one page, for a privacy officer to show",
     "audit": "print what was decided, how often and under which clause, and check that it adds up",
     "explain": "say what becomes of one event, and which ledger entries decide it",

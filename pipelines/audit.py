@@ -14,7 +14,8 @@ from pipelines.command import OK, UNRECONCILED, guarded, parser
 from pipelines.deployment import RegionalPlace, load_deployment
 from pipelines.errors import ConfigurationError
 from schemas.fields import EVENT_TYPES
-from schemas.policy import DEFAULT_PACK, Pack, load_pack
+from schemas.pack_files import DEFAULT_PACK, load_pack
+from schemas.policy import Pack
 from schemas.tallies import Totals
 from transforms.keyring import KeyUnavailable
 from transforms.reconcile import Identity, alarms, identities, of_regions

@@ -24,7 +24,7 @@ def say(message: str) -> None:
 def guarded(command: str, work: Callable[[], int]) -> int:
     """Runs the work; a known failure becomes one line on stderr and its exit status."""
     # Here and not above: what a command raises for keys lives with the keys, and `--help` needs neither.
-    from schemas.policy import PackError
+    from schemas.findings import PackError
     from transforms.keyring import KeyUnavailable
 
     logging.basicConfig(level=logging.ERROR, format="douane: %(message)s")  # Beam warns of extras that nobody needs

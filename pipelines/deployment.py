@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pipelines.errors import ConfigurationError
 from pipelines.manifest import Manifest, writing
 from schemas.datasets import QUARANTINE, opened_by
-from schemas.policy import explain, in_one_line, read_yaml
+from schemas.yaml_files import explain, in_one_line, read_yaml
 from transforms.keyring import (
     Keyring,
     create_keystore,

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from pipelines.command import OK, guarded, parser
 from pipelines.errors import ConfigurationError, InputError
 from schemas.editions import load_editions
-from schemas.policy import DEFAULT_PACK, Pack
+from schemas.pack_files import DEFAULT_PACK
+from schemas.policy import Pack
 
 if TYPE_CHECKING:
     from pipelines.deployment import Deployment, RegionalPlace

@@ -9,7 +9,7 @@ from pipelines import dataflow
 from pipelines.command import FAILED, INTERRUPTED, OK, say
 from pipelines.job import submit
 from pipelines.runners import makes_jar, told, tries_only
-from schemas.policy import in_one_line
+from schemas.yaml_files import in_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -37,7 +37,8 @@ from pipelines.snapshots import Snapshot, find, read
 from pipelines.sources import Streams, reading
 from pipelines.statistics_store import StatisticsStore
 from schemas.editions import Editions, load_editions
-from schemas.policy import Pack, in_one_line
+from schemas.policy import Pack
+from schemas.yaml_files import in_one_line
 from transforms.border import REGISTER, Border, Read
 from transforms.consent_gate import STOPPING, ConsentGate
 from transforms.entry_ids import EntryIds

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.command import OK, UNRECONCILED, guarded, parser
 from pipelines.errors import ConfigurationError
-from schemas.policy import DEFAULT_PACK
+from schemas.pack_files import DEFAULT_PACK
 
 if TYPE_CHECKING:
     from pipelines.deployment import RegionalPlace
@@ -122,7 +122,7 @@ def _snapshot(options: Namespace) -> int:
     from pipelines.deployment import load_deployment, prepare
     from pipelines.job import arrival_of, served
     from pipelines.snapshots import Snapshot, counted, new_making, put
-    from schemas.policy import load_pack
+    from schemas.pack_files import load_pack
     from transforms.snapshot import Snapshotter, terms
 
     pack, paths = load_pack(options.policy), expand(options.consents)

@@ -10,7 +10,7 @@ from pipelines.command import parser
 from pipelines.errors import ConfigurationError
 from pipelines.runners import JOB_SERVER_OPTIONS, JOB_SERVER_RUNNERS, LOCAL_RUNNER
 from pipelines.sources import Streams, endless, streams
-from schemas.policy import DEFAULT_PACK
+from schemas.pack_files import DEFAULT_PACK
 
 DEFAULT_RUNNER = LOCAL_RUNNER
 WINDOW_MS = 10 * 60_000

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.command import OK, guarded, parser
 from pipelines.errors import ConfigurationError
-from schemas.policy import DEFAULT_PACK, load_pack
+from schemas.pack_files import DEFAULT_PACK, load_pack
 
 if TYPE_CHECKING:
     from pipelines.audit_rows import CountedRun

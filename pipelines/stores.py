@@ -30,7 +30,7 @@ from pipelines.standing import MARK, Marks, seen, standing, widened
 from pipelines.stopped import lineage, lot, touching
 from schemas.datasets import RECEIVED_DATE, STOPPED_SUFFIX, datasets, opened_by
 from schemas.orders import STOPPED
-from schemas.policy import load_pack
+from schemas.pack_files import load_pack
 from transforms.ipc import to_ipc
 from transforms.keyring import make_durable
 

@@ -14,7 +14,9 @@ import numpy as np
 
 from schemas.datasets import DatasetColumn, datasets, purpose_columns
 from schemas.fields import EVENT_TYPES
-from schemas.policy import Form, Pack, PackError, Purpose, load_pack
+from schemas.findings import PackError
+from schemas.pack_files import load_pack
+from schemas.policy import Form, Pack, Purpose
 
 NONE = -1  # the number of no edition: before the first
 

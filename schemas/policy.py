@@ -1,34 +1,24 @@
 """The policy pack: every rule of the privacy policy that is about data, as YAML read by these models.
 
-A pack is a folder of YAML files whose top-level keys together make one `Pack`. The job takes all its rules from it;
-code knows how to apply a rule, never which rule holds. A pack that is wrong fails when it is loaded, in one message.
-
-    PackError            the pack cannot be used; says where and what to change
+The job takes all its rules from a pack; code knows how to apply a rule, never which rule holds. How a pack's files are
+read is in `schemas.pack_files`, what is checked of it as a whole in `schemas.checks`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date
 from enum import StrEnum
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from schemas.consent import Terms
 from schemas.fields import EVENT_FIELD, EVENT_TYPES, IDENTIFYING, INTEGER, SOURCES, Category, Handling, payload_of
 from schemas.fields import Field as EventField
 from schemas.model import Model, Name, Word
 from schemas.regions import Residency
+from schemas.sharing import Combinations, HeldByCode, NotAdmitted, Recipients, Transfers
 from schemas.statistics import Statistics
-
-SHIPPED = Path(__file__).parent / "packs"
-DEFAULT_PACK = "2021-01-15"
-
-
-class PackError(ValueError):
-    """The policy pack cannot be used. The message names the pack, the place in it and what to change."""
 
 
 class Basis(StrEnum):
@@ -111,6 +101,13 @@ class Purpose(Model):
     event_time: Literal["second", "minute", "hour", "day"] = Field(description="What event_time is cut to")
     token_epoch: Literal["month", "year", "forever"] = Field("year", description="How long a pseudonym lives")
     retention_days: int = Field(gt=0, description="How long its rows are kept")
+    retention: dict[Category, PositiveInt] = Field(
+        {}, description="Days, where a dataset holds a column of that category: shorter than retention_days"
+    )
+    holds: Literal["non_personal", "personal"] = Field(
+        "personal", description="Class of its dataset: `non_personal` promises that no row is about anybody (1.1.4-d)"
+    )
+    profiling: bool = Field(False, description="Whether it makes a picture of a person, which minors are kept out of")
     stored: bool = Field(True, description="False: its records are only counted, by statistics")
     columns: dict[str, Column] = Field(description="How each field goes into the dataset")
     events: dict[Literal[EVENT_TYPES], tuple[str, ...]] = Field(description="Allow-list: fields by event type")
@@ -170,8 +167,13 @@ class Region(Model):
     """One region: the countries it serves and the legal bases that its law knows."""
 
     clause: Word
-    countries: tuple[str, ...] | Literal["rest"]
-    bases: tuple[Basis, ...]
+    countries: tuple[str, ...] | Literal["rest"] = Field(
+        description="ISO 3166-1 codes, or `rest` for all that no other region names"
+    )
+    bases: tuple[Basis, ...] = Field(description="Legal bases that its law knows; what stands on another needs consent")
+    longest_days: dict[Category | Literal["any"], PositiveInt] = Field(
+        {}, description="Longest retention that its law allows, by category of data; `any` for all"
+    )
 
     @model_validator(mode="after")
     def _has_consent(self) -> Self:
@@ -184,16 +186,16 @@ class ResidencySignals(Model):
     """How Locate finds the region: signals in order, and which regions win where signals conflict."""
 
     clause: Word
-    signals: tuple[str, ...]
-    localising: tuple[str, ...]
+    signals: tuple[str, ...] = Field(description="Fields of `residency`, in the order in which they are asked")
+    localising: tuple[str, ...] = Field(description="Regions that win where signals differ, strongest first")
 
 
 class Gate(Model):
     """Columns of these categories are null in every dataset unless `purpose` is open for the record."""
 
     clause: Word
-    categories: tuple[Category, ...]
-    purpose: str
+    categories: tuple[Category, ...] = Field(description="Categories of the columns that stand behind it")
+    purpose: str = Field(description="The purpose that opens it")
 
 
 class Limits(Model):
@@ -213,14 +215,19 @@ class Limits(Model):
 class Pack(Model):
     """One edition of the privacy policy as rules."""
 
-    version: Word
-    effective: date
+    version: Word = Field(description="Name of the edition, by which grants of consent refer to it: a date")
+    effective: date = Field(description="The day (00:00 UTC) from which it is in force")
     limits: Limits
     regions: dict[Name, Region]
     residency: ResidencySignals
     gates: tuple[Gate, ...] = ()
     purposes: dict[Name, Purpose]
-    statistics: Statistics | None = None  # a pack without it releases nothing
+    statistics: Statistics | None = Field(None, description="What is released; a pack without it releases nothing")
+    transfers: Transfers
+    recipients: Recipients
+    combinations: Combinations
+    not_admitted: tuple[NotAdmitted, ...] = ()
+    held_by_code: tuple[HeldByCode, ...] = ()
 
     @cached_property
     def where(self) -> Residency:
@@ -259,6 +266,11 @@ class Pack(Model):
             },
         )
 
+    def retention_days(self, purpose: str, categories: Iterable[Category]) -> int:
+        """For how many days a dataset of a purpose is kept that holds columns of these categories."""
+        of = self.purposes[purpose]
+        return min([of.retention_days, *(days for category, days in of.retention.items() if category in categories)])
+
     def gate_of(self, field: EventField) -> Gate | None:
         """The gate that a field stands behind, if any."""
         return next((gate for gate in self.gates if field.category in gate.categories), None)
@@ -282,63 +294,3 @@ class Pack(Model):
             self.statistics.check(self)
         _ = self.where  # raises if the countries or signals do not fit together
         return self
-
-
-class _StrictLoader(yaml.CSafeLoader):
-    """Refuses a key given twice, which YAML would let the later one win."""
-
-
-def _mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict:
-    seen = set()
-    for key, _ in node.value:
-        if key.value in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} given twice", key.start_mark)
-        seen.add(key.value)
-    return yaml.constructor.SafeConstructor.construct_mapping(loader, node, deep=True)
-
-
-_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-
-
-def read_yaml(path: Path) -> Any:
-    """One YAML document, duplicate keys refused. Raises `yaml.YAMLError` or `OSError`."""
-    with path.open(encoding="utf-8") as file:  # as a file, so that an error names it
-        return yaml.load(file, Loader=_StrictLoader)
-
-
-def load_pack(name: str = DEFAULT_PACK) -> Pack:
-    """Reads a shipped pack by its version, or a pack's folder by its path. Raises `PackError`."""
-    folder = SHIPPED / name if (SHIPPED / name).is_dir() else Path(name)
-    files = sorted(folder.glob("*.yaml"))
-    if not files:
-        shipped = ", ".join(sorted(p.name for p in SHIPPED.iterdir() if p.is_dir()))
-        raise PackError(f"policy pack {name!r}: no such folder with YAML files; shipped packs: {shipped}")
-    try:
-        return Pack.model_validate(_merged(files))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise PackError(f"policy pack {name!r}: {in_one_line(error)}") from None
-    except ValidationError as error:
-        raise PackError(f"policy pack {name!r}: {explain(error)}") from None
-
-
-def _merged(files: list[Path]) -> dict[str, Any]:
-    merged: dict[str, Any] = {}
-    for file in files:
-        content = read_yaml(file)
-        if not isinstance(content, dict):
-            raise yaml.YAMLError(f"{file.name}: expected a mapping at the top")
-        if twice := sorted(set(merged) & set(content)):
-            raise yaml.YAMLError(f"{file.name}: {twice} stand in another file of the pack already")
-        merged |= content
-    return merged
-
-
-def in_one_line(error: Exception) -> str:
-    """An error's message without its line breaks."""
-    return " ".join(str(error).split())
-
-
-def explain(error: ValidationError, whole: str = "pack") -> str:
-    """What a model finds wrong with a file: each fault with its place (`whole` where it is everywhere), in one line."""
-    faults = ((".".join(map(str, fault["loc"])), fault["msg"]) for fault in error.errors())
-    return "; ".join(f"{place or whole}: {message.removeprefix('Value error, ')}" for place, message in faults)

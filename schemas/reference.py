@@ -20,7 +20,8 @@ from schemas.fields import (
     payload_of,
 )
 from schemas.markdown import bullets, code, joined, number, table
-from schemas.policy import Column, Form, Pack, Purpose, load_pack
+from schemas.pack_files import load_pack
+from schemas.policy import Column, Form, Pack, Purpose
 from schemas.reference_statistics import statistics_page
 from schemas.shape import MAX_LINE_BYTES
 

@@ -6,7 +6,7 @@ from pipelines.audit_rows import CountedRun
 from pipelines.digest import Digest, digest
 from schemas.consent import CLAUSE_OF_REASON
 from schemas.fields import EVENT_TYPES
-from schemas.policy import load_pack
+from schemas.pack_files import load_pack
 from schemas.tallies import Counts, Totals
 from tests.stranger import REGIONS
 from tests.tallied import totals

@@ -7,7 +7,8 @@ from pathlib import Path
 import yaml
 
 from schemas.editions import Editions
-from schemas.policy import DEFAULT_PACK, SHIPPED, Pack, load_pack
+from schemas.pack_files import DEFAULT_PACK, SHIPPED, load_pack
+from schemas.policy import Pack
 
 OLD, OLDER = "2020-06-01", "2019-06-01"
 DAY_MS = 86_400_000

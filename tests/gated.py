@@ -14,7 +14,7 @@ from apache_beam.utils.timestamp import Timestamp
 from schemas.consent import SEALED_LEDGER, Kind, SubjectType
 from schemas.fields import EVENT_TYPES, SOURCES
 from schemas.layout import layout
-from schemas.policy import load_pack
+from schemas.pack_files import load_pack
 from tests.oracle import decide
 from transforms.exchange import LEDGER, TELEMETRY, layout_digest, locked_telemetry
 from transforms.ipc import to_buffer

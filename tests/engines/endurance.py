@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from schemas.policy import load_pack
+from schemas.pack_files import load_pack
 from tests.engines.broker import Broker
 from tests.engines.expected import Expected, expected, of_topics
 from tests.engines.flink import BACKENDS, ROOT, Cluster

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from schemas.policy import DEFAULT_PACK, SHIPPED
+from schemas.pack_files import DEFAULT_PACK, SHIPPED
 
 DAY_MS, HOUR_MS = 86_400_000, 3_600_000
 # Purposes without a subject: by event type the measure in which the number of the record stands.

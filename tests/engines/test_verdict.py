@@ -16,7 +16,7 @@ from pipelines.deployment import RegionalPlace, load_deployment
 from pipelines.manifest import Entry
 from pipelines.stores import commit, open_entries, stage
 from schemas.datasets import AUDIT
-from schemas.policy import load_pack
+from schemas.pack_files import load_pack
 from schemas.statistics import RELEASES
 from schemas.tallies import Counts
 from tests.engines import load, verdict

@@ -30,7 +30,7 @@ from pipelines.manifest import Entry
 from pipelines.stores import open_entries
 from schemas.datasets import RECEIVED_DATE, purpose_of
 from schemas.fields import EVENT_TYPES
-from schemas.policy import load_pack
+from schemas.pack_files import load_pack
 from schemas.statistics import RELEASE, RELEASES
 from schemas.tallies import Totals
 from tests.engines.expected import Expected, expected, of_files, of_topics

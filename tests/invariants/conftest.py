@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 
 from pipelines.sample import Sample, write_sample
-from schemas.policy import Pack, load_pack
+from schemas.pack_files import load_pack
+from schemas.policy import Pack
 from tests.invariants.crowd import Crowd, write_pack
 from tests.invariants.runs import Run, Site, ingest
 

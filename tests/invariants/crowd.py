@@ -16,7 +16,8 @@ from uuid import UUID
 import yaml
 
 from schemas.fields import EVENT_TYPES, PERMISSION_KINDS, STOP_KINDS
-from schemas.policy import DEFAULT_PACK, SHIPPED, Pack, load_pack
+from schemas.pack_files import DEFAULT_PACK, SHIPPED, load_pack
+from schemas.policy import Pack
 from tests.invariants.runs import REGIONS
 from tests.oracle import STOPS, decide
 

@@ -13,7 +13,7 @@ from pipelines import read
 from pipelines.audit_rows import read_totals
 from pipelines.stores import open_dataset
 from schemas.datasets import ORDERS_SUFFIX, STOPPED_SUFFIX, datasets
-from schemas.policy import load_pack
+from schemas.pack_files import load_pack
 from tests.invariants.runs import Site, ingest
 from tests.lines import ANDROID_ID, NOW, entry, event, ndjson
 

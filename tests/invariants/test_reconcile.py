@@ -20,7 +20,7 @@ from pipelines.sample import Sample, write_sample
 from schemas.consent import CLAUSE_OF_REASON
 from schemas.datasets import AUDIT, QUARANTINE, RECEIVED_DATE
 from schemas.fields import EVENT_FIELDS, EVENT_TYPES
-from schemas.policy import load_pack
+from schemas.pack_files import load_pack
 from schemas.quarantine import CLAUSE_OF_FAULT
 from schemas.tallies import summed
 from tests.invariants.conftest import Input

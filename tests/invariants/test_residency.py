@@ -19,7 +19,7 @@ from schemas.datasets import (
     opened_by,
 )
 from schemas.fields import EVENT_TYPES
-from schemas.policy import load_pack
+from schemas.pack_files import load_pack
 from tests.invariants.crowd import LABEL
 from tests.invariants.runs import REGIONS, Site, ingest
 from tests.tallied import plain

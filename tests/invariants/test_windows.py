@@ -14,7 +14,7 @@ from pipelines import job as jobs
 from pipelines.audit_rows import read_totals
 from pipelines.options import parse
 from schemas.datasets import AUDIT
-from schemas.policy import load_pack
+from schemas.pack_files import load_pack
 from schemas.tallies import Totals
 from tests.invariants.runs import Site
 from tests.lines import ANDROID_ID, NOW, event, ndjson

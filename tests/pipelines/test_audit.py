@@ -13,7 +13,7 @@ from pipelines import audit, ingest
 from pipelines.audit_rows import keep, note_access, read_totals
 from pipelines.deployment import load_deployment
 from schemas.consent import CLAUSE_OF_REASON
-from schemas.policy import DEFAULT_PACK, SHIPPED, load_pack
+from schemas.pack_files import DEFAULT_PACK, SHIPPED, load_pack
 from schemas.tallies import COUNTS, Counts
 from tests.stranger import DEVICE, REGIONS, command, deploy, event, ndjson
 from transforms.reconcile import DECODED, STORED

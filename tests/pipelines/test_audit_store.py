@@ -18,7 +18,7 @@ from pipelines.deployment import load_deployment, prepare
 from pipelines.errors import InputError
 from pipelines.stores import open_dataset, retire
 from schemas.datasets import AUDIT
-from schemas.policy import load_pack
+from schemas.pack_files import load_pack
 from schemas.tallies import Tally
 from tests.stranger import REGIONS, deploy
 from tests.tallied import tally

@@ -10,7 +10,7 @@ from pipelines import __main__ as douane
 from pipelines.__main__ import COMMANDS
 from pipelines.command import guarded, parser
 from pipelines.errors import ConfigurationError, InputError
-from schemas.policy import PackError
+from schemas.findings import PackError
 from tests.stranger import command
 from transforms.keyring import KeyUnavailable
 

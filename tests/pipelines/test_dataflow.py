@@ -5,7 +5,7 @@ import pytest
 from pipelines.dataflow import checked
 from pipelines.errors import ConfigurationError
 from schemas.clouds import google_regions
-from schemas.policy import load_pack
+from schemas.pack_files import load_pack
 from tests.dataflow import cloud_flags
 
 pytest.importorskip("google.cloud.dataflow_v1beta3", reason="needs Google's libraries: pip install 'douane[gcp]'")

@@ -147,7 +147,7 @@ def test_no_regions_or_no_yaml(tmp_path, content):
         ("regoins: {}", "regoins"),
         ("", "regions"),
         ("regions: {eu: {store: s, keys: 'local:k'}, eu: {store: t, keys: 'local:l'}}", "given twice"),
-        ("regions: {eu: {store: s", "line 2"),
+        ("regions: {eu: {store: s", "deployment.yaml:2:"),
     ],
 )
 def test_what_is_wrong_with_the_file_is_told_in_one_line(tmp_path, content, named):
@@ -160,7 +160,7 @@ def test_a_file_that_cannot_be_read(tmp_path):
     assert "No such file" in refused(tmp_path / "none.yaml")
     assert "Is a directory" in refused(tmp_path)
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe")
-    assert "decode" in refused(tmp_path / "binary.yaml")
+    assert "not UTF-8" in refused(tmp_path / "binary.yaml")
 
 
 def test_loading_touches_nothing(tmp_path):

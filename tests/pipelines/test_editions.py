@@ -7,7 +7,7 @@ import pytest
 
 from pipelines import explain, ingest
 from pipelines.stores import open_dataset
-from schemas.policy import DEFAULT_PACK
+from schemas.pack_files import DEFAULT_PACK
 from tests.editions import OLD, old, write_edition
 from tests.stranger import DEVICE, HANDSETS, Prepared, command, deploy, entry, event, ndjson
 

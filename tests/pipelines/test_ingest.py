@@ -15,7 +15,8 @@ from pipelines import ingest
 from pipelines.deployment import load_deployment
 from pipelines.stores import open_dataset
 from schemas.datasets import AUDIT, QUARANTINE
-from schemas.policy import DEFAULT_PACK, SHIPPED, WITHOUT_LEDGER, load_pack
+from schemas.pack_files import DEFAULT_PACK, SHIPPED, load_pack
+from schemas.policy import WITHOUT_LEDGER
 from tests.stranger import DEVICE, REGIONS, Outcome, command, deploy, entry, event, ndjson
 
 OTHER = "2f3a5c7e9b0d2469"

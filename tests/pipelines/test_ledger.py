@@ -17,7 +17,7 @@ from pipelines import job, ledger, read, replay, snapshots
 from pipelines.stores import open_dataset
 from schemas.consent import SEALED_LEDGER
 from schemas.datasets import AUDIT, LEDGER, LEDGER_IDS, LEDGER_SNAPSHOT, ORDERS_SUFFIX, QUARANTINE, STOPPED_SUFFIX
-from schemas.policy import DEFAULT_PACK, SHIPPED
+from schemas.pack_files import DEFAULT_PACK, SHIPPED
 from schemas.tallies import COUNTS
 from tests.invariants.crowd import Crowd, write_pack
 from tests.invariants.needles import Needles

@@ -11,7 +11,7 @@ from pipelines import lineage as lineages
 from pipelines.errors import ConfigurationError, InputError
 from pipelines.lineage import Lineage
 from pipelines.options import parse
-from schemas.policy import DEFAULT_PACK
+from schemas.pack_files import DEFAULT_PACK
 from tests.editions import OLD, old, write_edition
 from tests.invariants.runs import Site
 

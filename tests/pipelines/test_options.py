@@ -6,7 +6,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pipelines import ingest
 from pipelines.errors import ConfigurationError
 from pipelines.options import DEFAULT_RUNNER, parse
-from schemas.policy import DEFAULT_PACK
+from schemas.pack_files import DEFAULT_PACK
 from tests.stranger import command
 
 NEEDED = ["--events", "e.ndjson", "--consents", "c.ndjson", "--deployment", "d.yaml"]

@@ -13,7 +13,7 @@ from hypothesis import given
 from pipelines.deployment import Deployment, load_deployment, prepare
 from pipelines.quarantine_store import QuarantineStore, gathered
 from pipelines.stores import open_dataset
-from schemas.policy import load_pack
+from schemas.pack_files import load_pack
 from schemas.quarantine import ROWS
 from schemas.tallies import Counts
 from tests.stranger import deploy

@@ -15,7 +15,7 @@ from pipelines import audit, figures, ingest, report
 from pipelines import page as page_module
 from pipelines.page import _PAGES, GROUPS, MEANING, percent, render
 from schemas.consent import CLAUSE_OF_REASON
-from schemas.policy import DEFAULT_PACK, SHIPPED
+from schemas.pack_files import DEFAULT_PACK, SHIPPED
 from tests.counted import counted, digested
 from tests.stranger import command, event, ndjson
 

@@ -9,7 +9,7 @@ import pytest
 from pipelines import statistics
 from pipelines.deployment import load_deployment
 from pipelines.statistics_store import _facts, _put_once
-from schemas.policy import load_pack
+from schemas.pack_files import load_pack
 from schemas.statistics import RELEASE, release_schema
 from tests.stranger import command, deploy
 

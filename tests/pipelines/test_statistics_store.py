@@ -14,7 +14,7 @@ from apache_beam.testing.util import assert_that
 from pipelines.deployment import load_deployment
 from pipelines.errors import StoreError
 from pipelines.statistics_store import StatisticsStore, _put_once
-from schemas.policy import load_pack
+from schemas.pack_files import load_pack
 from schemas.statistics import RELEASE, release_schema
 from tests.stranger import deploy
 from transforms.statistics import Day

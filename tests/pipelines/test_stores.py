@@ -13,7 +13,7 @@ from pipelines.errors import ConfigurationError
 from pipelines.manifest import Entry, put_whole
 from pipelines.stores import commit, open_dataset, retire, stage, sweep
 from schemas.datasets import datasets
-from schemas.policy import load_pack
+from schemas.pack_files import load_pack
 from tests.stranger import deploy
 from transforms.keyring import KeyUnavailable
 

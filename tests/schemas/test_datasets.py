@@ -3,7 +3,8 @@ import pytest
 
 from schemas.datasets import AUDIT, SENSITIVE_SUFFIX, TOKEN, datasets, purpose_columns
 from schemas.fields import EVENT_TYPES, IDENTIFYING, Category, Handling, Sensitivity
-from schemas.policy import Form, load_pack
+from schemas.pack_files import load_pack
+from schemas.policy import Form
 
 PACK = load_pack()
 DATASETS = datasets(PACK)

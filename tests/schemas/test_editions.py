@@ -6,8 +6,10 @@ import pytest
 from schemas.datasets import datasets
 from schemas.editions import NONE, Editions, load_editions
 from schemas.fields import EVENT_TYPES
+from schemas.findings import PackError
 from schemas.layout import Source, layout
-from schemas.policy import DEFAULT_PACK, Form, PackError, load_pack
+from schemas.pack_files import DEFAULT_PACK, load_pack
+from schemas.policy import Form
 from tests.editions import OLD, OLDER, edition, midnight, old, three, write_edition
 
 pytestmark = pytest.mark.clause("9")

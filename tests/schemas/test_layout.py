@@ -4,7 +4,8 @@ import pytest
 from schemas.datasets import datasets
 from schemas.fields import EVENT_FIELD, EVENT_TYPES, Handling
 from schemas.layout import HEAD, LABEL, Source, layout, source_of
-from schemas.policy import Form, load_pack
+from schemas.pack_files import load_pack
+from schemas.policy import Form
 
 PACK = load_pack()
 CONDITIONS = {path for purpose in load_pack().purposes.values() for path in purpose.unless}

@@ -8,7 +8,7 @@ import pytest
 from schemas import reference
 from schemas.datasets import datasets
 from schemas.fields import EVENT_FIELDS, LEDGER_FIELDS
-from schemas.policy import load_pack
+from schemas.pack_files import load_pack
 
 COMMITTED = Path(__file__).parents[2] / "docs" / "reference"
 PACK = load_pack()

@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from schemas.fields import EVENT_FIELD, EVENT_TYPES, IDENTIFYING, Category
-from schemas.policy import SHIPPED, PackError, load_pack
+from schemas.findings import PackError
+from schemas.pack_files import SHIPPED, load_pack
 from schemas.statistics import DEVICES, EVENTS, release_schema
 
 GOOD = SHIPPED / "2021-01-15"

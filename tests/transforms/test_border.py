@@ -9,7 +9,7 @@ from apache_beam.utils.timestamp import Timestamp
 from schemas.consent import SEALED_LEDGER, Kind
 from schemas.editions import Editions
 from schemas.layout import layout
-from schemas.policy import load_pack
+from schemas.pack_files import load_pack
 from tests.lines import ANDROID_ID, EXAMPLES, NOW, entry, event, full_event, keystores, ndjson
 from tests.tallied import totals
 from transforms.border import REGISTER, Border

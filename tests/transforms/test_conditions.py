@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from schemas.layout import layout
-from schemas.policy import load_pack
+from schemas.pack_files import load_pack
 from tests.judged import judged_batch
 from transforms.conditions import unmet
 

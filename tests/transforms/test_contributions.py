@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from schemas.fields import EVENT_FIELD, EVENT_TYPES
 from schemas.layout import Source, layout
-from schemas.policy import Form, load_pack
+from schemas.pack_files import load_pack
+from schemas.policy import Form
 from tests.crowds import DAY_MS, crowd, with_tables
 from tests.strategies import few, seeds
 from transforms import contributions as module

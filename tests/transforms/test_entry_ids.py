@@ -15,7 +15,7 @@ from apache_beam.utils.timestamp import Timestamp
 
 from schemas.consent import NOBODY, SEALED_LEDGER, Terms
 from schemas.editions import Editions
-from schemas.policy import load_pack
+from schemas.pack_files import load_pack
 from tests.lines import NOW, entry, event, keystores, ndjson
 from tests.oracle import decide
 from tests.tallied import totals

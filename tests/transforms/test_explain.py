@@ -6,7 +6,7 @@ from schemas.consent import CLAUSE_OF_REASON
 from schemas.editions import Editions
 from schemas.explanation import Did
 from schemas.fields import EVENT_FIELD, EVENT_TYPES
-from schemas.policy import load_pack
+from schemas.pack_files import load_pack
 from schemas.quarantine import CLAUSE_OF_FAULT
 from tests.lines import ANDROID_ID, EXAMPLES, NOW, entry, event, full_event, keystores, ndjson
 from transforms.decode import decode_ledger

@@ -13,7 +13,8 @@ from schemas.datasets import datasets
 from schemas.editions import Editions
 from schemas.fields import EVENT_TYPES, Sensitivity
 from schemas.layout import layout
-from schemas.policy import Form, load_pack
+from schemas.pack_files import load_pack
+from schemas.policy import Form
 from tests.editions import OLD, OLDER, edition, midnight, old, older
 from tests.judged import judged_batch
 from tests.strategies import few, seeds

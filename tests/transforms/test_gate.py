@@ -11,7 +11,8 @@ from schemas.consent import CLAUSE_OF_REASON, SEALED_LEDGER, Kind, SubjectType
 from schemas.editions import Editions
 from schemas.fields import EVENT_TYPES, SOURCES
 from schemas.layout import layout
-from schemas.policy import DEFAULT_PACK, WITHOUT_LEDGER, load_pack
+from schemas.pack_files import DEFAULT_PACK, load_pack
+from schemas.policy import WITHOUT_LEDGER
 from schemas.tallies import Counts
 from tests.editions import OLD, OLDER, edition, midnight, three
 from tests.oracle import decide

@@ -12,7 +12,8 @@ from schemas.consent import SEALED_LEDGER, Kind, SubjectType
 from schemas.datasets import datasets
 from schemas.editions import Editions
 from schemas.orders import effect
-from schemas.policy import Basis, load_pack
+from schemas.pack_files import load_pack
+from schemas.policy import Basis
 from tests.lines import keystores
 from transforms.cmac import ColumnCmac
 from transforms.exchange import ORDERED, Judged

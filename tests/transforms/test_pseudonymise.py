@@ -18,7 +18,8 @@ from schemas.datasets import HANDLE, SUBJECT_FIELD, datasets
 from schemas.editions import Editions
 from schemas.fields import EVENT_FIELD
 from schemas.layout import layout
-from schemas.policy import Form, load_pack
+from schemas.pack_files import load_pack
+from schemas.policy import Form
 from tests.judged import judged_batch
 from tests.lines import EXAMPLES, keystores
 from tests.strategies import few, seeds

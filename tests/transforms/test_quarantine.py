@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.policy import load_pack
+from schemas.pack_files import load_pack
 from schemas.quarantine import ROWS
 from schemas.shape import MAX_LINE_BYTES
 from schemas.tallies import Counts

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pytest
 
-from schemas.policy import load_pack
+from schemas.pack_files import load_pack
 from schemas.tallies import Counts, Totals
 from tests.tallied import totals
 from transforms.reconcile import (

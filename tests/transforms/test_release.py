@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from schemas.policy import load_pack
+from schemas.pack_files import load_pack
 from schemas.statistics import Statistics, release_schema
 from transforms.release import release
 

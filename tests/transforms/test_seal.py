@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from schemas.fields import EVENT_FIELD, EVENT_FIELDS, EVENT_TYPES, IDENTIFYING, Handling
 from schemas.layout import layout
-from schemas.policy import load_pack
+from schemas.pack_files import load_pack
 from tests.lines import ANDROID_ID, EXAMPLES, NOW, event, full_event, keystores, ndjson
 from tests.strategies import few
 from transforms.canonical import canonical

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.consent import EVERY_PURPOSE, PERMISSIONS, SEALED_LEDGER, STOPS, Kind, SubjectType
-from schemas.policy import load_pack
+from schemas.pack_files import load_pack
 from tests.lines import ANDROID_ID, EXAMPLES, NOW, entry, keystores, ndjson
 from tests.strategies import few
 from transforms.canonical import canonical

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from schemas.consent import SEALED_LEDGER, Kind, SubjectType
 from schemas.datasets import LEDGER, LEDGER_IDS
 from schemas.fields import PURPOSES
-from schemas.policy import load_pack
+from schemas.pack_files import load_pack
 from tests.lines import ANDROID_ID, EXAMPLES, NOW, entry, keystores, ndjson
 from transforms.decode import decode_ledger
 from transforms.keyring import open_keyring

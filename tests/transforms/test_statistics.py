@@ -16,7 +16,7 @@ from apache_beam.utils.timestamp import Timestamp
 from schemas.editions import Editions
 from schemas.fields import EVENT_TYPES
 from schemas.layout import layout
-from schemas.policy import load_pack
+from schemas.pack_files import load_pack
 from tests.crowds import DAY_MS, crowd, with_tables
 from tests.lines import keystores
 from transforms.cmac import ColumnCmac

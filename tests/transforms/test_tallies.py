@@ -6,7 +6,7 @@ from apache_beam.testing.util import assert_that
 
 from schemas.consent import CLAUSE_OF_REASON
 from schemas.fields import EVENT_TYPES
-from schemas.policy import load_pack
+from schemas.pack_files import load_pack
 from schemas.tallies import Counts
 from tests.tallied import plain
 from transforms.tallies import TALLIES, told, told_apart

@@ -27,7 +27,8 @@ def _check(options: argparse.Namespace) -> int:
     if found:
         print(f"{len(found)} to change in policy pack {options.pack}", file=sys.stderr)
         return CONFIGURATION
-    print(f"policy pack {pack.version}: {len(pack.purposes)} purposes in {len(pack.regions)} regions, nothing to change")
+    held = f"{len(pack.purposes)} purposes in {len(pack.regions)} regions"
+    print(f"policy pack {pack.version}: {held}, nothing to change")
     return OK
 
 

@@ -80,6 +80,11 @@ def check_pack(name: str = DEFAULT_PACK, today: date | None = None) -> tuple[Pac
     return pack, tuple(map(sources.placed, findings(pack, today or date.today())))
 
 
+def pack_content(name: str = DEFAULT_PACK) -> dict[str, Any]:
+    """What a pack's files hold, joined, before any of it is checked. Raises `PackError`, `YamlFault` or `OSError`."""
+    return _sources(name).content
+
+
 def _sources(name: str) -> Sources:
     folder = SHIPPED / name if (SHIPPED / name).is_dir() else Path(name)
     files = sorted(folder.glob("*.yaml"))

@@ -21,7 +21,7 @@ from transforms.exchange import Judged
 from transforms.for_purpose import ORDER, RECEIVED, REGION, SUBJECTS, ForPurpose, for_purpose
 
 PACK = load_pack()
-EDITIONS = Editions((PACK,))
+EDITIONS = Editions((PACK,)).of("eu")
 PLAN = layout(PACK)
 DATASETS = datasets(PACK)
 BIT = {name: 1 << place for place, name in enumerate(PACK.purposes)}
@@ -132,12 +132,12 @@ def test_a_dataset_that_gets_rows_has_one_element_a_lot():
 
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         judged = pipeline | beam.Create(list(lots.items())).with_output_types(Judged)
-        assert_that(judged | ForPurpose(EDITIONS), as_split_alone)
+        assert_that(judged | ForPurpose(Editions((PACK,))), as_split_alone)
 
 
 def test_nothing_judged_is_nothing_split():
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        assert_that(pipeline | beam.Create([]).with_output_types(Judged) | ForPurpose(EDITIONS), is_empty())
+        assert_that(pipeline | beam.Create([]).with_output_types(Judged) | ForPurpose(Editions((PACK,))), is_empty())
 
 
 def test_purposes_share_no_column_but_by_name():
@@ -155,14 +155,14 @@ def test_purposes_share_no_column_but_by_name():
 
 # --- of several editions ---
 
-BOTH = Editions((PACK, edition(OLD, old), edition(OLDER, older)))
+BOTH = Editions((PACK, edition(OLD, old), edition(OLDER, older))).of("eu")
 STRICTER = {(Form.TOKEN, Form.SEALED), (Form.FINGERPRINT, Form.TEXT)}  # and of another type
 
 
 def around_the_changes(seed, rows=60, **more):
     """Judged records about the days on which editions change."""
     draw, batch = np.random.default_rng(seed), judged_batch(PACK, rows, seed, **more)
-    days = [midnight(pack.version) for pack in BOTH.packs]
+    days = [midnight(pack.version) for pack in BOTH.editions]
     times = draw.choice(days, rows) + draw.integers(-1, 2, rows) * draw.integers(0, 7_200_000, rows)
     return at(batch, times)
 
@@ -173,7 +173,7 @@ def at(batch, times):
 
 def narrowed(record, dataset, row):
     """What the edition of the record's time leaves of a row that is as the newest has it."""
-    pack = [pack for pack in BOTH.packs if midnight(pack.version) <= record["event_time"]][-1]
+    pack = [pack for pack in BOTH.editions if midnight(pack.version) <= record["event_time"]][-1]
     purpose, event_type = pack.purposes[dataset.purpose], EVENT_TYPES[record["event_type"]]
     step = max(STEP[purpose.event_time], STEP[PACK.purposes[dataset.purpose].event_time])
     row["event_time"] = datetime.fromtimestamp(record["event_time"] // step * step / 1000, UTC)
@@ -197,7 +197,7 @@ def test_a_record_of_an_older_edition_passes_both(seed):
     batch = around_the_changes(seed)
     records = [record for record in batch.to_pylist() if record["event_time"] >= midnight(OLDER)]
     for dataset in DATASETS.values():
-        if not all(dataset.purpose in pack.purposes for pack in BOTH.packs):
+        if not all(dataset.purpose in pack.purposes for pack in BOTH.editions):
             continue  # the gate has closed what an edition lacks
         rows = [(record, row) for record in records if (row := expected(record, dataset))]
         wanted = [row for record, whole in rows if (row := narrowed(record, dataset, whole))]

@@ -145,6 +145,9 @@ def _events_judged_by_application(*packs: Pack) -> frozenset[int]:
         for name, purpose in pack.purposes.items():
             columns = purpose_columns(pack, purpose)
             events.update(*(column.events for column in columns if name in scoped or column.gate in scoped))
+        for rule in pack.collection:
+            if not scoped.isdisjoint(rule.admitted_by):
+                events.update(EVENT_TYPES.index(event) for event in rule.events)
     return frozenset(events)
 
 

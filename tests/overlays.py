@@ -10,7 +10,7 @@ from schemas.policy import DEFAULT_PACK, Pack
 from tests.editions import OLD, OLDER, edition, old, older
 
 SERVICES = ("notes", "mail")  # that have overlays
-OTHERS = ("browser", None, "<EMAIL> at home")  # no overlay; not told; not told either
+OTHERS = ("browser", "<EMAIL> at home")  # one has no overlay, and which one the other is cannot be told
 _UNITS = ("second", "minute", "hour", "day")
 _UNLESS = {"push_interaction.notice": ("system", "promotion"), "app_lifecycle.state": ("install", "remove")}
 

@@ -27,7 +27,7 @@ LABELS = {  # what the gate looks at
     "app.package": ("com.example.map", "com.example.mail"),
     "app_lifecycle.state": ("install", "remove"),
     "push_interaction.notice": ("system", "promotion"),
-    "service": (*SERVICES, *OTHERS),
+    "service": (*SERVICES, *SERVICES, *OTHERS),
 }
 
 
@@ -386,6 +386,82 @@ def test_one_edition_is_judged_once(monkeypatch):
     assert asked == [0, 2]
     judged([record(1), record(2, BEFORE)], [GRANT])
     assert asked[2:] == [2, 1]
+
+
+# --- overlays, and what is collected ---
+
+
+def narrowed_pack(**sections):
+    return edition(DEFAULT_PACK, lambda rules: rules.update(sections))
+
+
+def said_of(purpose, **said):
+    return {"clause": "0-b", "purposes": {purpose: {"clause": "0-b"} | said}}
+
+
+@pytest.mark.clause("0-b")
+@pytest.mark.parametrize(
+    ("overlay", "purpose", "changes", "reason"),
+    [
+        ({"clause": "1.2-local", "closed": "all"}, "service", {}, "closed_here"),
+        ({"clause": "1.2-local", "closed": ["service"]}, "service", {}, "closed_here"),
+        (said_of("service", without_events=["session"]), "service", {}, "closed_here"),
+        (said_of("security", basis="consent"), "security", {}, "no_grant"),
+        (said_of("service", sources=["web"]), "service", {}, "source_not_admitted"),
+        (
+            said_of("service", unless={"app_lifecycle.state": ["remove"]}),
+            "service",
+            {"event_type": "app_lifecycle", "app_lifecycle.state": "remove"},
+            "not_for_purpose",
+        ),
+    ],
+)
+def test_an_overlay_closes_for_its_region_or_service_and_no_other(overlay, purpose, changes, reason):
+    one = record(1, **({"service": "notes"} | changes))
+    other = one | {"service": "browser"}
+    of_region, of_service = (
+        Editions((narrowed_pack(**kind),))
+        for kind in ({"by_region": {"eu": overlay}}, {"by_service": {"notes": overlay}})
+    )
+    assert outcome(one, [], purpose, of_region) == outcome(other, [], purpose, of_region) == reason
+    assert outcome(one, [], purpose, of_region, region="us") == outcome(one, [], purpose) == "open"
+    assert outcome(one, [], purpose, of_service) == reason and outcome(other, [], purpose, of_service) == "open"
+
+
+@pytest.mark.clause("0-b")
+@pytest.mark.parametrize("service", [None, "<EMAIL> at home"])
+def test_whose_service_cannot_be_told_opens_nothing_where_services_are_told_apart(service):
+    local = narrowed_pack(by_service={"notes": {"clause": "1.2-local", "closed": ["promotion"]}})
+    one = record(1, service=service)
+    _, verdict = judged([one], [entry(1, "restrict")], Editions((local,)))
+    assert verdict.open.tolist() == [0] and list(verdict.reasons) == ["no_service"]
+    assert outcome(one, [], "service") == "open"
+
+
+PROGRAMME = {"clause": "1.2-uep", "events": ["page_view"], "regions": ["eu"], "admitted_by": ["user_experience"]}
+JOINED = entry(1, "grant", purposes=frozenset({"user_experience"}))
+
+
+@pytest.mark.clause("1.2-uep")
+def test_with_the_programme_off_none_of_what_is_its_own_is_collected():
+    editions = Editions((narrowed_pack(collection=[PROGRAMME]),))
+    one, crash = record(1, NOW + 1, NOW + 9, "page_view"), record(1, NOW + 1, NOW + 9, "crash")
+    assert outcome(one, [], "operations", editions) == outcome(one, [], "statistics", editions) == "not_collected"
+    assert outcome(one, [], "user_experience", editions) == "no_grant"
+    assert (
+        outcome(one, [JOINED], "operations", editions) == outcome(one, [JOINED], "user_experience", editions) == "open"
+    )
+    assert outcome(crash, [], "operations", editions) == outcome(one, [], "service", editions) == "open"
+    assert outcome(one, [], "operations", editions, region="us") == "open"
+
+
+@pytest.mark.clause("1.2-uep")
+def test_who_has_left_the_programme_since_is_not_served_by_it():
+    editions = Editions((narrowed_pack(collection=[PROGRAMME]),))
+    left = entry(2, "withdraw", NOW + 5, purposes=frozenset({"user_experience"}))
+    one = record(1, NOW + 1, NOW + 2, "page_view")
+    _, verdict = judged([one], [JOINED | {"received_time": NOW + 1}, left], editions, bounded=False)
+    assert of("operations", verdict.open) == [True] and of("operations", verdict.stands) == [False]
 
 
 # --- what stands ---

@@ -21,6 +21,9 @@ MEANING = {
     "app_not_granted": "consent was not given for this application",
     "no_basis": "it has no legal basis here without a ledger, or had none under the policy of that time",
     "no_policy": "no edition of the policy was in force at the time of the event",
+    "no_service": "there are rules for single services, and of which one the record is cannot be told",
+    "closed_here": "the rules of the region or of the service close the purpose, or close it for such records",
+    "not_collected": "such records are collected for a programme that is not open for it",
     "withdrawn": "consent was withdrawn",
     "objected": "the subject objected",
     "restricted": "processing of the subject's data is restricted",
@@ -34,10 +37,16 @@ MEANING = {
 }
 # Colours for few groups, so that they keep apart without relying on hue.
 GROUPS = {
-    "unasked": ("no consent", ("no_grant", "old_policy_version", "app_not_granted", "no_basis", "no_policy")),
+    "unasked": (
+        "no consent",
+        ("no_grant", "old_policy_version", "app_not_granted", "no_basis", "no_policy", "not_collected"),
+    ),
     "stopped": ("stopped by the subject", ("withdrawn", "objected", "restricted", "erased", "closed", "opted_out")),
     "minor": ("minor", ("minor",)),
-    "unfit": ("record does not qualify", ("no_subject", "source_not_admitted", "not_for_purpose")),
+    "unfit": (
+        "record does not qualify",
+        ("no_subject", "source_not_admitted", "not_for_purpose", "no_service", "closed_here"),
+    ),
 }
 _FATES = {
     "kept": "kept",

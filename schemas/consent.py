@@ -118,10 +118,13 @@ class Terms:
 # The clause under which a purpose stays closed, by the reason that the gate gives.
 CLAUSE_OF_REASON = {
     "no_policy": "9",
+    "no_service": "0-b",
+    "closed_here": "0-b",
     "no_basis": "1.2-consented",
     "no_subject": "1.1-a",
     "source_not_admitted": "1.1.3",
     "not_for_purpose": "1.2-push",
+    "not_collected": "1.2-uep",
     "opted_out": "2-adcookie",
     "restricted": "5.2-restrict",
     "erased": "5.2-erase",

@@ -104,7 +104,7 @@ def datasets(pack: Pack) -> dict[str, Dataset]:
             continue
         columns = purpose_columns(pack, purpose)
         sensitive = tuple(column for column in columns if column.field.sensitivity is Sensitivity.SENSITIVE)
-        hidden = _hidden(purpose, columns)
+        hidden = _hidden(purpose, columns, _absent_somewhere(pack, name))
         found[name] = Dataset(name, name, tuple(c for c in columns if c not in sensitive), False, *hidden)
         if sensitive:
             apart = name + SENSITIVE_SUFFIX
@@ -127,12 +127,20 @@ def is_hidden(column: str) -> bool:
     return column == EVENT_TOKEN or column in HANDLE.values()
 
 
-def _hidden(purpose: Purpose, columns: tuple[DatasetColumn, ...]) -> tuple[tuple[str, ...], bool]:
+def _absent_somewhere(pack: Pack, purpose: str) -> frozenset[str]:
+    """The fields of a purpose that an overlay lets go not at all."""
+    said = (overlay.purposes[purpose] for overlay in pack.overlays if purpose in overlay.purposes)
+    return frozenset(path for own in said for path, coarser in own.columns.items() if coarser.form == "absent")
+
+
+def _hidden(
+    purpose: Purpose, columns: tuple[DatasetColumn, ...], absent: frozenset[str]
+) -> tuple[tuple[str, ...], bool]:
     """The subjects that need a handle, and whether the event's token must stand apart."""
     if not purpose.subject:
         return (), False
     tokens = (column for column in columns if column.form is Form.TOKEN)
-    everywhere = {column.field.path for column in tokens if len(column.events) == len(purpose.events)}
+    everywhere = {column.field.path for column in tokens if len(column.events) == len(purpose.events)} - absent
     handles = tuple(subject for subject, field in SUBJECT_FIELD.items() if field.path not in everywhere)
     return handles, "event_id" not in everywhere
 

@@ -12,27 +12,11 @@ from functools import cached_property
 
 import numpy as np
 
-from schemas.datasets import DatasetColumn, datasets, purpose_columns
 from schemas.fields import EVENT_TYPES
 from schemas.findings import PackError
 from schemas.pack_files import load_pack
-from schemas.policy import Form, Pack, Purpose
-
-NONE = -1  # the number of no edition: before the first
-
-# A stricter form under the older pack that is of another type than what the newest stores: nothing can stand there.
-_UNSTORABLE = frozenset({(Form.TOKEN, Form.SEALED), (Form.FINGERPRINT, Form.TEXT)})  # (older, newest)
-_UNITS = ("second", "minute", "hour", "day")  # each cuts at every edge of the next
-
-
-@dataclass(frozen=True)
-class Cut:
-    """How a dataset's column is made for the records of one edition."""
-
-    events: frozenset[int]  # codes of event types on which it may stand
-    gates: frozenset[str]  # purposes that must be open for the record; one that the newest pack lacks never is
-    steps: tuple[float, ...]  # widths of the buckets that a number goes through, in this order
-    major: bool  # whether a version is cut to its first number
+from schemas.policy import Pack, Purpose
+from schemas.variants import Variants
 
 
 @dataclass(frozen=True)
@@ -67,32 +51,23 @@ class Editions:
             for pack in self.packs[:-1]
         )
 
-    def in_force(self, event_time: np.ndarray) -> np.ndarray:
-        """The edition in force at each time (ms since the epoch), NONE before the first."""
-        return np.searchsorted(self._since, event_time, side="right") - 1
+    def of(self, region: str) -> Variants:
+        """The editions in one region, for every service."""
+        lacks = tuple(self._missing(edition) for edition in range(len(self.packs)))
+        return Variants(region, (*self.earlier, self.newest), self._since, lacks)
 
-    def missing(self, edition: int) -> np.ndarray:
-        """By code of event type the mask of the newest pack's purposes that an earlier edition lacks, or lacks for that
-        event type."""
+    def in_force(self, moment: int) -> Pack | None:
+        """The pack in force at a time (ms since the epoch), None before the first."""
+        return next((pack for pack in reversed(self.packs) if midnight(pack.effective) <= moment), None)
+
+    def _missing(self, edition: int) -> np.ndarray:
+        """By code of event type the mask of the newest pack's purposes that an edition lacks, or lacks for that event
+        type."""
         pack, masks = self.packs[edition], np.zeros(128, np.uint64)
         for bit, (name, purpose) in enumerate(self._purposes):
             lacking = EVENT_TYPES if name not in pack.purposes else purpose.events.keys() - pack.purposes[name].events
             masks[[EVENT_TYPES.index(event) for event in lacking]] |= np.uint64(1 << bit)
         return masks
-
-    def event_time(self, purpose: str, edition: int) -> str:
-        """What event_time is cut to for a record of an edition: the coarser of its own unit and the newest pack's."""
-        both = (*self.earlier, self.newest)[edition], self.newest
-        return max((pack.purposes[purpose].event_time for pack in both), key=_UNITS.index)
-
-    @cached_property
-    def cuts(self) -> dict[str, tuple[tuple[Cut, ...], ...]]:
-        """Dataset -> edition -> how each column of the dataset is made for a record of that edition."""
-        packs = *self.earlier, self.newest
-        return {
-            name: tuple(_cuts(pack, dataset.purpose, dataset.columns) for pack in packs)
-            for name, dataset in datasets(self.newest).items()
-        }
 
     @property
     def _purposes(self) -> Iterable[tuple[str, Purpose]]:
@@ -115,23 +90,6 @@ def _check_beside(older: Pack, newest: Pack) -> None:
     for name in ("ipv4_prefix", "ipv6_prefix"):
         if getattr(older.limits, name) != getattr(newest.limits, name):
             raise PackError(f"{both}: limits.{name} differs, and addresses are cut once; give both the smaller one")
-
-
-def _cuts(pack: Pack, purpose: str, columns: Iterable[DatasetColumn]) -> tuple[Cut, ...]:
-    own = {column.field.path: column for column in purpose_columns(pack, pack.purposes[purpose])}
-    return tuple(_cut(own.get(column.field.path), column) for column in columns)
-
-
-def _cut(older: DatasetColumn | None, newest: DatasetColumn) -> Cut:
-    if older is None or (older.form, newest.form) in _UNSTORABLE:
-        return Cut(frozenset(), frozenset(), (), False)
-    both = older, newest
-    return Cut(
-        events=older.events & newest.events,
-        gates=frozenset(column.gate for column in both if column.gate),
-        steps=tuple(dict.fromkeys(column.step for column in both if column.step)),
-        major=any(column.form is Form.MAJOR for column in both),
-    )
 
 
 def load_editions(names: Iterable[str]) -> Editions:

@@ -84,6 +84,7 @@ class Layout:
 
 
 APPLICATION = Source("app.package", "plain")
+SERVICE = Source("service", "plain")
 
 
 def source_of(column: DatasetColumn, purpose: str) -> Source:
@@ -118,9 +119,12 @@ def layout(pack: Pack, *earlier: Pack) -> Layout:
 def _conditions(*packs: Pack) -> Iterator[tuple[Source, frozenset[int]]]:
     """What the gate must see of a record to tell whether it may serve a purpose at all."""
     for pack in packs:
-        for purpose in pack.purposes.values():
-            for path in purpose.unless:
+        narrowed = (said for overlay in pack.overlays for said in overlay.purposes.values())
+        for of in (*pack.purposes.values(), *narrowed):
+            for path in of.unless:
                 yield Source(path, "plain"), frozenset({EVENT_TYPES.index(payload_of(path))})
+        if pack.by_service:
+            yield SERVICE, frozenset(range(len(EVENT_TYPES)))
 
 
 def _counted_by(pack: Pack) -> Iterator[tuple[Source, frozenset[int]]]:
@@ -141,6 +145,9 @@ def _events_judged_by_application(*packs: Pack) -> frozenset[int]:
         for name, purpose in pack.purposes.items():
             columns = purpose_columns(pack, purpose)
             events.update(*(column.events for column in columns if name in scoped or column.gate in scoped))
+        for rule in pack.collection:
+            if not scoped.isdisjoint(rule.admitted_by):
+                events.update(EVENT_TYPES.index(event) for event in rule.events)
     return frozenset(events)
 
 

@@ -10,12 +10,13 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from schemas.consent import Terms
 from schemas.fields import EVENT_FIELD, EVENT_TYPES, IDENTIFYING, INTEGER, SOURCES, Category, Handling, payload_of
 from schemas.fields import Field as EventField
 from schemas.model import Days, Misfit, Model, Name, Word
+from schemas.overlays import Collection, Overlay, Service, effective, overlay_faults
 from schemas.regions import Residency
 from schemas.sharing import Combinations, HeldByCode, NotAdmitted, Recipients, Transfers
 from schemas.statistics import Statistics
@@ -238,6 +239,29 @@ class Pack(Model):
     combinations: Combinations
     not_admitted: tuple[NotAdmitted, ...] = ()
     held_by_code: tuple[HeldByCode, ...] = ()
+    collection: tuple[Collection, ...] = Field((), description="What is collected only where a purpose is open")
+    by_region: dict[Name, Overlay] = Field({}, description="What a region narrows")
+    by_service: dict[Service, Overlay] = Field({}, description="What a service narrows, by the event's `service`")
+    _closed: dict[str, str] = PrivateAttr({})
+
+    @property
+    def closed(self) -> dict[str, str]:
+        """The purposes that open for nothing, each with the clause of the overlay that closes it: of what
+        `effective_for` gives. They stand among `purposes` all the same."""
+        return self._closed
+
+    @property
+    def overlays(self) -> tuple[Overlay, ...]:
+        """All of them."""
+        return *self.by_region.values(), *self.by_service.values()
+
+    def effective_for(self, service: str | None, region: str) -> Self:
+        """What holds for a service in a region: the pack with both their overlays applied, and without overlays (0-b).
+        A service without an overlay, or None, is narrowed by its region alone."""
+        purposes, closed = effective(self, service, region)
+        made = self.model_copy(update={"purposes": purposes, "by_region": {}, "by_service": {}})
+        made._closed = closed
+        return made
 
     @cached_property
     def where(self) -> Residency:
@@ -303,5 +327,7 @@ class Pack(Model):
                 raise Misfit(f"{gate.purpose!r} is no purpose of this pack", "gates", number, "purpose")
         if self.statistics:
             self.statistics.check(self)
+        for fault in overlay_faults(self):
+            raise Misfit(fault, *fault.split(" ")[0].rstrip(":").split("."))
         _ = self.where  # raises if the countries or signals do not fit together
         return self

@@ -14,6 +14,8 @@ from transforms.acts import Act, Entry, contradicts, permission_of, stop_of
 from transforms.consent import Verdict
 from transforms.decision import OPEN, REASONS, Case, Record
 
+_WHATEVER = ("no_policy", "no_service", "closed_here")  # the outcome is this whatever the ledger holds
+
 
 def outcomes(verdict: Verdict, purposes: Sequence[str]) -> dict[str, str]:
     """The outcome of each purpose for the one record of a verdict: open, or the reason why it is closed."""
@@ -46,7 +48,7 @@ def chain_of(
     is the gate's, with all that the ledger holds; None where these entries alone do not come to it."""
     case = Case(record, purpose, entries, terms, "all")
     reason, acts = case.refusal() or (None, [])
-    if outcome != "no_policy" and reason != (outcome if outcome in REASONS else None):
+    if outcome not in _WHATEVER and reason != (outcome if outcome in REASONS else None):
         return None
     chain = _Chain(case, entries, outcome, acts)
     return [chain.did(place) or [Did("changes nothing")] for place in range(len(entries))]
@@ -66,7 +68,7 @@ class _Chain:
         self._opens = max((act.places for act in self._sufficient), default=None)
         self._close = {act.places for _, acts in case.closing() for act in acts}
         self._overruled = {grant.places: _places(self._overruling(grant)) for grant in case.of(Kind.grant)}
-        self._idle = outcome in ("no_policy", "no_basis", "no_subject")  # whatever the ledger holds
+        self._idle = outcome in (*_WHATEVER, "no_basis", "no_subject")
 
     def did(self, place: int) -> list[Did]:
         entry, act = self._entries[place], self._act_of.get(place)

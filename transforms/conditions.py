@@ -1,4 +1,7 @@
-"""Conditions of a purpose that the record itself must meet, beside anybody's consent (1.1-b, 1.1.3, 2-adcookie)."""
+"""Conditions of a purpose that the record itself must meet, beside anybody's consent (1.1-b, 1.1.3, 2-adcookie), and
+what is collected of an event type at all (1.2-uep)."""
+
+from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
@@ -7,6 +10,7 @@ import pyarrow.compute as pc
 from schemas.fields import SOURCES
 from schemas.layout import Layout, Source
 from schemas.policy import Pack
+from schemas.variants import Collected
 
 
 def unmet(batch: pa.RecordBatch, pack: Pack, plan: Layout) -> dict[str, np.ndarray]:
@@ -29,6 +33,15 @@ def unmet(batch: pa.RecordBatch, pack: Pack, plan: Layout) -> dict[str, np.ndarr
             source = Source(path, "plain")
             has = _has_word(batch.column(plan.places[source]), words) & plan.carries(source, batch.column("event_type"))
             masks["not_for_purpose"][has] |= flag
+    return masks
+
+
+def uncollected(opened: np.ndarray, event_type: np.ndarray, rules: Iterable[Collected]) -> np.ndarray:
+    """For each record the mask of purposes for which it is not collected, given those that are open for it: under each
+    rule that is about its event type one of `admitted_by` has to be, or nothing but what the rule spares is."""
+    masks = np.zeros(len(opened), np.uint64)
+    for rule in rules:
+        masks[rule.events[event_type] & (opened & rule.admitted_by == 0)] |= ~rule.spared
     return masks
 
 

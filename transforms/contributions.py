@@ -20,8 +20,9 @@ import pyarrow.compute as pc
 
 from schemas.fields import EVENT_FIELD, EVENT_TYPES
 from schemas.layout import Layout, Source
-from schemas.policy import Form, Pack
+from schemas.policy import Pack
 from schemas.statistics import DEVICES, EVENT_TYPE, EVENTS, StatisticsTable
+from schemas.variants import Variants
 from transforms.cmac import ColumnCmac
 from transforms.columns import tag_words
 from transforms.generalise import major
@@ -74,13 +75,17 @@ def counted_rows(judged: pa.RecordBatch, pack: Pack) -> np.ndarray:
     return np.flatnonzero(opened & admitted[judged.column("event_type").to_numpy()])
 
 
-def contributions(judged: pa.RecordBatch, pack: Pack, plan: Layout, cipher: ColumnCmac) -> Contributions:
-    """What the counted records with a device add to each table that their event type is seen by."""
+def contributions(judged: pa.RecordBatch, variants: Variants, plan: Layout, cipher: ColumnCmac) -> Contributions:
+    """What the counted records of one region, with a device, add to each table that sees their event type. A record
+    counts in no table by a field that either pack of its variant does not let stand, and as coarse as either says."""
+    pack = variants.editions[-1]
     rows = counted_rows(judged, pack)
     rows = rows[judged.column("device").is_valid().to_numpy(zero_copy_only=False)[rows]]
+    variant = variants.numbers(judged, plan, rows)
+    rows, variant = rows[variant >= 0], variant[variant >= 0]
     device = tag_words(judged.column("device"))[rows]
     order = np.argsort(device)
-    seen = _Seen(judged, pack, plan, rows[order], device[order])
+    seen = _Seen(judged, variants, plan, rows[order], device[order], variant[order])
     return _assembled([seen.of_table(number) for number in range(len(pack.statistics.tables))], pack, cipher)
 
 
@@ -150,35 +155,44 @@ def added(counts: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
 class _Seen:
     """The records of one batch that count, ordered by device, and the words that they may be grouped by."""
 
-    def __init__(self, judged: pa.RecordBatch, pack: Pack, plan: Layout, rows: np.ndarray, device: np.ndarray) -> None:
-        self._statistics = pack.statistics
-        self._purpose = pack.purposes[pack.statistics.purpose]
+    def __init__(
+        self,
+        judged: pa.RecordBatch,
+        variants: Variants,
+        plan: Layout,
+        rows: np.ndarray,
+        device: np.ndarray,
+        variant: np.ndarray,
+    ) -> None:
+        self._variants, self._variant, self._statistics = variants, variant, variants.editions[-1].statistics
         first = _starts(device)
         self._devices = device[first]
         self._number = np.repeat(np.arange(len(first)), np.diff(first, append=len(device)))
-        self._event_type = judged.column("event_type").to_numpy()[rows]
+        self._event_type = judged.column("event_type").to_numpy()[rows].astype(np.int64)
         self._day = judged.column("event_time").to_numpy()[rows] // DAY_MS
-        self._words = {path: self._of_field(path, judged, plan, rows) for path in pack.statistics.fields}
+        self._words = {path: self._of_field(path, judged, plan, rows) for path in self._statistics.fields}
 
     def _of_field(self, path: str, judged: pa.RecordBatch, plan: Layout, rows: np.ndarray) -> tuple:
         """(a code a record, the word of each code); code 0 is no word."""
         if path == EVENT_TYPE:
-            return self._event_type.astype(np.int64) + 1, pa.array([None, *EVENT_TYPES])
+            return self._event_type + 1, pa.array([None, *EVENT_TYPES])
         column = judged.column(plan.places[Source(path, "plain")])
-        words = column.dictionary
-        if self._purpose.columns[path].form is Form.MAJOR:
+        index = column.indices.take(pa.array(rows)).fill_null(-1).to_numpy(zero_copy_only=False)
+        words, coarse = column.dictionary, np.array([cut.major for cut in self._variants.counted[path]])
+        if coarse.all():
             words = major(words)
+        elif coarse.any():
+            index = index.astype(np.int64)
+            index[(index >= 0) & coarse[self._variant]] += len(words)
+            words = pa.concat_arrays([words, major(words)])
         distinct = words.dictionary_encode()
         code = np.append(distinct.indices.fill_null(-1).to_numpy(zero_copy_only=False) + 1, 0)  # [-1] is the null's
-        codes = code[column.indices.take(pa.array(rows)).fill_null(-1).to_numpy(zero_copy_only=False)]
-        return codes, pa.concat_arrays([pa.nulls(1, pa.string()), distinct.dictionary])
+        return code[index], pa.concat_arrays([pa.nulls(1, pa.string()), distinct.dictionary])
 
     def of_table(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, pa.RecordBatch]:
         """(device, group, events) of one table, and its groups without their ids."""
         table = list(self._statistics.tables.values())[number]
-        listed = np.zeros(128, bool)
-        listed[list(table.event_types(self._purpose))] = True
-        inside = listed[self._event_type]
+        inside = self._variants.sees(table)[self._variant, self._event_type]
         at = slice(None) if inside.all() else np.flatnonzero(inside)
         day = self._day[at]
         earliest = day.min(initial=np.iinfo(np.int64).max)

@@ -10,6 +10,7 @@ An identifier appears as it would be stored, and beside it no more than its firs
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ import pyarrow as pa
 
 from schemas.consent import CLAUSE_OF_REASON
 from schemas.datasets import RECEIVED_DATE, datasets
-from schemas.editions import NONE, Cut, Editions
+from schemas.editions import Editions
 from schemas.explanation import Explanation, Line, Place, PurposeFate, Signal
 from schemas.fields import EVENT_TYPES, PURPOSES
 from schemas.layout import layout
@@ -25,6 +26,7 @@ from schemas.policy import Pack
 from schemas.quarantine import CLAUSE_OF_FAULT, stage_of
 from schemas.recognisers import LABEL_RECOGNISERS
 from schemas.regions import SIGNALS
+from schemas.variants import Cut
 from transforms.canonical import canonical
 from transforms.chain import OPEN, chain_of, entries_of, outcomes, record_of
 from transforms.decode import Decoded, DecodedLedger, Limits, decode_events, decode_ledger
@@ -110,8 +112,8 @@ class Explainer:
         return Explanation(pack.version, Line("accepted"), **told, **case.judged(ledger, told["place"]))
 
     def _edition(self, decoded: Decoded) -> str | None:
-        (number,) = self.editions.in_force(decoded.event_time).tolist()
-        return None if number == NONE else self.editions.packs[number].version
+        found = self.editions.in_force(int(decoded.event_time[0]))
+        return found.version if found else None
 
 
 def _unread(decoded: Decoded) -> Line:
@@ -156,6 +158,8 @@ class _Case:
         self._event, self._steps, self._tokens = event, explainer.steps, explainer.tokens
         self._editions = explainer.editions
         self._pack, self._code, self._region = explainer.pack, event.region, explainer.pack.where.regions[event.region]
+        self._variants = explainer.editions.of(self._region)
+        self._bare = self._variants.bare
         self._seals = Seals({event.region: open_keyring(explainer.keys[event.region])})
         steps = self._steps
         sealer = EventSealer(self._seals, steps.plan, _ALL, self._pack.limits, steps.scrub, steps.labels)
@@ -170,34 +174,61 @@ class _Case:
         entries = Entries(ledger, sealer, Marks(self._seals, _ALL, (self._code,)), self._pack)
         judged, verdict = gate.judge(self.sealed.batch, entries.all)
         outcome = outcomes(verdict, tuple(self._pack.purposes))
-        rows = self._rows(judged, outcome)
+        rows, clauses = self._rows(judged, outcome), {name: self._clause(name, why) for name, why in outcome.items()}
+        fates = Fates(self._steps, self.sealed, place, outcome, clauses, rows, self._cuts)
         return {
-            "fields": Fates(self._steps, self.sealed, place, outcome, rows, self._cuts()).of(self._event.decoded),
+            "fields": fates.of(self._event.decoded),
             "entries": tuple(entries.facts),
             "further_entries": entries.further,
             "nobody": ledger.lost,
-            "purposes": tuple(self._purposes(outcome, entries, gate.with_ledger)),
+            "purposes": tuple(self._purposes(outcome, clauses, entries, gate.with_ledger)),
             "rows": rows,
         }
 
-    def _cuts(self) -> dict[str, tuple[Cut, ...]]:
-        (number,) = self._editions.in_force(self._event.decoded.event_time).tolist()
-        return {dataset: by_edition[number] for dataset, by_edition in self._editions.cuts.items()}
+    @cached_property
+    def _variant(self) -> int:
+        (number,) = self._variants.numbers(self.sealed.batch, self._steps.plan).tolist()
+        return number if number >= 0 else self._variants.newest
+
+    @cached_property
+    def _effective(self) -> tuple[Pack, Pack]:
+        """The newest pack for the event's region and service, and that of its time."""
+        packs = self._variants.packs
+        return packs[int(self._variants.latest(np.int64(self._variant)))], packs[self._variant]
+
+    def _cuts(self, dataset: str) -> Iterator[tuple[Cut, Cut]]:
+        """How each column is made for the event, and how it would be without overlays."""
+        edition = self._variant // len(self._variants.services)
+        return zip(self._variants.cuts[dataset][self._variant], self._bare.cuts[dataset][edition], strict=True)
+
+    def _clause(self, purpose: str, outcome: str) -> str:
+        """Of an outcome; of an overlay or a rule of collection its own."""
+        found = [CLAUSE_OF_REASON.get(outcome, self._pack.purposes[purpose].clause)]
+        event_type = EVENT_TYPES[self._event.decoded.event_type[0]]
+        if outcome == "closed_here":
+            found += [pack.closed[purpose] for pack in self._effective if purpose in pack.closed][:1]
+        if outcome == "not_collected":
+            rules = (rule for pack in self._effective for rule in pack.collection)
+            found += [r.clause for r in rules if event_type in r.events and self._region in r.regions][:1]
+        return found[-1]
 
     def _rows(self, judged: pa.RecordBatch, outcome: dict[str, str]) -> dict[str, dict[str, Any]]:
         found = {}
         for name, dataset in self._steps.datasets.items():
             if outcome[dataset.purpose] != OPEN:
                 continue
-            rows = for_purpose(judged, dataset, self._editions, self._steps.plan)
+            rows = for_purpose(judged, dataset, self._variants, self._steps.plan)
             stored = self._tokens.pseudonymise(rows, name, self._code).drop_columns(list(dataset.hidden))
             for row in stored.to_pylist():
                 found[name] = _as_stored(row)
         return found
 
-    def _purposes(self, outcome: dict[str, str], entries: Entries, with_ledger: bool) -> Iterator[PurposeFate]:
+    def _purposes(
+        self, outcome: dict[str, str], clauses: dict[str, str], entries: Entries, with_ledger: bool
+    ) -> Iterator[PurposeFate]:
         event_type = EVENT_TYPES[self._event.decoded.event_type[0]]
-        terms = self._pack.terms(self._region, with_ledger)
+        newest, _ = self._effective
+        terms = newest.terms(self._region, with_ledger)
         record, acting = record_of(self.sealed.batch, self._steps.plan), entries_of(entries.acting)
         for name, purpose in self._pack.purposes.items():
             if event_type not in purpose.events:
@@ -207,9 +238,9 @@ class _Case:
                 purpose=name,
                 title=purpose.title,
                 clause=purpose.clause,
-                basis=self._pack.basis(name, self._region).value,
+                basis=newest.basis(name, self._region).value,
                 outcome=outcome[name],
-                outcome_clause=CLAUSE_OF_REASON.get(outcome[name], purpose.clause),
+                outcome_clause=clauses[name],
                 stored=purpose.stored,
                 chain=None if chain is None else entries.links(chain),
             )

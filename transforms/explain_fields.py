@@ -1,18 +1,17 @@
 """What becomes of each field of one event: at the border, and in every dataset that may receive it (0-a, 1.1-a)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from schemas.consent import CLAUSE_OF_REASON
 from schemas.datasets import Dataset, DatasetColumn
-from schemas.editions import Cut
 from schemas.explanation import FieldFate, InDataset, Place
 from schemas.fields import EVENT_FIELDS, IDENTIFYING, Category, Field, Handling
 from schemas.layout import Layout
 from schemas.policy import Form, Pack
+from schemas.variants import Cut
 from transforms.chain import OPEN
 from transforms.decode import Decoded
 from transforms.labels import Labels
@@ -63,8 +62,8 @@ class Steps:
 class Fates:
     """Tells what became of the fields of one sealed record.
 
-    `place` is what its signals said, `outcome` the verdict by purpose, `rows` what each dataset would store, and `cuts`
-    how each of its columns is made under the edition of the record.
+    `place` is what its signals said, `outcome` the verdict by purpose, `clauses` its clause, `rows` what each dataset
+    would store, and `cuts` how each of a dataset's columns is made for the record, and how without overlays.
     """
 
     def __init__(
@@ -73,10 +72,12 @@ class Fates:
         sealed: Sealed,
         place: Place,
         outcome: Mapping[str, str],
+        clauses: Mapping[str, str],
         rows: Mapping[str, Mapping],
-        cuts: Mapping[str, tuple[Cut, ...]],
+        cuts: Callable[[str], Iterable[tuple[Cut, Cut]]],
     ) -> None:
-        self._steps, self._sealed, self._outcome, self._rows, self._cuts = steps, sealed, outcome, rows, cuts
+        self._steps, self._sealed, self._rows, self._cuts = steps, sealed, rows, cuts
+        self._outcome, self._clauses = outcome, clauses
         self._said = {f"residency.{signal.signal}": signal.said for signal in place.signals}
 
     def of(self, decoded: Decoded) -> tuple[FieldFate, ...]:
@@ -136,20 +137,24 @@ class Fates:
     def _in_datasets(self, path: str) -> Iterator[InDataset]:
         event_type = self._sealed.batch.column("event_type")[0].as_py()
         for name, dataset in self._steps.datasets.items():
-            for column, cut in zip(dataset.columns, self._cuts[name], strict=True):
+            for column, (cut, bare) in zip(dataset.columns, self._cuts(name), strict=True):
                 if column.field.path == path and event_type in column.events:
-                    yield self._in_dataset(name, dataset.purpose, column, event_type in cut.events)
+                    allowed = event_type in cut.events, event_type in bare.events
+                    yield self._in_dataset(name, dataset.purpose, column, *allowed)
 
-    def _in_dataset(self, dataset: str, purpose: str, column: DatasetColumn, then: bool) -> InDataset:
-        """`then` tells whether the edition of the record's time allows the column as well."""
+    def _in_dataset(self, dataset: str, purpose: str, column: DatasetColumn, here: bool, then: bool) -> InDataset:
+        """`then` tells whether the edition of the record's time allows the column as well, `here` whether the overlays
+        of its region and service do."""
         stored, pack = self._rows.get(dataset, {}).get(column.name), self._steps.pack
         why_not, clause = None, pack.purposes[purpose].clause
         if self._outcome[purpose] != OPEN:
-            why_not, clause = self._outcome[purpose], CLAUSE_OF_REASON[self._outcome[purpose]]
+            why_not, clause = self._outcome[purpose], self._clauses[purpose]
         elif column.gate and self._outcome[column.gate] != OPEN:
             why_not, clause = f"{column.gate} is closed", pack.gate_of(column.field).clause
         elif not then:
             why_not, clause = "not allowed by the edition of its time", "9"
+        elif not here:
+            why_not, clause = "not allowed in its region, or for its service", "0-b"
         elif stored is None:
             why_not = "nothing to store"
         form = f"{column.form.value} {column.step:g}" if column.form is Form.BUCKET else column.form.value

@@ -7,10 +7,11 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.datasets import Dataset, datasets
-from schemas.editions import Cut, Editions
+from schemas.editions import Editions
 from schemas.fields import EVENT_TYPES
 from schemas.layout import Layout, layout
 from schemas.policy import Form
+from schemas.variants import Cut, Variants
 from transforms.exchange import Judged, coalesce
 from transforms.generalise import bucket, compact, cut_time, major
 
@@ -20,21 +21,21 @@ REGION, RECEIVED, ORDER = "region", "received_time", "order"
 SUBJECTS = ("device", "account")
 
 
-def for_purpose(judged: pa.RecordBatch, dataset: Dataset, editions: Editions, plan: Layout) -> pa.RecordBatch:
+def for_purpose(judged: pa.RecordBatch, dataset: Dataset, variants: Variants, plan: Layout) -> pa.RecordBatch:
     """The rows and columns of one dataset of the newest pack, generalised; identifiers still sealed.
 
-    `judged` has the layout's columns and `stands`, a mask of the purposes that are open. A column is null on event
-    types whose allow-list does not name it, and where its gate is closed for the record. A record of an earlier edition
-    has to pass the allow-list and the gates of both, and is made as coarse as either pack says.
+    `judged` are records of the region of `variants`, with the layout's columns and `stands`, a mask of the purposes
+    that are open. A column is null on event types whose allow-list does not name it, and where its gate is closed for
+    the record. A record has to pass the allow-list and the gates of both packs of its variant, and is made as coarse as
+    either says.
     """
-    purpose = editions.newest.purposes[dataset.purpose]
-    bit = {name: np.uint64(1) << np.uint64(index) for index, name in enumerate(editions.newest.purposes)}
-    rows = _rows(judged, bit[dataset.purpose], purpose.events)
-    edition = editions.in_force(judged.column("event_time").to_numpy()[rows])
-    newest = len(editions.packs) - 1
-    parts = [_Chosen(judged, bit, rows[edition == newest]).part(dataset, editions, newest, plan)]
-    for number in np.unique(edition[(edition >= 0) & (edition < newest)]).tolist():
-        parts.append(_Chosen(judged, bit, rows[edition == number]).part(dataset, editions, number, plan))
+    purposes = variants.editions[-1].purposes
+    bit = {name: np.uint64(1) << np.uint64(index) for index, name in enumerate(purposes)}
+    rows = _rows(judged, bit[dataset.purpose], purposes[dataset.purpose].events)
+    number = variants.numbers(judged, plan, rows)
+    parts = [_Chosen(judged, bit, rows[number == variants.newest]).part(dataset, variants, variants.newest, plan)]
+    for other in np.unique(number[(number >= 0) & (number != variants.newest)]).tolist():
+        parts.append(_Chosen(judged, bit, rows[number == other]).part(dataset, variants, other, plan))
     return parts[0] if len(parts) == 1 else coalesce(parts)
 
 
@@ -47,7 +48,7 @@ def _rows(judged: pa.RecordBatch, bit: np.uint64, events: dict) -> np.ndarray:
 
 
 class _Chosen:
-    """The rows of one edition that a purpose gets, and how a column is gathered for them."""
+    """The rows of one variant that a purpose gets, and how a column is gathered for them."""
 
     def __init__(self, judged: pa.RecordBatch, bit: dict[str, np.uint64], rows: np.ndarray) -> None:
         self._judged, self._bit, self._rows = judged, bit, rows
@@ -55,19 +56,19 @@ class _Chosen:
         self._open = judged.column("stands").to_numpy()[rows]
         self._indices: dict[tuple[frozenset[int], frozenset[str]], pa.Array] = {}
 
-    def part(self, dataset: Dataset, editions: Editions, edition: int, plan: Layout) -> pa.RecordBatch:
+    def part(self, dataset: Dataset, variants: Variants, number: int, plan: Layout) -> pa.RecordBatch:
         """What the dataset gets of these rows."""
         places = [plan.column_of(column, dataset.purpose) for column in dataset.columns]
-        cuts = zip(editions.cuts[dataset.name][edition], places, strict=True)
+        cuts = zip(variants.cuts[dataset.name][number], places, strict=True)
         rows, columns = self._rows, [self._column(cut, place) for cut, place in cuts]
         if dataset.sensitive:
             present = _any_sensitive(dataset, columns)
             rows, columns = rows[present], [column.filter(pa.array(present)) for column in columns]
         index = pa.array(rows)
-        unit = editions.event_time(dataset.purpose, edition)
+        unit = variants.event_time(dataset.purpose, number)
         head = [self._taken("event_type", index), cut_time(self._taken("event_time", index), unit)]
         tail = {REGION: REGION, RECEIVED: RECEIVED, ORDER: "event_id"}
-        if editions.newest.purposes[dataset.purpose].subject:
+        if variants.editions[-1].purposes[dataset.purpose].subject:
             tail |= {name: name for name in SUBJECTS}
         columns = head + columns + [self._taken(name, index) for name in tail.values()]
         return pa.RecordBatch.from_arrays(columns, names=[*dataset.schema.names, *tail])
@@ -111,11 +112,12 @@ class _ForPurpose(beam.DoFn):
     def setup(self) -> None:
         self._plan = layout(self._editions.newest, *self._editions.earlier)
         self._datasets = datasets(self._editions.newest)
+        self._variants = [self._editions.of(region) for region in self._editions.newest.where.regions]
 
     def process(self, element: Judged):
         lot, judged = element
         for name, dataset in self._datasets.items():
-            rows = for_purpose(judged, dataset, self._editions, self._plan)
+            rows = for_purpose(judged, dataset, self._variants[lot[0]], self._plan)
             if rows.num_rows:
                 yield (name, lot), rows
 

@@ -10,19 +10,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.consent import PERMISSIONS, Terms
-from schemas.editions import NONE, Editions
+from schemas.editions import Editions
 from schemas.fields import EVENT_TYPES
 from schemas.layout import Layout, layout
 from schemas.policy import Pack
 from schemas.tallies import HOUR_MS, Counts
+from schemas.variants import NONE, UNTOLD, Variants
 from transforms.columns import runs
-from transforms.conditions import unmet
+from transforms.conditions import uncollected, unmet
 from transforms.consent import Records, Verdict, judge
 from transforms.ledger import Ledger
 
-_LedgerOf = Callable[[int], Ledger]  # the ledger as an edition reads it
+_LedgerOf = Callable[[int], Ledger]  # the ledger under the terms of that number
 _StopsKnown = Literal["all", "received"]
 _PERMISSIONS = pa.array(sorted(PERMISSIONS), pa.int8())
+_NEVER = {NONE: "no_policy", UNTOLD: "no_service"}  # why nothing at all is open for a record
 
 
 @dataclass(frozen=True, repr=False)
@@ -37,7 +39,8 @@ class Gate:
     """The decision on one batch: what a key's firing does, without Beam.
 
     A purpose is open for a record if it is under the newest pack, and under the one in force at the record's event time
-    as well. Before the first pack's day nothing is (clause 9).
+    as well, both as the overlays of the region and of the record's service leave them (0-b). Before the first pack's
+    day nothing is (clause 9), nor where there are overlays of services and the record's own cannot be told.
     """
 
     editions: Editions
@@ -56,7 +59,7 @@ class Gate:
         `open` heeds the stops of `entries` that were received up to a record's receipt, in a bounded run all; `stands`
         is what all of them leave open: who has left since is not served any more, though it was decided otherwise.
         """
-        ledger_of = cache(lambda edition: Ledger.build(entries, self._terms[edition]))
+        ledger_of = cache(lambda number: Ledger.build(entries, self._terms[number]))
         verdict = self._verdict(batch, ledger_of, "all" if self.bounded else "received")
         stands = verdict.open
         if not self.bounded and _stopped_since(batch, entries):
@@ -65,27 +68,30 @@ class Gate:
         return judged, Standing(verdict.open, verdict.reasons, stands)
 
     def _verdict(self, batch: pa.RecordBatch, ledger_of: _LedgerOf, stops_known: _StopsKnown) -> Verdict:
-        newest = len(self.editions.packs) - 1
-        verdict = self._under(newest, batch, ledger_of, stops_known)
-        edition = self.editions.in_force(batch.column("event_time").to_numpy())
-        earlier = np.flatnonzero(edition < newest)
-        if not len(earlier):
-            return verdict
-        opened, reasons = verdict.open.copy(), {reason: masks.copy() for reason, masks in verdict.reasons.items()}
-        for number in np.unique(edition[earlier]).tolist():
-            rows = np.flatnonzero(edition == number)
-            if number == NONE:
-                _close(rows, opened, reasons, np.uint64(self._terms[newest].every))
+        own = self.variants.numbers(batch, self._plan)
+        latest = self.variants.latest(own)
+        others = np.unique(own[own != latest]).tolist()
+        if np.ndim(latest) == 0 and not others:
+            return self._under(int(latest), batch, ledger_of, stops_known)
+        rows_of = [
+            (number, np.flatnonzero(np.broadcast_to(latest == number, len(own)))) for number in np.unique(latest)
+        ]
+        rows_of += [(number, np.flatnonzero(own == number)) for number in others]
+        opened, reasons = np.full(len(own), self._terms[0].every, np.uint64), {}
+        for number, rows in rows_of:
+            if number in _NEVER:
+                _close(rows, opened, reasons, _NEVER[number])
                 continue
-            older = self._under(number, batch.take(pa.array(rows)), ledger_of, stops_known)
-            for reason, masks in older.reasons.items():
+            part = batch if len(rows) == batch.num_rows else batch.take(pa.array(rows))
+            found = self._under(number, part, ledger_of, stops_known)
+            for reason, masks in found.reasons.items():
                 reasons.setdefault(reason, np.zeros_like(opened))[rows] |= opened[rows] & masks
-            opened[rows] &= older.open
+            opened[rows] &= found.open
         return Verdict(opened, {reason: masks for reason, masks in reasons.items() if masks.any()})
 
-    def _under(self, edition: int, batch: pa.RecordBatch, ledger_of: _LedgerOf, stops_known: _StopsKnown) -> Verdict:
-        """The verdict by one pack alone, whenever its records are of."""
-        pack, application = self._packs[edition], self._plan.application
+    def _under(self, variant: int, batch: pa.RecordBatch, ledger_of: _LedgerOf, stops_known: _StopsKnown) -> Verdict:
+        """The verdict by the pack of one variant alone, whichever its records are of."""
+        pack, application = self.variants.packs[variant], self._plan.application
         records = Records(
             device=batch.column("device"),
             account=batch.column("account"),
@@ -94,16 +100,21 @@ class Gate:
             received_time=batch.column("received_time"),
             app=batch.column(application) if application else pa.nulls(batch.num_rows, pa.string()),
         )
-        verdict = judge(records, ledger_of(edition), self._terms[edition], stops_known)
+        terms = self._terms[variant]
+        verdict = judge(records, ledger_of(self._terms.index(terms)), terms, stops_known)
         opened, reasons = verdict.open, dict(verdict.reasons)
-        if pack is not self.pack:
-            missing = self._missing[edition][batch.column("event_type").to_numpy()]
-            reasons = {reason: masks & ~missing for reason, masks in reasons.items()}
-            reasons["no_basis"] = reasons.get("no_basis", np.uint64(0)) | missing
-            opened = opened & ~missing
+        event_type = batch.column("event_type").to_numpy()
+        for reason, by_event_type in self.variants.closed[variant].items():
+            closed = by_event_type[event_type]
+            reasons = {other: masks & ~closed for other, masks in reasons.items()}
+            reasons[reason] = reasons.get(reason, np.uint64(0)) | closed
+            opened = opened & ~closed
         for reason, masks in unmet(batch, pack, self._plan).items():
             reasons[reason] = opened & masks
             opened = opened & ~masks
+        if rules := self.variants.collected[variant]:
+            reasons["not_collected"] = opened & uncollected(opened, event_type, rules)
+            opened = opened & ~reasons["not_collected"]
         return Verdict(opened, reasons)
 
     def tally(self, batch: pa.RecordBatch, verdict: Standing, counts: Counts) -> None:
@@ -132,28 +143,26 @@ class Gate:
                     counts.add_hours("gate", outcome, found, hours, **words)
 
     @cached_property
-    def _packs(self) -> tuple[Pack, ...]:
-        return (*self.editions.earlier, self.pack)
+    def variants(self) -> Variants:
+        """Of the policy in this region."""
+        return self.editions.of(self.region)
 
     @cached_property
     def _terms(self) -> tuple[Terms, ...]:
-        return tuple(pack.terms(self.region, self.with_ledger) for pack in self._packs)
-
-    @cached_property
-    def _missing(self) -> tuple[np.ndarray, ...]:
-        return tuple(self.editions.missing(edition) for edition in range(len(self.editions.earlier)))
+        return tuple(pack.terms(self.region, self.with_ledger) for pack in self.variants.packs)
 
     @cached_property
     def _plan(self) -> Layout:
         return layout(self.pack, *self.editions.earlier)
 
 
-def _close(rows: np.ndarray, opened: np.ndarray, reasons: dict[str, np.ndarray], every: np.uint64) -> None:
+def _close(rows: np.ndarray, opened: np.ndarray, reasons: dict[str, np.ndarray], reason: str) -> None:
     """Closes everything for these records, whatever else was to say of them."""
+    closed = opened[rows] | np.bitwise_or.reduce([masks[rows] for masks in reasons.values()])
     for masks in (opened, *reasons.values()):
         masks[rows] = 0
-    reasons["no_policy"] = np.zeros_like(opened)
-    reasons["no_policy"][rows] = every
+    reasons[reason] = np.zeros_like(opened)
+    reasons[reason][rows] = closed
 
 
 def _stopped_since(batch: pa.RecordBatch, entries: pa.Table) -> bool:

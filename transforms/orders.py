@@ -59,8 +59,8 @@ Ciphers = Mapping[str, ColumnCmac]  # by epoch
 
 @dataclass(frozen=True, eq=False)
 class Owner:
-    """A dataset as one edition has it, and the last time (ms) of which rows were stored under it; None for the
-    newest."""
+    """A dataset as one edition has it, its pack as overlays leave it, and the last time (ms) of which rows were stored
+    under it; None for the newest."""
 
     dataset: Dataset
     pack: Pack
@@ -180,15 +180,24 @@ def orders(
     return pa.RecordBatch.from_arrays(list(columns.values()), schema=ORDERS)
 
 
-def owners(editions: Editions) -> dict[str, list[Owner]]:
-    """Every dataset that an edition has, also one that the newest gave up, of a purpose that needs a subject there."""
+def owners(editions: Editions, region: str) -> dict[str, list[Owner]]:
+    """Every dataset that an edition has, also one that the newest gave up, of a purpose that needs a subject there. A
+    row does not say of which service it is: where the overlay of one asks for more, it is asked of all rows."""
     ends = [midnight(following.effective) - 1 for following in editions.packs[1:]]
     found: dict[str, list[Owner]] = {}
     for pack, last in reversed(list(zip(editions.packs, [*ends, None], strict=True))):
+        here = [pack.effective_for(service, region) for service in (None, *pack.by_service)]
         for name, dataset in datasets(pack).items():
             if pack.purposes[dataset.purpose].subject:
-                found.setdefault(name, []).append(Owner(dataset, pack, last))
+                of = found.setdefault(name, [])
+                of += (
+                    Owner(dataset, each, last) for each in here if each is here[0] or _differ(each, here[0], dataset)
+                )
     return found
+
+
+def _differ(one: Pack, other: Pack, dataset: Dataset) -> bool:
+    return any(one.purposes[name] != other.purposes[name] for name in serving(dataset))
 
 
 def by_owners(stops: pa.RecordBatch, of: list[Owner], region: str) -> pa.RecordBatch:
@@ -235,14 +244,14 @@ class _Orders(beam.DoFn):
         self._regions = self._editions.newest.where.regions
         self._tokens = Tokens(self._editions.newest, self._keys)
         self._locks = Locks(self._keys, self._partition.shards)
-        self._owners = owners(self._editions)
+        self._owners = [owners(self._editions, region) for region in self._regions]
         self._ids: dict[tuple[int, str], ColumnCmac] = {}
 
     def process(self, element: Known) -> Iterator[Ordered]:
         (region, start), parts = element
         lots = list(self._by_window(region, parts))
         held = self._tokens.epochs(region)  # looked up once for all datasets
-        for name, of in self._owners.items():
+        for name, of in self._owners[region].items():
             made = [rows for window, stops in lots for rows in self._of_dataset(name, of, region, window, stops, held)]
             if made:
                 rows = to_buffer(pa.concat_batches(made))

@@ -59,6 +59,7 @@ class Bounding:
     def __init__(self, editions: Editions, keys: Mapping[int, str]) -> None:
         self._pack, self._keys = editions.newest, keys
         self._plan = layout(self._pack, *editions.earlier)
+        self._variants = [editions.of(region) for region in self._pack.where.regions]
         self._tables = tuple(self._pack.statistics.tables.values())
         self._ciphers: dict[int, ColumnCmac] = {}
 
@@ -67,7 +68,7 @@ class Bounding:
         cipher = self._cipher(region)
         day = judged["event_time"].to_numpy()[counted_rows(judged, self._pack)] // DAY_MS
         numbers, records = np.unique(day, return_counts=True)
-        whole = bound(contributions(judged, self._pack, self._plan, cipher), self._tables, cipher)
+        whole = bound(contributions(judged, self._variants[region], self._plan, cipher), self._tables, cipher)
         return whole, dict(zip(numbers.tolist(), records.tolist(), strict=True))
 
     def together(self, parts: list[Contributions], region: int) -> Contributions:

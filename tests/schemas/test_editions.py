@@ -1,20 +1,22 @@
 """Which pack is in force when, which packs go together, and what two of them leave of a column."""
 
-import numpy as np
+import pyarrow as pa
 import pytest
 
 from schemas.datasets import datasets
-from schemas.editions import NONE, Editions, load_editions
+from schemas.editions import Editions, load_editions
 from schemas.fields import EVENT_TYPES
 from schemas.findings import PackError
 from schemas.layout import Source, layout
 from schemas.pack_files import DEFAULT_PACK, load_pack
 from schemas.policy import Form
+from schemas.variants import NONE
 from tests.editions import OLD, OLDER, edition, midnight, old, three, write_edition
 
 pytestmark = pytest.mark.clause("9")
 PACK = load_pack()
 EDITIONS = three()
+VARIANTS = EDITIONS.of("eu")
 
 
 def code(event_type):
@@ -23,7 +25,7 @@ def code(event_type):
 
 def cut(dataset, column, number):
     places = [each.name for each in datasets(PACK)[dataset].columns]
-    return EDITIONS.cuts[dataset][number][places.index(column)]
+    return VARIANTS.cuts[dataset][number][places.index(column)]
 
 
 # --- which pack ---
@@ -34,12 +36,20 @@ def test_packs_are_ordered_by_the_day_from_which_they_are_in_force():
     assert EDITIONS.newest == PACK
 
 
+def in_force(editions, times):
+    """The edition of each time, by its place."""
+    batch = pa.record_batch({"event_time": pa.array(times, pa.int64())})
+    numbers = editions.of("eu").numbers(batch, layout(editions.newest, *editions.earlier)).tolist()
+    named = [editions.in_force(time) for time in times]
+    assert named == [None if number == NONE else editions.packs[number] for number in numbers]
+    return numbers
+
+
 def test_a_pack_is_in_force_from_midnight_until_the_next_one_is():
     times = [0, *(midnight(version) + by for version in (OLDER, OLD, DEFAULT_PACK) for by in (-1, 0, 1)), 1 << 60]
-    expected = [NONE, NONE, 0, 0, 0, 1, 1, 1, 2, 2, 2]
-    assert EDITIONS.in_force(np.array(times)).tolist() == expected
-    assert EDITIONS.in_force(np.array([], np.int64)).tolist() == []
-    assert Editions((PACK,)).in_force(np.array(times)).tolist() == [NONE] * 8 + [0] * 3
+    assert in_force(EDITIONS, times) == [NONE, NONE, 0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert in_force(EDITIONS, []) == []
+    assert in_force(Editions((PACK,)), times) == [NONE] * 8 + [0] * 3
 
 
 # --- which packs go together ---
@@ -91,7 +101,7 @@ def test_purposes_are_those_of_the_newest_in_its_order():
 
 
 def missing(number, event_type):
-    mask = int(EDITIONS.missing(number)[code(event_type)])
+    mask = int(VARIANTS.lacks[number][code(event_type)])
     return {name for bit, name in enumerate(PACK.purposes) if mask >> bit & 1}
 
 
@@ -106,11 +116,11 @@ def test_what_an_edition_lacks_is_missing_there():
 
 def test_under_the_newest_alone_a_column_is_as_it_says():
     for name, dataset in datasets(PACK).items():
-        for column, made in zip(dataset.columns, EDITIONS.cuts[name][2], strict=True):
+        for column, made in zip(dataset.columns, VARIANTS.cuts[name][2], strict=True):
             assert made.events == column.events and made.gates == {column.gate} - {None}
             assert made.steps == ((column.step,) if column.step else ())
             assert made.major == (column.form is Form.MAJOR)
-        assert EDITIONS.event_time(dataset.purpose, 2) == PACK.purposes[dataset.purpose].event_time
+        assert VARIANTS.event_time(dataset.purpose, 2) == PACK.purposes[dataset.purpose].event_time
 
 
 @pytest.mark.parametrize(
@@ -133,7 +143,7 @@ def test_a_value_is_as_coarse_as_either_says():
     assert cut("operations", "app_usage_foreground_ms", 0).steps == (60_000,)
     assert cut("operations", "device_model", 1).major and not cut("operations", "device_model", 0).major
     assert cut("operations", "app_version", 1).major
-    assert (EDITIONS.event_time("service", 1), EDITIONS.event_time("service", 0)) == ("day", "minute")
+    assert (VARIANTS.event_time("service", 1), VARIANTS.event_time("service", 0)) == ("day", "minute")
 
 
 def test_the_gates_of_both_must_be_open():

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.cmac import CMAC
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.editions import Editions
 from schemas.fields import EVENT_FIELD, EVENT_TYPES
 from schemas.layout import Source, layout
 from schemas.pack_files import load_pack
@@ -23,6 +24,7 @@ from transforms.contributions import Contributions, added, bound, contributions,
 
 PACK = with_tables(load_pack(), groups_per_device=2, events_per_group=2)
 PLAN = layout(PACK)
+VARIANTS = Editions((PACK,)).of("eu")
 RULES = PACK.statistics
 PURPOSE = PACK.purposes[RULES.purpose]
 TABLES = dict(RULES.tables)
@@ -31,7 +33,7 @@ CIPHER = ColumnCmac(KEY)
 
 
 def of(batch, cipher=CIPHER):
-    return contributions(batch, PACK, PLAN, cipher)
+    return contributions(batch, VARIANTS, PLAN, cipher)
 
 
 def bounded(whole, cipher=CIPHER):

@@ -12,17 +12,18 @@ from hypothesis import given
 from schemas.datasets import datasets
 from schemas.editions import Editions
 from schemas.fields import EVENT_TYPES, Sensitivity
-from schemas.layout import layout
+from schemas.layout import SERVICE, layout
 from schemas.pack_files import load_pack
 from schemas.policy import Form
 from tests.editions import OLD, OLDER, edition, midnight, old, older
 from tests.judged import judged_batch
+from tests.overlays import OTHERS, SERVICES, overlaid, sayings, untold
 from tests.strategies import few, seeds
 from transforms.exchange import Judged
 from transforms.for_purpose import ORDER, RECEIVED, REGION, SUBJECTS, ForPurpose, for_purpose
 
 PACK = load_pack()
-EDITIONS = Editions((PACK,))
+EDITIONS = Editions((PACK,)).of("eu")
 PLAN = layout(PACK)
 DATASETS = datasets(PACK)
 BIT = {name: 1 << place for place, name in enumerate(PACK.purposes)}
@@ -133,12 +134,12 @@ def test_a_dataset_that_gets_rows_has_one_element_a_lot():
 
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         judged = pipeline | beam.Create(list(lots.items())).with_output_types(Judged)
-        assert_that(judged | ForPurpose(EDITIONS), as_split_alone)
+        assert_that(judged | ForPurpose(Editions((PACK,))), as_split_alone)
 
 
 def test_nothing_judged_is_nothing_split():
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        assert_that(pipeline | beam.Create([]).with_output_types(Judged) | ForPurpose(EDITIONS), is_empty())
+        assert_that(pipeline | beam.Create([]).with_output_types(Judged) | ForPurpose(Editions((PACK,))), is_empty())
 
 
 def test_purposes_share_no_column_but_by_name():
@@ -156,14 +157,14 @@ def test_purposes_share_no_column_but_by_name():
 
 # --- of several editions ---
 
-BOTH = Editions((PACK, edition(OLD, old), edition(OLDER, older)))
+BOTH = Editions((PACK, edition(OLD, old), edition(OLDER, older))).of("eu")
 STRICTER = {(Form.TOKEN, Form.SEALED), (Form.FINGERPRINT, Form.TEXT)}  # and of another type
 
 
-def around_the_changes(seed, rows=60, **more):
+def around_the_changes(seed, rows=60, pack=PACK):
     """Judged records about the days on which editions change."""
-    draw, batch = np.random.default_rng(seed), judged_batch(PACK, rows, seed, **more)
-    days = [midnight(pack.version) for pack in BOTH.packs]
+    draw, batch = np.random.default_rng(seed), judged_batch(pack, rows, seed)
+    days = [midnight(pack.version) for pack in BOTH.editions]
     times = draw.choice(days, rows) + draw.integers(-1, 2, rows) * draw.integers(0, 7_200_000, rows)
     return at(batch, times)
 
@@ -174,7 +175,7 @@ def at(batch, times):
 
 def narrowed(record, dataset, row):
     """What the edition of the record's time leaves of a row that is as the newest has it."""
-    pack = [pack for pack in BOTH.packs if midnight(pack.version) <= record["event_time"]][-1]
+    pack = [pack for pack in BOTH.editions if midnight(pack.version) <= record["event_time"]][-1]
     purpose, event_type = pack.purposes[dataset.purpose], EVENT_TYPES[record["event_type"]]
     step = max(STEP[purpose.event_time], STEP[PACK.purposes[dataset.purpose].event_time])
     row["event_time"] = datetime.fromtimestamp(record["event_time"] // step * step / 1000, UTC)
@@ -198,7 +199,7 @@ def test_a_record_of_an_older_edition_passes_both(seed):
     batch = around_the_changes(seed)
     records = [record for record in batch.to_pylist() if record["event_time"] >= midnight(OLDER)]
     for dataset in DATASETS.values():
-        if not all(dataset.purpose in pack.purposes for pack in BOTH.packs):
+        if not all(dataset.purpose in pack.purposes for pack in BOTH.editions):
             continue  # the gate has closed what an edition lacks
         rows = [(record, row) for record in records if (row := expected(record, dataset))]
         wanted = [row for record, whole in rows if (row := narrowed(record, dataset, whole))]
@@ -227,3 +228,73 @@ def test_what_no_policy_was_in_force_for_is_not_stored_even_if_it_were_open():
     for dataset in DATASETS.values():
         assert for_purpose(batch, dataset, BOTH, PLAN).num_rows > 0 or dataset.sensitive
         assert for_purpose(before, dataset, BOTH, PLAN).num_rows == 0
+
+
+# --- under overlays ---
+
+
+def forms(pack, purpose, path, event_type, service):
+    """How one pack with its overlays lets a field stand: a list of (form, step), None where it does not."""
+    column, said = pack.purposes[purpose].columns.get(path), sayings(pack, "eu", service, purpose)
+    listed = path in pack.purposes[purpose].events.get(event_type, ())
+    coarser = [each.columns[path] for each in said if path in each.columns]
+    if (
+        not listed
+        or any(event_type in each.without_events for each in said)
+        or any(c.form == "absent" for c in coarser)
+    ):
+        return None
+    steps = [each.step for each in (column, *coarser) if each.step]
+    if steps:
+        return [(Form.BUCKET, max(steps))]
+    return [(Form.MAJOR, None)] if any(each.form == "major" for each in (column, *coarser)) else [(column.form, None)]
+
+
+def made_under(packs, dataset, column, record, service, plan):
+    event_type, path = EVENT_TYPES[record["event_type"]], column.field.path
+    all_forms = [forms(pack, dataset.purpose, path, event_type, service) for pack in packs]
+    gates = [gate.purpose for pack in packs if (gate := pack.gate_of(column.field))]
+    if None in all_forms or not all(record["stands"] & BIT[gate] for gate in gates):
+        return None
+    if ((own := all_forms[0][0][0]), column.form) in STRICTER and own != column.form:
+        return None
+    value = record[plan.column_of(column, dataset.purpose)]
+    for (form, step), *_ in all_forms:
+        as_column = type(column)(column.field, form, step, column.events, None)
+        value = generalised(as_column, value)
+    return value
+
+
+@pytest.mark.clause("0-b")
+@few
+@given(seeds)
+def test_a_row_holds_what_the_overlays_of_both_packs_leave(seed):
+    editions = overlaid(seed % 9)
+    plan, variants = layout(editions.newest, *editions.earlier), editions.of("eu")
+    batch = around_the_changes(seed, pack=editions.newest)
+    services = np.random.default_rng(seed).choice([*SERVICES, *OTHERS], batch.num_rows)
+    place = batch.schema.get_field_index(plan.places[SERVICE])
+    batch = batch.set_column(place, batch.schema.names[place], pa.array(services).dictionary_encode())
+    for dataset in datasets(editions.newest).values():
+        if not all(dataset.purpose in pack.purposes for pack in editions.packs):
+            continue
+        wanted = []
+        for record, service in zip(batch.to_pylist(), services.tolist(), strict=True):
+            own = [pack for pack in editions.packs if midnight(pack.version) <= record["event_time"]]
+            if not own or not record["stands"] & BIT[dataset.purpose] or untold(service, own[-1], editions.newest):
+                continue
+            packs, purpose = (own[-1], editions.newest), editions.newest.purposes[dataset.purpose]
+            if EVENT_TYPES[record["event_type"]] not in purpose.events:
+                continue
+            said = [each for pack in packs for each in sayings(pack, "eu", service, dataset.purpose) if each.event_time]
+            step = max(STEP[each.event_time] for each in (*said, *(pack.purposes[dataset.purpose] for pack in packs)))
+            cut = datetime.fromtimestamp(record["event_time"] // step * step / 1000, UTC)
+            row = {c.name: made_under(packs, dataset, c, record, service, plan) for c in dataset.columns}
+            sensitive = [c.name for c in dataset.columns if c.field.sensitivity is Sensitivity.SENSITIVE]
+            if not dataset.sensitive or any(row[name] is not None for name in sensitive):
+                wanted.append((record["event_id"], cut, row))
+        found = [
+            (row[ORDER], row["event_time"], {c.name: row[c.name] for c in dataset.columns})
+            for row in for_purpose(batch, dataset, variants, plan).to_pylist()
+        ]
+        assert sorted(found, key=lambda row: row[0]) == sorted(wanted, key=lambda row: row[0])

@@ -16,6 +16,7 @@ from schemas.policy import WITHOUT_LEDGER
 from schemas.tallies import Counts
 from tests.editions import OLD, OLDER, edition, midnight, three
 from tests.oracle import decide
+from tests.overlays import OTHERS, SERVICES, laid_over, overlaid, sayings, untold
 from tests.strategies import seeds
 from tests.tallied import totals
 from transforms.gate import Gate
@@ -27,6 +28,7 @@ LABELS = {  # what the gate looks at
     "app.package": ("com.example.map", "com.example.mail"),
     "app_lifecycle.state": ("install", "remove"),
     "push_interaction.notice": ("system", "promotion"),
+    "service": (*SERVICES, *SERVICES, *OTHERS),
 }
 
 
@@ -130,42 +132,67 @@ def candidates(one):
     return found | ({"location_services"} if exact else set())
 
 
-def policy_of(pack, name, region, with_ledger):
+def policy_of(pack, name, one, region, with_ledger):
     purpose, basis = pack.purposes[name], pack.basis(name, region)
+    said = sayings(pack, region, one["service"], name)
+    if any(each.basis for each in said):
+        basis = "consent"
+    versions = [purpose.minimum_policy_version, *(each.minimum_policy_version for each in said)]
     return {
         "closed": not with_ledger and basis not in WITHOUT_LEDGER,
+        "basis": basis,
         "consent": basis == "consent",
         "needs": set(purpose.subject),
         "grants": set(purpose.grantors),
-        "minors_excluded": purpose.minors == "excluded",
+        "minors_excluded": purpose.minors == "excluded" or any(each.minors for each in said),
         "per_application": purpose.per_application,
-        "minimum": purpose.minimum_policy_version,
+        "minimum": max(filter(None, versions), default=None),
     }
 
 
 def allowed_by(pack, name, one, entries, region, with_ledger, bounded):
-    """Whether one pack, taken from its text, lets the record serve the purpose."""
-    purpose = pack.purposes.get(name)
+    """Whether one pack, taken from its text, lets the record serve the purpose, but for what it collects at all."""
+    purpose, said = pack.purposes.get(name), sayings(pack, region, one["service"], name)
     if purpose is None or (one["event_type"] not in purpose.events and one["event_type"] in PACK.purposes[name].events):
         return False
+    if any(each.closed == "all" or name in each.closed for each in laid_over(pack, region, one["service"])):
+        return False
+    if any(one["event_type"] in each.without_events for each in said):
+        return False
     kept_out = any(
-        path.startswith(one["event_type"] + ".") and one[path] in words for path, words in purpose.unless.items()
+        path.startswith(one["event_type"] + ".") and one[path] in words
+        for unless in (purpose.unless, *(each.unless for each in said))
+        for path, words in unless.items()
     )
-    if one["source"] not in purpose.sources or kept_out or (purpose.zeroed_closes and one["zeroed"]):
+    admitted = all(one["source"] in each.sources for each in (purpose, *said) if each.sources is not None)
+    if not admitted or kept_out or (purpose.zeroed_closes and one["zeroed"]):
         return False
     asked = one | {"app": one["app.package"]}
-    return decide(asked, name, entries, policy_of(pack, name, region, with_ledger), bounded)
+    return decide(asked, name, entries, policy_of(pack, name, one, region, with_ledger), bounded)
 
 
-def oracle(one, entries, bounded, region, with_ledger=True):
-    in_force = [pack for pack in EDITIONS.packs if midnight(str(pack.effective)) <= one["event_time"]]
+def collected_by(pack, name, one, entries, region, with_ledger, bounded):
+    """Whether one pack lets the record be collected for the purpose."""
+    if policy_of(pack, name, one, region, with_ledger)["basis"] in ("contract", "legal_obligation"):
+        return True
+    rules = [rule for rule in pack.collection if one["event_type"] in rule.events and region in rule.regions]
+    asked = entries, region, with_ledger, bounded
+    known = set(PACK.purposes)  # a programme that was given up admits nothing
+    return all(any(each in known and allowed_by(pack, each, one, *asked) for each in r.admitted_by) for r in rules)
+
+
+def oracle(one, entries, bounded, region, with_ledger=True, editions=EDITIONS):
+    in_force = [pack for pack in editions.packs if midnight(str(pack.effective)) <= one["event_time"]]
     if not in_force:
         return set()
-    both = in_force[-1], PACK
+    both = in_force[-1], editions.newest
+    if untold(one["service"], *both):
+        return set()
+    asked = one, entries, region, with_ledger, bounded
     return {
         name
         for name in candidates(one)
-        if all(allowed_by(pack, name, one, entries, region, with_ledger, bounded) for pack in both)
+        if all(allowed_by(pack, name, *asked) and collected_by(pack, name, *asked) for pack in both)
     }
 
 
@@ -227,6 +254,24 @@ def test_a_purpose_is_open_if_the_edition_of_the_time_and_the_newest_open_it(see
     _, verdict = judged(history.records, entries, region=region, with_ledger=with_ledger)
     expected = [oracle(one, entries, True, region, with_ledger) for one in history.records]
     assert found_of(verdict.open, history.records) == expected
+
+
+@pytest.mark.clause("0-b")
+@settings(deadline=None, max_examples=60)
+@given(seeds)
+def test_the_overlays_of_both_editions_and_what_is_collected_at_all_hold(seed):
+    history, draw = History(seed), random.Random(seed)
+    region, with_ledger, bounded = draw.choice(["eu", "us", "in"]), draw.random() < 0.9, draw.random() < 0.5
+    editions, entries = overlaid(seed % 9), history.entries if with_ledger else []
+    _, verdict = judged(history.records, entries, editions, region, with_ledger, bounded)
+    opened, stands = (
+        [oracle(one, entries, known, region, with_ledger, editions) for one in history.records]
+        for known in (bounded, True)
+    )
+    assert found_of(verdict.open, history.records) == opened
+    assert found_of(verdict.stands, history.records) == [a & b for a, b in zip(opened, stands, strict=True)]
+    masks = [verdict.open, *verdict.reasons.values()]
+    assert sum(int(mask).bit_count() for each in masks for mask in each.tolist()) == len(PACK.purposes) * 30
 
 
 @pytest.mark.clause("5.3")
@@ -342,6 +387,82 @@ def test_one_edition_is_judged_once(monkeypatch):
     assert asked == [0, 2]
     judged([record(1), record(2, BEFORE)], [GRANT])
     assert asked[2:] == [2, 1]
+
+
+# --- overlays, and what is collected ---
+
+
+def narrowed_pack(**sections):
+    return edition(DEFAULT_PACK, lambda rules: rules.update(sections))
+
+
+def said_of(purpose, **said):
+    return {"clause": "0-b", "purposes": {purpose: {"clause": "0-b"} | said}}
+
+
+@pytest.mark.clause("0-b")
+@pytest.mark.parametrize(
+    ("overlay", "purpose", "changes", "reason"),
+    [
+        ({"clause": "1.2-local", "closed": "all"}, "service", {}, "closed_here"),
+        ({"clause": "1.2-local", "closed": ["service"]}, "service", {}, "closed_here"),
+        (said_of("service", without_events=["session"]), "service", {}, "closed_here"),
+        (said_of("security", basis="consent"), "security", {}, "no_grant"),
+        (said_of("service", sources=["web"]), "service", {}, "source_not_admitted"),
+        (
+            said_of("service", unless={"app_lifecycle.state": ["remove"]}),
+            "service",
+            {"event_type": "app_lifecycle", "app_lifecycle.state": "remove"},
+            "not_for_purpose",
+        ),
+    ],
+)
+def test_an_overlay_closes_for_its_region_or_service_and_no_other(overlay, purpose, changes, reason):
+    one = record(1, **({"service": "notes"} | changes))
+    other = one | {"service": "browser"}
+    of_region, of_service = (
+        Editions((narrowed_pack(**kind),))
+        for kind in ({"by_region": {"eu": overlay}}, {"by_service": {"notes": overlay}})
+    )
+    assert outcome(one, [], purpose, of_region) == outcome(other, [], purpose, of_region) == reason
+    assert outcome(one, [], purpose, of_region, region="us") == outcome(one, [], purpose) == "open"
+    assert outcome(one, [], purpose, of_service) == reason and outcome(other, [], purpose, of_service) == "open"
+
+
+@pytest.mark.clause("0-b")
+@pytest.mark.parametrize("service", [None, "<EMAIL> at home"])
+def test_whose_service_cannot_be_told_opens_nothing_where_services_are_told_apart(service):
+    local = narrowed_pack(by_service={"notes": {"clause": "1.2-local", "closed": ["promotion"]}})
+    one = record(1, service=service)
+    _, verdict = judged([one], [entry(1, "restrict")], Editions((local,)))
+    assert verdict.open.tolist() == [0] and list(verdict.reasons) == ["no_service"]
+    assert outcome(one, [], "service") == "open"
+
+
+PROGRAMME = {"clause": "1.2-uep", "events": ["page_view"], "regions": ["eu"], "admitted_by": ["user_experience"]}
+JOINED = entry(1, "grant", purposes=frozenset({"user_experience"}))
+
+
+@pytest.mark.clause("1.2-uep")
+def test_with_the_programme_off_none_of_what_is_its_own_is_collected():
+    editions = Editions((narrowed_pack(collection=[PROGRAMME]),))
+    one, crash = record(1, NOW + 1, NOW + 9, "page_view"), record(1, NOW + 1, NOW + 9, "crash")
+    assert outcome(one, [], "operations", editions) == outcome(one, [], "statistics", editions) == "not_collected"
+    assert outcome(one, [], "user_experience", editions) == "no_grant"
+    assert (
+        outcome(one, [JOINED], "operations", editions) == outcome(one, [JOINED], "user_experience", editions) == "open"
+    )
+    assert outcome(crash, [], "operations", editions) == outcome(one, [], "service", editions) == "open"
+    assert outcome(one, [], "operations", editions, region="us") == "open"
+
+
+@pytest.mark.clause("1.2-uep")
+def test_who_has_left_the_programme_since_is_not_served_by_it():
+    editions = Editions((narrowed_pack(collection=[PROGRAMME]),))
+    left = entry(2, "withdraw", NOW + 5, purposes=frozenset({"user_experience"}))
+    one = record(1, NOW + 1, NOW + 2, "page_view")
+    _, verdict = judged([one], [JOINED | {"received_time": NOW + 1}, left], editions, bounded=False)
+    assert of("operations", verdict.open) == [True] and of("operations", verdict.stands) == [False]
 
 
 # --- what stands ---

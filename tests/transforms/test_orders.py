@@ -235,10 +235,11 @@ def test_a_stop_reaches_what_was_stored_under_an_earlier_edition():
     last = 1_748_736_000_000 - 1  # of 2025-05-31
     given = legible(stops(stop("minor"), stop("withdraw")))
     found = {
-        name: by_owners(given, owners(editions)[name], "eu").to_pylist() for name in ("promotion", "user_experience")
+        name: by_owners(given, owners(editions, "eu")[name], "eu").to_pylist()
+        for name in ("promotion", "user_experience")
     }
     assert {(row["row"], row["until"]) for row in found["promotion"]} == {(0, last), (1, last)}
     of_both = {(row["row"], row["until"]) for row in found["user_experience"]}
     assert of_both == {(0, last), (1, last), (1, None)}  # the minor's of before; the withdrawal's, whenever
-    alone = by_owners(given, owners(Editions((editions.newest,)))["user_experience"], "eu").to_pylist()
+    alone = by_owners(given, owners(Editions((editions.newest,)), "eu")["user_experience"], "eu").to_pylist()
     assert [(row["row"], row["until"]) for row in alone] == [(1, None)]

@@ -57,7 +57,7 @@ def token(kind, epoch, value):
 
 def split(name, seed=1, rows=40):
     opened = (1 << len(PACK.purposes)) - 1
-    return for_purpose(judged_batch(PACK, rows, seed, opened=opened), DATASETS[name], Editions((PACK,)), PLAN)
+    return for_purpose(judged_batch(PACK, rows, seed, opened=opened), DATASETS[name], Editions((PACK,)).of("eu"), PLAN)
 
 
 def permuted(block):

@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterator
 from datetime import date
 
 from schemas.findings import Finding
+from schemas.held_by_code import without_module
 from schemas.policy import Pack
 
 Rule = Callable[[Pack, date], Iterator[Finding]]
-RULES: tuple[Rule, ...] = ()
+RULES: tuple[Rule, ...] = (without_module,)
 
 
 def findings(pack: Pack, today: date) -> Iterator[Finding]:

@@ -69,7 +69,7 @@ def check_pack(name: str = DEFAULT_PACK, today: date | None = None) -> tuple[Pac
     is not there, or is not readable."""
     sources = Sources()
     try:
-        sources = _sources(name)
+        sources = read_sources(name)
         pack = Pack.model_validate(sources.content)
     except YamlFault as fault:
         return None, (Finding("yaml", (), "", fault.message, "", fault.at),)
@@ -80,7 +80,8 @@ def check_pack(name: str = DEFAULT_PACK, today: date | None = None) -> tuple[Pac
     return pack, tuple(map(sources.placed, findings(pack, today or date.today())))
 
 
-def _sources(name: str) -> Sources:
+def read_sources(name: str) -> Sources:
+    """What the files of a pack hold. Raises `YamlFault`, `OSError`, or `PackError` for a folder without such files."""
     folder = SHIPPED / name if (SHIPPED / name).is_dir() else Path(name)
     files = sorted(folder.glob("*.yaml"))
     if not files:

@@ -15,9 +15,10 @@ from pydantic import Field, PositiveInt, model_validator
 from schemas.consent import Terms
 from schemas.fields import EVENT_FIELD, EVENT_TYPES, IDENTIFYING, INTEGER, SOURCES, Category, Handling, payload_of
 from schemas.fields import Field as EventField
+from schemas.held_by_code import HeldByCode, NotYet
 from schemas.model import Model, Name, Word
 from schemas.regions import Residency
-from schemas.sharing import Combinations, HeldByCode, NotAdmitted, Recipients, Transfers
+from schemas.sharing import Combinations, NotAdmitted, Recipients, Transfers
 from schemas.statistics import Statistics
 
 
@@ -227,7 +228,10 @@ class Pack(Model):
     recipients: Recipients
     combinations: Combinations
     not_admitted: tuple[NotAdmitted, ...] = ()
-    held_by_code: tuple[HeldByCode, ...] = ()
+    held_by_code: tuple[HeldByCode, ...] = Field(
+        (), description="Duties that the code holds, with the module that does it"
+    )
+    not_yet: tuple[NotYet, ...] = Field((), description="What a clause asks for and nothing does yet")
 
     @cached_property
     def where(self) -> Residency:

@@ -68,14 +68,6 @@ class Combinations(Model):
     entries: tuple[Combination, ...]
 
 
-class HeldByCode(Model):
-    """A duty that no line of a pack expresses, since it is how the code works."""
-
-    clause: Word
-    module: Word = Field(description="Where: the module's dotted name, or a document's path")
-    how: str = Field(description="What it does for the duty, in one line")
-
-
 class NotAdmitted(Model):
     """Data that must not come at all: no field may be made for it."""
 

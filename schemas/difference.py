@@ -76,6 +76,12 @@ def difference(old: Pack, new: Pack) -> tuple[Change, ...]:
     return tuple(change for kind in KINDS for change in changes if change.kind == kind)
 
 
+def narrowed(pack: Pack, service: str | None, region: str) -> Iterator[Said]:
+    """What an overlay narrows: that of a region as against the base, that of a service as against the region."""
+    below = pack if service is None else in_force(pack, None, region)
+    yield from _of_purposes(below, in_force(pack, service, region), region)
+
+
 def _placed(said: Said, where: set[Context], regions: list[str], services: list[str | None]) -> Iterator[Change]:
     """What is said, with where it holds: for services in general, and for each that differs from these."""
     of = {service: tuple(region for region in regions if (service, region) in where) for service in services}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from schemas.findings import Finding
-from schemas.model import Model, Word
+from schemas.model import ClauseId, Model
 
 if TYPE_CHECKING:
     from schemas.policy import Pack
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class HeldByCode(Model):
     """A duty that no line of a pack expresses, since it is how the code works."""
 
-    clause: Word = Field(description="The clause that asks for it")
+    clause: ClauseId
     module: str = Field(
         pattern=r"^(schemas|transforms|pipelines)\.[a-z][a-z0-9_]*$", description="The module that does it, dotted"
     )
@@ -28,7 +28,7 @@ class HeldByCode(Model):
 class NotYet(Model):
     """What a clause asks for and nothing does yet, wholly or in part."""
 
-    clause: Word = Field(description="The clause that asks for it")
+    clause: ClauseId
     what: str = Field(description="What is missing, in one line")
 
 

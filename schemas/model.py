@@ -3,7 +3,7 @@
 from datetime import date
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 
 class Model(BaseModel):
@@ -18,5 +18,6 @@ def _word(value: Any) -> str:
 
 
 Word = Annotated[str, BeforeValidator(_word)]
+ClauseId = Annotated[Word, Field(description="The clause of the policy that asks for it")]
 # A region, purpose or table names a folder, a key and a word of the ledger.
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]

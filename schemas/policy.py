@@ -16,7 +16,7 @@ from schemas.consent import Terms
 from schemas.fields import EVENT_FIELD, EVENT_TYPES, IDENTIFYING, INTEGER, SOURCES, Category, Handling, payload_of
 from schemas.fields import Field as EventField
 from schemas.held_by_code import HeldByCode, NotYet
-from schemas.model import Model, Name, Word
+from schemas.model import ClauseId, Model, Name, Word
 from schemas.regions import Residency
 from schemas.sharing import Combinations, NotAdmitted, Recipients, Transfers
 from schemas.statistics import Statistics
@@ -63,7 +63,7 @@ _FORMS: dict[Handling, frozenset[Form]] = {
 class Column(Model):
     """How one field goes into a purpose's dataset. In YAML either the form's name or `{bucket: step}`."""
 
-    form: Form
+    form: Form = Field(description="What is stored of it")
     step: float | None = Field(None, gt=0, description="Width of a bucket, in the field's own unit")
 
     @model_validator(mode="before")
@@ -167,7 +167,7 @@ def _check_subjectless(columns: dict[str, Column]) -> None:
 class Region(Model):
     """One region: the countries it serves and the legal bases that its law knows."""
 
-    clause: Word
+    clause: ClauseId
     countries: tuple[str, ...] | Literal["rest"] = Field(
         description="ISO 3166-1 codes, or `rest` for all that no other region names"
     )
@@ -186,7 +186,7 @@ class Region(Model):
 class ResidencySignals(Model):
     """How Locate finds the region: signals in order, and which regions win where signals conflict."""
 
-    clause: Word
+    clause: ClauseId
     signals: tuple[str, ...] = Field(description="Fields of `residency`, in the order in which they are asked")
     localising: tuple[str, ...] = Field(description="Regions that win where signals differ, strongest first")
 
@@ -194,7 +194,7 @@ class ResidencySignals(Model):
 class Gate(Model):
     """Columns of these categories are null in every dataset unless `purpose` is open for the record."""
 
-    clause: Word
+    clause: ClauseId
     categories: tuple[Category, ...] = Field(description="Categories of the columns that stand behind it")
     purpose: str = Field(description="The purpose that opens it")
 
@@ -202,7 +202,7 @@ class Gate(Model):
 class Limits(Model):
     """Bounds on what a record may claim."""
 
-    clause: Word
+    clause: ClauseId
     future_minutes: int = Field(ge=0, description="How far event_time may lie after received_time")
     oldest_days: int = Field(gt=0, description="How far event_time may lie before received_time")
     text_bytes: int = Field(gt=0, description="Longest free text; the rest is cut")
@@ -218,16 +218,16 @@ class Pack(Model):
 
     version: Word = Field(description="Name of the edition, by which grants of consent refer to it: a date")
     effective: date = Field(description="The day (00:00 UTC) from which it is in force")
-    limits: Limits
-    regions: dict[Name, Region]
-    residency: ResidencySignals
-    gates: tuple[Gate, ...] = ()
-    purposes: dict[Name, Purpose]
+    limits: Limits = Field(description="Bounds on what a record may claim")
+    regions: dict[Name, Region] = Field(description="Where records live: each region by its name")
+    residency: ResidencySignals = Field(description="How the region of a record is found")
+    gates: tuple[Gate, ...] = Field((), description="Columns that wait for a purpose of their own")
+    purposes: dict[Name, Purpose] = Field(description="What data is for: each purpose by its name")
     statistics: Statistics | None = Field(None, description="What is released; a pack without it releases nothing")
-    transfers: Transfers
-    recipients: Recipients
-    combinations: Combinations
-    not_admitted: tuple[NotAdmitted, ...] = ()
+    transfers: Transfers = Field(description="What may go from one region to another")
+    recipients: Recipients = Field(description="Who else receives data")
+    combinations: Combinations = Field(description="Which services are brought together")
+    not_admitted: tuple[NotAdmitted, ...] = Field((), description="Data that must not come at all")
     held_by_code: tuple[HeldByCode, ...] = Field(
         (), description="Duties that the code holds, with the module that does it"
     )

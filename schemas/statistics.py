@@ -19,7 +19,7 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from schemas.fields import EVENT_FIELD, EVENT_TYPES, IDENTIFYING, Handling
-from schemas.model import Model, Name, Word
+from schemas.model import ClauseId, Model, Name
 
 if TYPE_CHECKING:
     from schemas.policy import Pack, Purpose
@@ -72,13 +72,13 @@ class Budget:
 class Statistics(Model):
     """What is released of each region and day, and under which privacy budget."""
 
-    clause: Word
+    clause: ClauseId
     purpose: str = Field(description="The purpose whose records are counted; none of them is stored")
     epsilon: float = Field(gt=0, le=10, description="Of all that is released, for one device, region and day")
     delta: float = Field(gt=0, le=1e-6, description="Likewise")
     grace_hours: int | float = Field(ge=0, le=24 * 365, description="How long after its end a day is held open")
     least_devices: int = Field(gt=1, description="A group of fewer devices is never shown, whatever chance says")
-    tables: dict[Name, StatisticsTable] = Field(min_length=1)
+    tables: dict[Name, StatisticsTable] = Field(min_length=1, description="What is counted, by the name of a table")
 
     @property
     def fields(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from schemas import reference
 from schemas.datasets import datasets
 from schemas.fields import EVENT_FIELDS, LEDGER_FIELDS
 from schemas.pack_files import load_pack
+from schemas.words import form_in_words
 
 COMMITTED = Path(__file__).parents[2] / "docs" / "reference"
 PACK = load_pack()
@@ -45,7 +46,7 @@ def test_every_field_has_one_row_with_its_category_and_sensitivity():
 def test_every_column_of_every_dataset_is_listed_with_its_form():
     listed = [tuple(row[:3]) for row in rows_of("purposes.md") if len(row) == 5 and row[0].startswith("`")]
     stored = [
-        (f"`{column.name}`", f"`{column.field.path}`", reference._form(column))
+        (f"`{column.name}`", f"`{column.field.path}`", form_in_words(column))
         for dataset in datasets(PACK).values()
         for column in dataset.columns
     ]

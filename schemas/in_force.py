@@ -9,8 +9,8 @@ from schemas.words import form_in_words
 def in_force(pack: Pack, service: str | None, region: str) -> Pack:
     """The pack with the overlays of a region and of a service applied. A service without one is narrowed by its region
     alone, as None is."""
-    effective = getattr(pack, "effective", None)
-    return effective(service, region) if callable(effective) else pack
+    effective_for = getattr(pack, "effective_for", None)
+    return effective_for(service, region) if effective_for else pack
 
 
 def closed(pack: Pack) -> dict[str, str]:

@@ -9,7 +9,8 @@ from typing import Any, Literal, get_args, get_origin
 import pytest
 from pydantic.fields import FieldInfo
 
-from schemas.difference import difference
+from schemas.difference import _placed, difference
+from schemas.difference_of_purposes import Said
 from schemas.fields import Category
 from schemas.model import Model
 from schemas.pack_files import load_pack
@@ -178,6 +179,45 @@ def test_a_region_that_comes_or_goes():
     old = put(PACK, ("regions",), {name: of for name, of in PACK.regions.items() if name != "ru"})
     assert ("opens", "region ru is new, and takes records") in texts(PACK, old)
     assert ("closes", "region ru is gone, and takes no records") in texts(old)
+
+
+# --- where it holds ---
+
+REGIONS = ["cn", "eu", "us"]
+IN_ALL, IN_CN = {(None, region) for region in REGIONS}, {(None, "cn")}
+
+
+@pytest.mark.parametrize(
+    ("where", "services", "expected"),
+    [
+        (IN_ALL, [], ["push is other"]),
+        (IN_CN, [], ["push in cn is other"]),
+        (IN_CN | {(None, "us")}, [], ["push in cn and us is other"]),
+        # a service is named only where it differs from the others
+        (IN_ALL | {("news", region) for region in REGIONS}, ["news"], ["push is other"]),
+        (IN_ALL, ["news"], ["push is other, but not for service news"]),
+        (IN_ALL, ["news", "maps"], ["push is other, but not for service news or maps"]),
+        ({("news", region) for region in REGIONS}, ["news"], ["push is other, for service news"]),
+        ({("news", "cn")}, ["news"], ["push in cn is other, for service news"]),
+        (
+            IN_ALL | {("news", "cn")},
+            ["news"],
+            ["push is other, but not for service news", "push in cn is other, for service news"],
+        ),
+    ],
+)
+def test_what_holds_everywhere_is_said_once(where, services, expected):
+    said = Said("changes", "push", "is other", ())
+    assert [str(change) for change in _placed(said, where, REGIONS, [None, *services])] == expected
+
+
+def test_packs_without_a_region_in_common_are_compared_all_the_same():
+    old = put(PACK, ("regions",), {"cn": PACK.regions["cn"]})
+    new = put(PACK, ("regions",), {"eu": PACK.regions["eu"]})
+    assert texts(new, old) == [
+        ("opens", "region eu is new, and takes records"),
+        ("closes", "region cn is gone, and takes no records"),
+    ]
 
 
 # --- every field ---

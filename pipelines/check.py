@@ -3,39 +3,69 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
+from pipelines.checked import coverage_lines, difference_lines, effective_lines
 from pipelines.command import CONFIGURATION, OK, guarded, parser
 from pipelines.errors import ConfigurationError
+from schemas.coverage import coverage, markers, mentions
+from schemas.difference import KINDS, difference
 from schemas.findings import Finding
-from schemas.pack_files import DEFAULT_PACK, check_pack
+from schemas.in_force import told
+from schemas.pack_files import DEFAULT_PACK, check_pack, read_sources
 from schemas.policy import Pack
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command and returns its exit status: 0, or 2 if anything is wrong with the pack."""
     arguments = parser("check", "Checks a policy pack: each fault with its place, its clause and what to change.")
-    arguments.add_argument("pack", nargs="?", default=DEFAULT_PACK, metavar="PACK", help="its folder, or its version")
+    arguments.add_argument("pack", nargs="?", metavar="PACK", help="its folder, or its version")
     arguments.add_argument("--deployment", metavar="FILE", help="check as well that its regions lie apart, each in it")
     arguments.add_argument("--json", action="store_true", help="print JSON")
+    modes = arguments.add_mutually_exclusive_group()
+    modes.add_argument("--effective", action="store_true", help="print the policy in force for a service in --region")
+    modes.add_argument("--coverage", action="store_true", help="print each clause with its rules and its tests")
+    modes.add_argument("--diff", nargs=2, metavar=("OLD", "NEW"), help="say what a change of the pack opens and closes")
+    arguments.add_argument("--service", metavar="NAME", help="with --effective: as events name it; default: any other")
+    arguments.add_argument("--region", metavar="NAME", help="with --effective: a region of the pack")
     options = arguments.parse_args(argv)
-    return guarded("check", lambda: _check(options))
+    if options.effective != (options.region is not None) or (options.service and not options.effective):
+        arguments.error("--effective goes with --region, and --service and --region with --effective")
+    if options.diff and options.pack is not None:
+        arguments.error("--diff names both packs: leave PACK out")
+    return guarded("check", lambda: _run(options))
 
 
-def _check(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace) -> int:
+    if options.diff:
+        return _diff(options)
+    options.pack = options.pack or DEFAULT_PACK
     pack, found = check_pack(options.pack)
     if options.deployment:
         found = (*found, *_misplaced(options.deployment, pack))
+    if pack is None or not (options.effective or options.coverage):
+        return _check(options, pack, found)
+    return (_effective if options.effective else _coverage)(options, pack)
+
+
+def _check(options: argparse.Namespace, pack: Pack | None, found: Sequence[Finding]) -> int:
     if options.json:
-        print(json.dumps({"pack": options.pack, "findings": [each.as_json() for each in found]}, indent=2))
-        return CONFIGURATION if found else OK
-    for finding in found:
-        print(finding)
-    if found:
+        _print_json({"pack": options.pack, "findings": [each.as_json() for each in found]})
+    elif not found:
+        held = f"{len(pack.purposes)} purposes in {len(pack.regions)} regions"
+        print(f"policy pack {pack.version}: {held}, nothing to change")
+    else:
+        _print_lines(found)
         print(f"{len(found)} to change in policy pack {options.pack}", file=sys.stderr)
-        return CONFIGURATION
-    held = f"{len(pack.purposes)} purposes in {len(pack.regions)} regions"
-    print(f"policy pack {pack.version}: {held}, nothing to change")
+    return CONFIGURATION if found else OK
+
+
+def _effective(options: argparse.Namespace, pack: Pack) -> int:
+    if options.region not in pack.regions:
+        known = ", ".join(pack.regions)
+        raise ConfigurationError(f"policy pack {pack.version} has no region {options.region!r}; it has {known}")
+    held = told(pack, options.service, options.region)
+    _print_json(held) if options.json else _print_lines(effective_lines(held))
     return OK
 
 
@@ -53,6 +83,52 @@ def _misplaced(path: str, pack: Pack | None) -> Iterator[Finding]:
         if region not in deployment.regions:
             message = f"deployment {path} has no place for {region}"
             yield Finding("deployment", ("regions", region), "6-dc", message, "give it a store and keys of its own")
+
+
+def _coverage(options: argparse.Namespace, pack: Pack) -> int:
+    proven = markers()
+    rows, found = coverage(pack, mentions(read_sources(options.pack)), proven)
+    if options.json:
+        _print_json(
+            {
+                "pack": pack.version,
+                "tests": proven is not None,
+                "clauses": [row.as_json() for row in rows],
+                "findings": [each.as_json() for each in found],
+            }
+        )
+        return CONFIGURATION if found else OK
+    _print_lines(coverage_lines(rows, proven is not None))
+    missing = sum(1 for row in rows if row.not_yet)
+    print(f"\n{len(rows)} clauses, of which {missing} are not built yet, wholly or in part; {len(found)} to change")
+    _print_lines(found)
+    return CONFIGURATION if found else OK
+
+
+def _diff(options: argparse.Namespace) -> int:
+    packs = []
+    for name in options.diff:
+        pack, found = check_pack(name)
+        if pack is None:
+            options.pack = name
+            return _check(options, pack, found)
+        packs.append(pack)
+    changes, (old, new) = difference(*packs), options.diff
+    if options.json:
+        grouped = {kind: [each.as_json() for each in changes if each.kind == kind] for kind in KINDS}
+        _print_json({"old": old, "new": new, **grouped})
+    else:
+        _print_lines(difference_lines(old, new, changes))
+    return OK
+
+
+def _print_json(content: object) -> None:
+    print(json.dumps(content, indent=2))
+
+
+def _print_lines(lines: Iterable[object]) -> None:
+    for line in lines:
+        print(line)
 
 
 if __name__ == "__main__":

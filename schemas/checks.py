@@ -10,6 +10,7 @@ from datetime import date
 
 from schemas import check_identifiers, check_idle, check_purposes, check_sharing
 from schemas.findings import Finding
+from schemas.held_by_code import without_module
 from schemas.policy import Pack
 
 Rule = Callable[[Pack, date], Iterator[Finding]]
@@ -44,6 +45,7 @@ RULES: tuple[Rule, ...] = (
     check_idle.idle_condition,
     check_idle.idle_purpose,
     check_idle.idle_counted_column,
+    without_module,
 )
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from schemas.fields import EVENT_FIELD, EVENT_TYPES, INTEGER, SOURCES, Handling, payload_of
-from schemas.model import Model, Name, Word
+from schemas.model import ClauseId, Model, Name, Word
 
 if TYPE_CHECKING:
     from schemas.policy import Column, Pack, Purpose
@@ -56,7 +56,7 @@ class Coarser(Model):
 class PurposeOverlay(Model):
     """What an overlay narrows of one purpose. What is not said stays as it is."""
 
-    clause: Word = Field(description="The clause that asks for it")
+    clause: ClauseId
     basis: Literal["consent"] | None = Field(None, description="Consent, whatever basis the base has")
     columns: dict[str, Coarser] = Field({}, description="Fields that go coarser, or not at all")
     without_events: tuple[Literal[EVENT_TYPES], ...] = Field((), description="Event types that it does not receive")
@@ -71,7 +71,7 @@ class PurposeOverlay(Model):
 class Overlay(Model):
     """What one region, or one service, closes and narrows."""
 
-    clause: Word = Field(description="The clause that asks for it")
+    clause: ClauseId
     closed: Literal["all"] | tuple[Name, ...] = Field((), description="Purposes that open for nothing; or `all`")
     purposes: dict[Name, PurposeOverlay] = Field({}, description="What is narrowed of others, by purpose")
 
@@ -84,7 +84,7 @@ class Collection(Model):
     """Records of these event types, in these regions, that serve nothing but contract and legal obligation unless one
     of `admitted_by` is open for them: what a programme collects is not collected without it (1.2-uep)."""
 
-    clause: Word = Field(description="The clause that asks for it")
+    clause: ClauseId
     events: tuple[Literal[EVENT_TYPES], ...] = Field(min_length=1, description="Event types that it is about")
     regions: tuple[Name, ...] = Field(min_length=1, description="Regions where it holds")
     admitted_by: tuple[Name, ...] = Field(min_length=1, description="Purposes one of which has to be open")

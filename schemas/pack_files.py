@@ -71,7 +71,7 @@ def check_pack(name: str = DEFAULT_PACK, today: date | None = None) -> tuple[Pac
     is not there, or is not readable."""
     sources = Sources()
     try:
-        sources = _sources(name)
+        sources = read_sources(name)
         pack = Pack.model_validate(sources.content)
     except YamlFault as fault:
         return None, (Finding("yaml", (), "", fault.message, "", fault.at),)
@@ -84,10 +84,11 @@ def check_pack(name: str = DEFAULT_PACK, today: date | None = None) -> tuple[Pac
 
 def pack_content(name: str = DEFAULT_PACK) -> dict[str, Any]:
     """What a pack's files hold, joined, before any of it is checked. Raises `PackError`, `YamlFault` or `OSError`."""
-    return _sources(name).content
+    return read_sources(name).content
 
 
-def _sources(name: str) -> Sources:
+def read_sources(name: str) -> Sources:
+    """What the files of a pack hold. Raises `YamlFault`, `OSError`, or `PackError` for a folder without such files."""
     folder = SHIPPED / name if (SHIPPED / name).is_dir() else Path(name)
     files = sorted(folder.glob("*.yaml"))
     if not files:

@@ -15,10 +15,11 @@ from pydantic import Field, PrivateAttr, model_validator
 from schemas.consent import Terms
 from schemas.fields import EVENT_FIELD, EVENT_TYPES, IDENTIFYING, INTEGER, SOURCES, Category, Handling, payload_of
 from schemas.fields import Field as EventField
-from schemas.model import Days, Misfit, Model, Name, Word
+from schemas.held_by_code import HeldByCode, NotYet
+from schemas.model import ClauseId, Days, Misfit, Model, Name, Word
 from schemas.overlays import Collection, Overlay, Service, effective, overlay_faults
 from schemas.regions import Residency
-from schemas.sharing import Combinations, HeldByCode, NotAdmitted, Recipients, Transfers
+from schemas.sharing import Combinations, NotAdmitted, Recipients, Transfers
 from schemas.statistics import Statistics
 
 
@@ -63,7 +64,7 @@ _FORMS: dict[Handling, frozenset[Form]] = {
 class Column(Model):
     """How one field goes into a purpose's dataset. In YAML either the form's name or `{bucket: step}`."""
 
-    form: Form
+    form: Form = Field(description="What is stored of it")
     step: float | None = Field(None, strict=True, gt=0, description="Width of a bucket, in the field's own unit")
 
     @model_validator(mode="before")
@@ -172,7 +173,7 @@ def _check_subjectless(columns: dict[str, Column]) -> None:
 class Region(Model):
     """One region: the countries it serves and the legal bases that its law knows."""
 
-    clause: Word
+    clause: ClauseId
     countries: tuple[str, ...] | Literal["rest"] = Field(
         description="ISO 3166-1 codes, or `rest` for all that no other region names"
     )
@@ -194,7 +195,7 @@ class Region(Model):
 class ResidencySignals(Model):
     """How Locate finds the region: signals in order, and which regions win where signals conflict."""
 
-    clause: Word
+    clause: ClauseId
     signals: tuple[str, ...] = Field(description="Fields of `residency`, in the order in which they are asked")
     localising: tuple[str, ...] = Field(description="Regions that win where signals differ, strongest first")
 
@@ -202,7 +203,7 @@ class ResidencySignals(Model):
 class Gate(Model):
     """Columns of these categories are null in every dataset unless `purpose` is open for the record."""
 
-    clause: Word
+    clause: ClauseId
     categories: tuple[Category, ...] = Field(description="Categories of the columns that stand behind it")
     purpose: str = Field(description="The purpose that opens it")
 
@@ -210,7 +211,7 @@ class Gate(Model):
 class Limits(Model):
     """Bounds on what a record may claim."""
 
-    clause: Word
+    clause: ClauseId
     future_minutes: int = Field(
         strict=True, ge=0, le=1_440, description="How far event_time may lie after received_time"
     )
@@ -228,17 +229,20 @@ class Pack(Model):
 
     version: Word = Field(description="Name of the edition, by which grants of consent refer to it: a date")
     effective: date = Field(description="The day (00:00 UTC) from which it is in force")
-    limits: Limits
-    regions: dict[Name, Region]
-    residency: ResidencySignals
-    gates: tuple[Gate, ...] = ()
-    purposes: dict[Name, Purpose]
+    limits: Limits = Field(description="Bounds on what a record may claim")
+    regions: dict[Name, Region] = Field(description="Where records live: each region by its name")
+    residency: ResidencySignals = Field(description="How the region of a record is found")
+    gates: tuple[Gate, ...] = Field((), description="Columns that wait for a purpose of their own")
+    purposes: dict[Name, Purpose] = Field(description="What data is for: each purpose by its name")
     statistics: Statistics | None = Field(None, description="What is released; a pack without it releases nothing")
-    transfers: Transfers
-    recipients: Recipients
-    combinations: Combinations
-    not_admitted: tuple[NotAdmitted, ...] = ()
-    held_by_code: tuple[HeldByCode, ...] = ()
+    transfers: Transfers = Field(description="What may go from one region to another")
+    recipients: Recipients = Field(description="Who else receives data")
+    combinations: Combinations = Field(description="Which services are brought together")
+    not_admitted: tuple[NotAdmitted, ...] = Field((), description="Data that must not come at all")
+    held_by_code: tuple[HeldByCode, ...] = Field(
+        (), description="Duties that the code holds, with the module that does it"
+    )
+    not_yet: tuple[NotYet, ...] = Field((), description="What a clause asks for and nothing does yet")
     collection: tuple[Collection, ...] = Field((), description="What is collected only where a purpose is open")
     by_region: dict[Name, Overlay] = Field({}, description="What a region narrows")
     by_service: dict[Service, Overlay] = Field({}, description="What a service narrows, by the event's `service`")

@@ -1,4 +1,5 @@
 """The reference pages, written from the tables of fields and from the policy pack: `python -m schemas.reference DIR`.
+With them goes the JSON Schema by which editors help to write a pack.
 
 Nothing in them is written by hand, so that they cannot say anything else than what the job does. The same fields and
 the same pack always give the same bytes.
@@ -21,9 +22,15 @@ from schemas.fields import (
 )
 from schemas.markdown import bullets, code, joined, number, table
 from schemas.pack_files import load_pack
-from schemas.policy import Column, Form, Pack, Purpose
+from schemas.pack_schema import schema_pages
+from schemas.policy import Form, Pack, Purpose
+from schemas.reference_clauses import clauses_page
+from schemas.reference_regions import regions_page
+from schemas.reference_retention import retention_page
+from schemas.reference_sharing import sharing_page
 from schemas.reference_statistics import statistics_page
 from schemas.shape import MAX_LINE_BYTES
+from schemas.words import form_in_words
 
 _HANDLING = {
     Handling.ENVELOPE: "read and checked; what is decided rests on it",
@@ -55,11 +62,16 @@ _MADE = "Written by `make reference` from `schemas/fields.py` and the policy pac
 
 def pages(pack: Pack) -> dict[str, str]:
     """The text of each page, by its file name."""
+    made = _MADE.format(version=pack.version)
     return {
         "fields.md": _fields(pack),
         "purposes.md": _purposes(pack),
-        "regions.md": _regions(pack),
-        "statistics.md": statistics_page(pack, _MADE.format(version=pack.version)),
+        "regions.md": regions_page(pack, made),
+        "retention.md": retention_page(pack, made),
+        "sharing.md": sharing_page(pack, made),
+        "clauses.md": clauses_page(pack, made),
+        "statistics.md": statistics_page(pack, made),
+        **schema_pages(),
     }
 
 
@@ -125,7 +137,7 @@ def _uses(pack: Pack) -> dict[str, list[str]]:
     for name, purpose in pack.purposes.items():
         for path, column in purpose.columns.items():
             counted = "" if purpose.stored else ", counted only"
-            uses.setdefault(path, []).append(f"{name} ({_form(column)}{counted})")
+            uses.setdefault(path, []).append(f"{name} ({form_in_words(column)}{counted})")
     return uses | {path: [words] for path, words in _IN_ALL.items()}
 
 
@@ -206,7 +218,7 @@ def _columns(dataset: Dataset) -> str:
         (
             code(column.name),
             code(column.field.path),
-            _form(column),
+            form_in_words(column),
             code(str(column.type)),
             _on(column),
         )
@@ -224,52 +236,12 @@ def _counted(purpose: Purpose) -> str:
     rows = [
         (
             code(path),
-            _form(column),
+            form_in_words(column),
             ", ".join(e for e, paths in purpose.events.items() if path in paths),
         )
         for path, column in purpose.columns.items()
     ]
     return joined(["What it is counted from:", table(("field", "form", "stands on"), rows)])
-
-
-def _regions(pack: Pack) -> str:
-    residency = pack.residency
-    parts = [
-        "# Regions",
-        _MADE.format(version=pack.version),
-        "Where a record may live, by the signals that it carries (" + residency.clause + "):",
-        bullets(
-            "The signals are asked in this order, and the first usable one decides: "
-            + ", ".join(f"`residency.{signal}`" for signal in residency.signals)
-            + ".",
-            "Where they name different regions, the first of these that is named wins: "
-            + ", ".join(residency.localising)
-            + ".",
-            "A record without a usable signal is counted and not kept.",
-        ),
-        table(
-            ("region", "clause", "legal bases that its law knows", "purposes that fall back to consent"),
-            (
-                [name, region.clause, ", ".join(region.bases), _fallen(pack, name)]
-                for name, region in pack.regions.items()
-            ),
-        ),
-    ]
-    members = pack.where.region_of_country
-    for name in pack.regions:
-        countries = sorted(country for country, region in members.items() if region == name)
-        rest = " (every country that no other region names)" if pack.regions[name].countries == "rest" else ""
-        parts += [f"## {name}", f"{len(countries)} of ISO 3166-1{rest}: {' '.join(countries)}"]
-    return joined(parts)
-
-
-def _fallen(pack: Pack, region: str) -> str:
-    declared = {name: p.basis.get(region, p.basis["default"]) for name, p in pack.purposes.items()}
-    return ", ".join(name for name, basis in declared.items() if pack.basis(name, region) is not basis) or "none"
-
-
-def _form(column: Column | DatasetColumn) -> str:
-    return str(column.form) if column.step is None else f"{column.form} of {number(column.step)}"
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -10,16 +10,16 @@ from typing import Literal
 from pydantic import Field
 
 from schemas.fields import Category
-from schemas.model import Model, Name, Word
+from schemas.model import ClauseId, Model, Name, Word
 
 
 class TransferGrant(Model):
     """One way across a border: rows of one purpose, in some categories, under a named legal instrument, for a time."""
 
-    clause: Word
+    clause: ClauseId
     origin: Name = Field(alias="from", description="Region whose store the rows lie in")
     to: Name = Field(description="Region that receives them")
-    purpose: Name
+    purpose: Name = Field(description="Purpose that they are for")
     categories: tuple[Category, ...] = Field(min_length=1, description="Data categories that may go")
     instrument: str | None = Field(None, description="The legal instrument, by name: contractual clauses, a decision")
     until: date | None = Field(None, description="The last day on which it holds")
@@ -28,18 +28,18 @@ class TransferGrant(Model):
 class Transfers(Model):
     """Every transfer from one region to another that the law permits (6-grant). None but these is possible."""
 
-    clause: Word
-    grants: tuple[TransferGrant, ...]
+    clause: ClauseId
+    grants: tuple[TransferGrant, ...] = Field(description="Each way across a border; none: nothing is transferred")
 
 
 class Recipient(Model):
     """Somebody else who receives data for one purpose, under contract (3.1-recipient)."""
 
-    clause: Word
-    name: Word
+    clause: ClauseId
+    name: Word = Field(description="Who it is")
     kind: Literal["group", "processor", "named_by_person"] = Field(description="What it is to the controller")
-    region: Name
-    purpose: Name
+    region: Name = Field(description="Region whose rows it receives")
+    purpose: Name = Field(description="Purpose that they are for")
     categories: tuple[Category, ...] = Field(min_length=1, description="Data categories that it needs")
     instrument: str | None = Field(None, description="The contract, by name")
     until: date | None = Field(None, description="The last day on which it holds")
@@ -48,15 +48,15 @@ class Recipient(Model):
 class Recipients(Model):
     """Everybody who receives data (3.1-recipient). Nobody else does."""
 
-    clause: Word
-    entries: tuple[Recipient, ...]
+    clause: ClauseId
+    entries: tuple[Recipient, ...] = Field(description="Each recipient; none: nobody receives anything")
 
 
 class Combination(Model):
     """Services whose data may be brought together, under a control of its own (1.2-combine)."""
 
-    clause: Word
-    services: tuple[Word, ...] = Field(min_length=2)
+    clause: ClauseId
+    services: tuple[Word, ...] = Field(min_length=2, description="Services, as events name them")
     purposes: tuple[Name, ...] = Field(min_length=1, description="Purposes in which they are combined")
     control: Name = Field(description="The purpose, on consent, that must be open for it")
 
@@ -64,21 +64,13 @@ class Combination(Model):
 class Combinations(Model):
     """Every combination of services (1.2-combine). None but these is meant."""
 
-    clause: Word
-    entries: tuple[Combination, ...]
-
-
-class HeldByCode(Model):
-    """A duty that no line of a pack expresses, since it is how the code works."""
-
-    clause: Word
-    module: Word = Field(description="Where: the module's dotted name, or a document's path")
-    how: str = Field(description="What it does for the duty, in one line")
+    clause: ClauseId
+    entries: tuple[Combination, ...] = Field(description="Each combination; none: services stay apart")
 
 
 class NotAdmitted(Model):
     """Data that must not come at all: no field may be made for it."""
 
-    clause: Word
-    what: str
+    clause: ClauseId
+    what: str = Field(description="What it is, in a few words")
     fields: tuple[Word, ...] = Field(min_length=1, description="Paths, or the first words of paths, that stay unknown")

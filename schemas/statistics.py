@@ -19,7 +19,7 @@ import pyarrow as pa
 from pydantic import Field, StrictFloat, StrictInt, model_validator
 
 from schemas.fields import EVENT_FIELD, EVENT_TYPES, IDENTIFYING, Handling
-from schemas.model import Misfit, Model, Name, Word
+from schemas.model import ClauseId, Misfit, Model, Name
 
 if TYPE_CHECKING:
     from schemas.policy import Pack, Purpose
@@ -76,7 +76,7 @@ class Budget:
 class Statistics(Model):
     """What is released of each region and day, and under which privacy budget."""
 
-    clause: Word
+    clause: ClauseId
     purpose: str = Field(description="The purpose whose records are counted; none of them is stored")
     epsilon: float = Field(
         strict=True, gt=0, le=10, description="Of all that is released, for one device, region and day"
@@ -88,7 +88,7 @@ class Statistics(Model):
     least_devices: int = Field(
         strict=True, gt=1, le=1_000_000, description="A group of fewer devices is never shown, whatever chance says"
     )
-    tables: dict[Name, StatisticsTable] = Field(min_length=1)
+    tables: dict[Name, StatisticsTable] = Field(min_length=1, description="What is counted, by the name of a table")
 
     @property
     def fields(self) -> tuple[str, ...]:

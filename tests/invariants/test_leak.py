@@ -41,7 +41,12 @@ from transforms.locks import Locks
 from transforms.quarantine import REJECTED
 from transforms.tallies import TALLIES
 
-pytestmark = [pytest.mark.clause(clause) for clause in ("1.1-a", "1.1.1", "2-log", "6-cn")]
+pytestmark = [
+    pytest.mark.clause("1.1-a"),
+    pytest.mark.clause("1.1.1"),
+    pytest.mark.clause("2-log"),
+    pytest.mark.clause("6-cn"),
+]
 
 
 @dataclass(frozen=True)

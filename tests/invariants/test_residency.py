@@ -26,7 +26,13 @@ from tests.tallied import plain
 from transforms import for_purpose
 from transforms.for_purpose import RECEIVED, REGION, ROWS
 
-pytestmark = [pytest.mark.clause(clause) for clause in ("6-cn", "6-ru", "6-in", "6-eea", "6-dc")]
+pytestmark = [
+    pytest.mark.clause("6-cn"),
+    pytest.mark.clause("6-ru"),
+    pytest.mark.clause("6-in"),
+    pytest.mark.clause("6-eea"),
+    pytest.mark.clause("6-dc"),
+]
 
 
 def test_each_row_is_in_the_region_where_its_record_belongs(judged):

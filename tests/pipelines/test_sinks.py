@@ -94,6 +94,7 @@ def test_rows_lie_under_the_day_of_their_receipt(deployment, store):
     assert table["event_type"].cast(pa.string()).to_pylist() == [EVENT_TYPES[code] for code in (0, 2, 2)]
 
 
+@pytest.mark.clause("3.2")
 @pytest.mark.clause("6-dc")
 def test_a_row_of_another_region_is_refused(deployment, store):
     store(rows(NOON, NOON, NOON, regions=[EU, US, EU]), foreign(1) | stored(2))

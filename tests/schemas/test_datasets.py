@@ -2,7 +2,7 @@ import pyarrow as pa
 import pytest
 
 from schemas.datasets import AUDIT, SENSITIVE_SUFFIX, TOKEN, datasets, purpose_columns
-from schemas.fields import EVENT_TYPES, IDENTIFYING, Category, Handling, Sensitivity
+from schemas.fields import EVENT_FIELD, EVENT_TYPES, IDENTIFYING, Category, Handling, Sensitivity
 from schemas.pack_files import load_pack
 from schemas.policy import Form
 
@@ -65,6 +65,19 @@ def test_no_identifier_is_stored_as_it_came(dataset):
             assert column.form in (Form.TOKEN, Form.FINGERPRINT)
 
 
+@pytest.mark.clause("1.1.2-ads")
+@each_dataset
+def test_advertising_identifiers_serve_advertising_alone(dataset):
+    advertising = [c.name for c in dataset.columns if c.field.category is Category.ADVERTISING_IDENTIFIER]
+    assert not advertising or dataset.purpose == "personalised_ads"
+
+
+@pytest.mark.clause("5.2-auto")
+@each_dataset
+def test_a_column_is_a_field_of_an_event_and_no_verdict_on_anybody(dataset):
+    assert all(EVENT_FIELD[column.field.path] is column.field for column in dataset.columns)
+
+
 @each_dataset
 def test_the_schema_names_each_column_once(dataset):
     names = dataset.schema.names
@@ -93,6 +106,7 @@ def test_the_full_text_of_a_field_goes_to_one_dataset_at_most():
     assert len(texts) == len(set(texts)) and texts
 
 
+@pytest.mark.clause("1.2-perf")
 @pytest.mark.clause("1.2-internal")
 @pytest.mark.parametrize("name", [n for n, d in DATASETS.items() if not PACK.purposes[d.purpose].subject])
 def test_a_dataset_without_a_subject_holds_nothing_that_points_to_one(name):

@@ -74,6 +74,8 @@ def test_handling_fits_the_type(field):
     assert len(set(field.values)) == len(field.values)
 
 
+@pytest.mark.clause("1.1.2-svc")
+@pytest.mark.clause("4.3")
 @pytest.mark.clause("1.1.1")
 def test_what_people_type_in_is_no_field():
     typed = "name phone email address order invoice bank card gender nickname photo video contact message query".split()  # noqa: SIM905

@@ -211,7 +211,7 @@ def test_what_is_not_narrower_is_refused_in_one_sentence(said, message):
         ),
         (
             {"collection": [{"clause": "x", "events": [], "regions": ["eu"], "admitted_by": ["push"]}]},
-            "at least 1 item",
+            "at least 1 must stand",
         ),
         (
             {"collection": [{"clause": "x", "events": ["crash"], "regions": ["xx"], "admitted_by": ["push"]}]},

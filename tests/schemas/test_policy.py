@@ -23,6 +23,7 @@ def pack():
     return load_pack()
 
 
+@pytest.mark.clause("6-dc")
 def test_the_shipped_pack_loads_by_name_and_by_path(pack):
     assert pack == load_pack("2021-01-15") == load_pack(str(GOOD))
     assert pack.version == "2021-01-15"

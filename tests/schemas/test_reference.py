@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 
 from schemas import reference
+from schemas.clauses import clauses
 from schemas.datasets import datasets
 from schemas.fields import EVENT_FIELDS, LEDGER_FIELDS
 from schemas.pack_files import load_pack
+from schemas.sharing import TransferGrant
+from schemas.words import form_in_words
 
 COMMITTED = Path(__file__).parents[2] / "docs" / "reference"
 PACK = load_pack()
@@ -45,7 +48,7 @@ def test_every_field_has_one_row_with_its_category_and_sensitivity():
 def test_every_column_of_every_dataset_is_listed_with_its_form():
     listed = [tuple(row[:3]) for row in rows_of("purposes.md") if len(row) == 5 and row[0].startswith("`")]
     stored = [
-        (f"`{column.name}`", f"`{column.field.path}`", reference._form(column))
+        (f"`{column.name}`", f"`{column.field.path}`", form_in_words(column))
         for dataset in datasets(PACK).values()
         for column in dataset.columns
     ]
@@ -78,6 +81,35 @@ def test_the_rows_of_a_table_have_as_many_cells_as_its_head(page):
     for table in re.findall(r"(?:^\|.*\n)+", PAGES[page], flags=re.MULTILINE):
         widths = {len(re.split(r"(?<!\\)\|", line)) for line in table.splitlines()}
         assert len(widths) == 1
+
+
+@pytest.mark.clause("4.4-a")
+def test_every_dataset_says_how_long_it_is_kept_in_each_region():
+    rows = {row[0].strip("`"): row for row in rows_of("retention.md") if row[0].startswith("`")}
+    assert list(rows) == list(datasets(PACK))
+    for name, dataset in datasets(PACK).items():
+        categories = {column.field.category for column in dataset.columns}
+        days = str(PACK.retention_days(dataset.purpose, categories))
+        assert rows[name] == [f"`{name}`", PACK.purposes[dataset.purpose].clause, *[days] * len(PACK.regions)]
+
+
+@pytest.mark.clause("6-grant")
+@pytest.mark.clause("3.1-recipient")
+@pytest.mark.clause("1.2-combine")
+def test_what_leaves_is_listed_and_that_nothing_does_is_said():
+    assert not (PACK.transfers.grants or PACK.recipients.entries or PACK.combinations.entries)
+    for none in ("Nothing goes from one region to another.", "Nobody else receives anything.", "not brought together."):
+        assert none in PAGES["sharing.md"]
+    terms = {"clause": "6-grant", "from": "eu", "to": "sg", "purpose": "support", "categories": ("crash_data",)}
+    grant = TransferGrant(**terms, instrument="contractual clauses")
+    other = PACK.model_copy(update={"transfers": PACK.transfers.model_copy(update={"grants": (grant,)})})
+    row = "| eu | sg | support | crash_data | contractual clauses | no end | 6-grant |"
+    assert row in reference.pages(other)["sharing.md"]
+
+
+def test_every_clause_stands_once():
+    heads = ("clause", "---")
+    assert [row[0] for row in rows_of("clauses.md") if row[0] not in heads] == list(clauses())
 
 
 def test_another_pack_gives_other_pages():

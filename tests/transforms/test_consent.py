@@ -272,6 +272,8 @@ def test_a_permission_lifts_only_what_it_is_later_than_on_both_clocks(stop, lift
     assert ("research" in opened(NOW, stopped, entry("grant", time, received))) == lifts
 
 
+@pytest.mark.clause("5.2-restrict")
+@pytest.mark.clause("7")
 @pytest.mark.parametrize(
     ("stop", "lift", "purpose"),
     [("restrict", "lift_restriction", "legal"), ("minor", "adult", "promotion")],

@@ -394,6 +394,7 @@ def test_decisions_are_counted_by_the_hour_of_receipt():
         assert found == {(at,): count for (at, event_type), count in judged_of.items() if event_type == "crash"}
 
 
+@pytest.mark.clause("1.2-consented")
 @pytest.mark.clause("5.3")
 def test_without_a_ledger_only_contract_and_legal_obligation_open():
     event_types = range(len(EVENT_TYPES))

@@ -73,6 +73,7 @@ FINE = [
 ]
 
 
+@pytest.mark.clause("8")
 @pytest.mark.parametrize("i", range(len(FAULTY)), ids=lambda i: f"{i}-{FAULTY[i][1]}")
 def test_a_faulty_event_is_set_aside_alone(i):
     decoded = decode_events(FINE[0] + b"\n\n" + FAULTY[i][0] + b"\n" + FINE[4], LIMITS)

@@ -60,6 +60,8 @@ def cipher(text):
     return ColumnCmac(text.encode().ljust(32, b"."))
 
 
+@pytest.mark.clause("5.2-restrict")
+@pytest.mark.clause("5.2-hold")
 @pytest.mark.clause("5.3")
 @pytest.mark.parametrize(
     ("kind", "type_", "consent", "contract", "legal"),

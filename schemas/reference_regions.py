@@ -1,0 +1,54 @@
+"""The reference page of regions: which records live where, and what the law of each makes of the purposes."""
+
+from collections.abc import Iterator
+
+from schemas.difference import narrowed
+from schemas.markdown import bullets, joined, table
+from schemas.policy import Pack
+
+
+def regions_page(pack: Pack, made: str) -> str:
+    """The text of the page; `made` says how it was made."""
+    residency = pack.residency
+    parts = [
+        "# Regions",
+        made,
+        "Where a record may live, by the signals that it carries (" + residency.clause + "):",
+        bullets(
+            "The signals are asked in this order, and the first usable one decides: "
+            + ", ".join(f"`residency.{signal}`" for signal in residency.signals)
+            + ".",
+            "Where they name different regions, the first of these that is named wins: "
+            + ", ".join(residency.localising)
+            + ".",
+            "A record without a usable signal is counted and not kept.",
+        ),
+        table(
+            ("region", "clause", "legal bases that its law knows", "purposes that fall back to consent"),
+            (
+                [name, region.clause, ", ".join(region.bases), _fallen(pack, name)]
+                for name, region in pack.regions.items()
+            ),
+        ),
+    ]
+    members = pack.where.region_of_country
+    for name in pack.regions:
+        countries = sorted(country for country, region in members.items() if region == name)
+        rest = " (every country that no other region names)" if pack.regions[name].countries == "rest" else ""
+        parts += [f"## {name}", f"{len(countries)} of ISO 3166-1{rest}: {' '.join(countries)}"]
+        parts += _narrowed(pack, name)
+    return joined(parts)
+
+
+def _fallen(pack: Pack, region: str) -> str:
+    declared = {name: p.basis.get(region, p.basis["default"]) for name, p in pack.purposes.items()}
+    return ", ".join(name for name, basis in declared.items() if pack.basis(name, region) is not basis) or "none"
+
+
+def _narrowed(pack: Pack, region: str) -> Iterator[str]:
+    """What the overlays of the region, and of services in it, narrow."""
+    for service in (None, *pack.by_service):
+        said = [f"{each.about} {each.what}" for each in narrowed(pack, service, region)]
+        if said:
+            yield f"For service `{service}` also:" if service else "Narrower than the base here:"
+            yield bullets(*said)

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
-from schemas.yaml_files import Place
+from schemas.yaml_files import Place, shown
 
 
 class PackError(ValueError):
@@ -25,10 +25,16 @@ class Finding:
     at: str = ""
 
     def __str__(self) -> str:
-        place = ".".join(map(str, self.place)) or ("" if self.at else "pack")
+        """In one line, and without what a terminal would act on, whatever a pack's own words are."""
+        place = self._dotted or ("" if self.at else "pack")
         where = ": ".join(part for part in (self.at, place) if part)
         clause = f"[{self.clause}] " if self.clause else ""
-        return f"{where}: {clause}{self.message}" + (f"; {self.remedy}" if self.remedy else "")
+        told = f"{where}: {clause}{self.message}" + (f"; {self.remedy}" if self.remedy else "")
+        return "".join(each if each.isprintable() else "?" for each in told)
 
     def as_json(self) -> dict[str, str]:
-        return asdict(self) | {"place": ".".join(map(str, self.place))}
+        return asdict(self) | {"place": self._dotted}
+
+    @property
+    def _dotted(self) -> str:
+        return ".".join(map(shown, self.place))

@@ -6,6 +6,14 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 
+class Misfit(ValueError):
+    """What a validator finds in a part of what it was given. `place` leads there from the whole."""
+
+    def __init__(self, message: str, *place: str | int) -> None:
+        super().__init__(message)
+        self.place = place
+
+
 class Model(BaseModel):
     """Unknown keys are errors, and nothing changes after it was loaded."""
 
@@ -21,3 +29,5 @@ Word = Annotated[str, BeforeValidator(_word)]
 ClauseId = Annotated[Word, Field(description="The clause of the policy that asks for it")]
 # A region, purpose or table names a folder, a key and a word of the ledger.
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+# Never `yes`, which YAML reads as true and Python as 1; a century is more than any law asks for.
+Days = Annotated[int, Field(strict=True, gt=0, le=36_525)]

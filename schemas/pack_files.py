@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from pydantic import ValidationError
 from schemas.checks import findings
 from schemas.findings import Finding, PackError
 from schemas.policy import Pack
-from schemas.yaml_files import Place, YamlFault, faults_of, in_one_line, read_document
+from schemas.yaml_files import Place, YamlFault, faults_of, in_one_line, read_document, shown
 
 SHIPPED = Path(__file__).parent / "packs"
 DEFAULT_PACK = "2021-01-15"
+_MOST_MISFITS = 100  # that are told at once: a file of another kind has thousands
 OVERLAYS = {"regions": "by_region", "services": "by_service"}  # folder -> the pack's field
 
 
@@ -76,12 +78,17 @@ def check_pack(name: str = DEFAULT_PACK, today: date | None = None) -> tuple[Pac
     except OSError as error:
         raise PackError(f"policy pack {name!r}: {in_one_line(error)}") from None
     except ValidationError as error:
-        return None, tuple(map(sources.placed, _misfits(error, sources)))
+        return None, tuple(map(sources.placed, islice(_misfits(error, sources), _MOST_MISFITS)))
     return pack, tuple(map(sources.placed, findings(pack, today or date.today())))
 
 
+def pack_content(name: str = DEFAULT_PACK) -> dict[str, Any]:
+    """What a pack's files hold, joined, before any of it is checked. Raises `PackError`, `YamlFault` or `OSError`."""
+    return read_sources(name).content
+
+
 def read_sources(name: str) -> Sources:
-    """What the files of a pack hold. Raises `YamlFault`, `OSError`, or `PackError` for a folder without such files."""
+    """The same, with where each part stands. Raises likewise."""
     folder = SHIPPED / name if (SHIPPED / name).is_dir() else Path(name)
     files = sorted(folder.glob("*.yaml"))
     if not files:
@@ -92,14 +99,14 @@ def read_sources(name: str) -> Sources:
         _join(sources, file)
     for within, key in OVERLAYS.items():
         for file in sorted((folder / within).glob("*.yaml")):
-            document = read_document(file)
+            document = read_document(file, f"{within}/{file.name}")
             sources.content.setdefault(key, {})[file.stem] = document.content
             _place(sources, f"{within}/{file.name}", document.lines, (key, file.stem))
     return sources
 
 
 def _join(sources: Sources, file: Path) -> None:
-    document = read_document(file)
+    document = read_document(file, file.name)
     if not isinstance(document.content, dict):
         raise YamlFault(file.name, "expected a mapping at the top")
     if own := sorted(set(OVERLAYS.values()) & set(document.content)):
@@ -124,7 +131,7 @@ def _remedy(place: Place, message: str) -> str:
     if message == "Field required":
         return "add it"
     if message == "Extra inputs are not permitted":
-        near = difflib.get_close_matches(str(place[-1]), _words(), n=1)
+        near = difflib.get_close_matches(shown(place[-1]), _words(), n=1)
         return f"did you mean {near[0]!r}?" if near else "remove it, or correct its spelling"
     if message == "Input should be a valid string":
         return "put it in quotes"

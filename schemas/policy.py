@@ -10,13 +10,13 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from schemas.consent import Terms
 from schemas.fields import EVENT_FIELD, EVENT_TYPES, IDENTIFYING, INTEGER, SOURCES, Category, Handling, payload_of
 from schemas.fields import Field as EventField
 from schemas.held_by_code import HeldByCode, NotYet
-from schemas.model import ClauseId, Model, Name, Word
+from schemas.model import ClauseId, Days, Misfit, Model, Name, Word
 from schemas.regions import Residency
 from schemas.sharing import Combinations, NotAdmitted, Recipients, Transfers
 from schemas.statistics import Statistics
@@ -64,7 +64,7 @@ class Column(Model):
     """How one field goes into a purpose's dataset. In YAML either the form's name or `{bucket: step}`."""
 
     form: Form = Field(description="What is stored of it")
-    step: float | None = Field(None, gt=0, description="Width of a bucket, in the field's own unit")
+    step: float | None = Field(None, strict=True, gt=0, description="Width of a bucket, in the field's own unit")
 
     @model_validator(mode="before")
     @classmethod
@@ -101,9 +101,12 @@ class Purpose(Model):
     zeroed_closes: bool = Field(False, description="Whether a zeroed advertising id, an opt-out, keeps a record out")
     event_time: Literal["second", "minute", "hour", "day"] = Field(description="What event_time is cut to")
     token_epoch: Literal["month", "year", "forever"] = Field("year", description="How long a pseudonym lives")
-    retention_days: int = Field(gt=0, description="How long its rows are kept")
-    retention: dict[Category, PositiveInt] = Field(
+    retention_days: Days = Field(description="How long its rows are kept")
+    retention: dict[Category, Days] = Field(
         {}, description="Days, where a dataset holds a column of that category: shorter than retention_days"
+    )
+    identifiers: dict[Category, Literal["token", "sealed", "network"]] = Field(
+        {}, description="What its clause names beside its subjects' own: the closest form, by category of identifier"
     )
     holds: Literal["non_personal", "personal"] = Field(
         "personal", description="Class of its dataset: `non_personal` promises that no row is about anybody (1.1.4-d)"
@@ -120,17 +123,17 @@ class Purpose(Model):
     @model_validator(mode="after")
     def _coherent(self) -> Self:
         if "default" not in self.basis:
-            raise ValueError("basis needs a `default`")
+            raise Misfit("basis needs a `default`", "basis")
         for path, column in self.columns.items():
             _check_column(path, column)
-        listed = {path for paths in self.events.values() for path in paths}
-        if missing := sorted(listed - set(self.columns)):
-            raise ValueError(f"events lists {missing}, which columns does not describe")
-        if idle := sorted(set(self.columns) - listed):
-            raise ValueError(f"columns describes {idle}, which no event type lists")
         for event_type, paths in self.events.items():
+            if missing := sorted(set(paths) - set(self.columns)):
+                raise Misfit(f"events lists {missing}, which columns does not describe", "events", event_type)
             if foreign := [path for path in paths if payload_of(path) not in (None, event_type)]:
-                raise ValueError(f"events.{event_type} lists {foreign}, which that event type does not carry")
+                what = f"events.{event_type} lists {foreign}, which that event type does not carry"
+                raise Misfit(what, "events", event_type)
+        if idle := sorted(set(self.columns).difference(*self.events.values())):
+            raise Misfit(f"columns describes {idle}, which no event type lists", "columns", idle[0])
         if not self.subject:
             _check_subjectless(self.columns)
         _check_unless(self.unless, self.events)
@@ -140,20 +143,21 @@ class Purpose(Model):
 def _check_column(path: str, column: Column) -> None:
     field = EVENT_FIELD.get(path)
     if field is None:
-        raise ValueError(f"columns names {path!r}, which is no field of an event")
+        raise Misfit(f"columns names {path!r}, which is no field of an event", "columns", path)
     if column.step is not None and field.type == INTEGER and column.step % 1:
-        raise ValueError(f"{path} is a whole number: its bucket must be one too")
+        raise Misfit(f"{path} is a whole number: its bucket must be one too", "columns", path)
     allowed = _FORMS[field.handling]
     if column.form not in allowed:
         forms = ", ".join(sorted(allowed)) or "none: it never reaches a dataset as a column"
-        raise ValueError(f"{path} cannot go as {column.form.value!r}; possible: {forms}")
+        raise Misfit(f"{path} cannot go as {column.form.value!r}; possible: {forms}", "columns", path)
 
 
 def _check_unless(unless: dict[str, tuple[str, ...]], events: dict) -> None:
     for path, words in unless.items():
         field = EVENT_FIELD.get(path)
         if field is None or not set(words) <= set(field.values) or payload_of(path) not in events:
-            raise ValueError(f"unless names {path}: use a field with fixed words, of an event type that it receives")
+            what = f"unless names {path}: use a field with fixed words, of an event type that it receives"
+            raise Misfit(what, "unless", path)
 
 
 def _check_subjectless(columns: dict[str, Column]) -> None:
@@ -161,7 +165,8 @@ def _check_subjectless(columns: dict[str, Column]) -> None:
     location = {Category.EXACT_LOCATION, Category.COARSE_LOCATION}
     pointing = sorted(path for path in columns if EVENT_FIELD[path].category in IDENTIFYING | location)
     if pointing:
-        raise ValueError(f"a purpose without a subject may hold no identifier, address, location or text: {pointing}")
+        what = f"a purpose without a subject may hold no identifier, address, location or text: {pointing}"
+        raise Misfit(what, "columns", pointing[0])
 
 
 class Region(Model):
@@ -172,7 +177,10 @@ class Region(Model):
         description="ISO 3166-1 codes, or `rest` for all that no other region names"
     )
     bases: tuple[Basis, ...] = Field(description="Legal bases that its law knows; what stands on another needs consent")
-    longest_days: dict[Category | Literal["any"], PositiveInt] = Field(
+    transfers: Literal["granted", "never"] = Field(
+        "granted", description="Whether rows may leave it under a grant; `never` where the law knows no exception"
+    )
+    longest_days: dict[Literal["any", *map(str, Category)], Days] = Field(
         {}, description="Longest retention that its law allows, by category of data; `any` for all"
     )
 
@@ -203,13 +211,15 @@ class Limits(Model):
     """Bounds on what a record may claim."""
 
     clause: ClauseId
-    future_minutes: int = Field(ge=0, description="How far event_time may lie after received_time")
-    oldest_days: int = Field(gt=0, description="How far event_time may lie before received_time")
-    text_bytes: int = Field(gt=0, description="Longest free text; the rest is cut")
+    future_minutes: int = Field(
+        strict=True, ge=0, le=1_440, description="How far event_time may lie after received_time"
+    )
+    oldest_days: Days = Field(description="How far event_time may lie before received_time")
+    text_bytes: int = Field(strict=True, gt=0, le=1 << 20, description="Longest free text; the rest is cut")
     ipv4_prefix: Literal[8, 16, 24] = Field(description="Bits of an IPv4 address that `network` keeps")
     ipv6_prefix: Literal[16, 32, 48] = Field(description="Bits of an IPv6 address that `network` keeps")
     quarantine_percent: int = Field(
-        10, ge=0, le=100, description="Rejected lines kept, of all lines; counts stay exact"
+        10, strict=True, ge=0, le=100, description="Rejected lines kept, of all lines; counts stay exact"
     )
 
 
@@ -282,18 +292,19 @@ class Pack(Model):
     @model_validator(mode="after")
     def _coherent(self) -> Self:
         if len(self.purposes) > 64:
-            raise ValueError("a pack can hold 64 purposes at most")
+            raise Misfit("a pack can hold 64 purposes at most", "purposes")
         for name, purpose in self.purposes.items():
             if unknown := sorted(set(purpose.basis) - set(self.regions) - {"default"}):
-                raise ValueError(f"purposes.{name}.basis names {unknown}, which are no regions of this pack")
+                what = f"basis names {unknown}, which are no regions of this pack"
+                raise Misfit(what, "purposes", name, "basis", unknown[0])
         endings = ("_sensitive", "_orders", "_stopped")
         taken = _OTHER_DATASETS | {name for name in self.purposes if name.endswith(endings)}
         if taken := sorted(taken & set(self.purposes)):
             others = f"{', '.join(sorted(_OTHER_DATASETS))}, what ends in {', '.join(endings)}"
-            raise ValueError(f"purposes {taken} have names of other datasets: {others}")
-        for gate in self.gates:
+            raise Misfit(f"purposes {taken} have names of other datasets: {others}", "purposes", taken[0])
+        for number, gate in enumerate(self.gates):
             if gate.purpose not in self.purposes:
-                raise ValueError(f"gates names {gate.purpose!r}, which is no purpose of this pack")
+                raise Misfit(f"{gate.purpose!r} is no purpose of this pack", "gates", number, "purpose")
         if self.statistics:
             self.statistics.check(self)
         _ = self.where  # raises if the countries or signals do not fit together

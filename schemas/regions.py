@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from schemas.countries import countries
+from schemas.model import Misfit
 
 SIGNALS = ("account_country", "device_region", "sim_mcc")
 
@@ -34,9 +35,9 @@ class Residency:
         """
         signals, localising = tuple(signals), tuple(localising)
         if not signals:
-            raise ValueError("residency has no signals: name at least one")
-        _check_names("signal", signals, SIGNALS)
-        _check_names("localising region", localising, regions)
+            raise Misfit("residency has no signals: name at least one", "residency", "signals")
+        _check_names("signals", "signal", signals, SIGNALS)
+        _check_names("localising", "localising region", localising, regions)
         return cls(signals, _region_of_country(regions), localising, tuple(regions))
 
     def code(self, region: str) -> int:
@@ -44,12 +45,12 @@ class Residency:
         return self.regions.index(region)
 
 
-def _check_names(what: str, names: tuple[str, ...], known: Iterable[str]) -> None:
+def _check_names(key: str, what: str, names: tuple[str, ...], known: Iterable[str]) -> None:
     for position, name in enumerate(names):
         if name not in known:
-            raise ValueError(f"unknown {what} {name!r}: use {', '.join(known)}")
+            raise Misfit(f"unknown {what} {name!r}: use {', '.join(known)}", "residency", key, position)
         if name in names[:position]:
-            raise ValueError(f"{what} {name!r} is named twice: keep one")
+            raise Misfit(f"{what} {name!r} is named twice: keep one", "residency", key, position)
 
 
 def _region_of_country(regions: Mapping[str, Iterable[str] | Literal["rest"]]) -> dict[str, str]:
@@ -62,19 +63,25 @@ def _region_of_country(regions: Mapping[str, Iterable[str] | Literal["rest"]]) -
         for country in members:
             _check_country(country, region)
             if country in region_of:
-                raise ValueError(f"country {country} is in regions {region_of[country]} and {region}: keep one")
+                what = f"country {country} is in regions {region_of[country]} and {region}: keep one"
+                raise Misfit(what, "regions", region, "countries")
             region_of[country] = region
     if len(rest) > 1:
-        raise ValueError(f'regions {" and ".join(rest)} are all "rest": leave one, list the countries of the others')
+        what = f'regions {" and ".join(rest)} are all "rest": leave one, list the countries of the others'
+        raise Misfit(what, "regions", rest[-1], "countries")
     for region in rest:
         region_of |= dict.fromkeys(sorted(countries() - region_of.keys()), region)
     if empty := regions.keys() - set(region_of.values()):
-        raise ValueError(f"region {min(empty)} has no countries: list some, or remove it")
+        raise Misfit(
+            f"region {min(empty)} has no countries: list some, or remove it", "regions", min(empty), "countries"
+        )
     return region_of
 
 
 def _check_country(country: object, region: str) -> None:
     if not isinstance(country, str):
-        raise ValueError(f'region {region} lists {country!r}, not a country code: quote it (YAML reads NO as "false")')
+        what = f'region {region} lists {country!r}, not a country code: quote it (YAML reads NO as "false")'
+        raise Misfit(what, "regions", region, "countries")
     if country not in countries():
-        raise ValueError(f"region {region} lists {country!r}: use officially assigned ISO 3166-1 alpha-2 codes")
+        what = f"region {region} lists {country!r}: use officially assigned ISO 3166-1 alpha-2 codes"
+        raise Misfit(what, "regions", region, "countries")

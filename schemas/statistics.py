@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
 import pyarrow as pa
-from pydantic import Field, model_validator
+from pydantic import Field, StrictFloat, StrictInt, model_validator
 
 from schemas.fields import EVENT_FIELD, EVENT_TYPES, IDENTIFYING, Handling
-from schemas.model import ClauseId, Model, Name
+from schemas.model import ClauseId, Misfit, Model, Name
 
 if TYPE_CHECKING:
     from schemas.policy import Pack, Purpose
@@ -36,8 +36,12 @@ class StatisticsTable(Model):
 
     by: tuple[str, ...] = Field(description="Fields whose values together name a group; none: all are one group")
     measures: tuple[Literal["devices", "events"], ...] = Field(min_length=1, description="What is counted in a group")
-    groups_per_device: int = Field(gt=0, le=1_000, description="Most groups that a device counts in on one day")
-    events_per_group: int | None = Field(None, gt=0, le=100_000, description="Most events of a device in one group")
+    groups_per_device: int = Field(
+        strict=True, gt=0, le=1_000, description="Most groups that a device counts in on one day"
+    )
+    events_per_group: int | None = Field(
+        None, strict=True, gt=0, le=100_000, description="Most events of a device in one group"
+    )
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
@@ -74,10 +78,16 @@ class Statistics(Model):
 
     clause: ClauseId
     purpose: str = Field(description="The purpose whose records are counted; none of them is stored")
-    epsilon: float = Field(gt=0, le=10, description="Of all that is released, for one device, region and day")
-    delta: float = Field(gt=0, le=1e-6, description="Likewise")
-    grace_hours: int | float = Field(ge=0, le=24 * 365, description="How long after its end a day is held open")
-    least_devices: int = Field(gt=1, description="A group of fewer devices is never shown, whatever chance says")
+    epsilon: float = Field(
+        strict=True, gt=0, le=10, description="Of all that is released, for one device, region and day"
+    )
+    delta: float = Field(strict=True, gt=0, le=1e-6, description="Likewise")
+    grace_hours: StrictInt | StrictFloat = Field(
+        ge=0, le=24 * 365, description="How long after its end a day is held open"
+    )
+    least_devices: int = Field(
+        strict=True, gt=1, le=1_000_000, description="A group of fewer devices is never shown, whatever chance says"
+    )
     tables: dict[Name, StatisticsTable] = Field(min_length=1, description="What is counted, by the name of a table")
 
     @property
@@ -101,23 +111,25 @@ class Statistics(Model):
         (1.1.4-b, 1.1.4-c)."""
         purpose = pack.purposes.get(self.purpose)
         if purpose is None:
-            raise ValueError(f"statistics.purpose is {self.purpose!r}, which is no purpose of this pack")
+            raise Misfit(f"{self.purpose!r} is no purpose of this pack", "statistics", "purpose")
         if purpose.stored:
-            raise ValueError(f"statistics.purpose: {self.purpose} is stored by row; write `stored: false` there")
+            what = f"{self.purpose} is stored by row; write `stored: false` there"
+            raise Misfit(what, "statistics", "purpose")
         if others := sorted(name for name, of in pack.purposes.items() if not of.stored and name != self.purpose):
-            raise ValueError(
-                f"purposes {others} are not stored, and only {self.purpose} is counted: drop `stored: false`"
-            )
+            what = f"purposes {others} are not stored, and only {self.purpose} is counted: drop `stored: false`"
+            raise Misfit(what, "purposes", others[0], "stored")
         if "device" not in purpose.subject:
-            raise ValueError(
-                f"statistics.purpose: {self.purpose} must need the subject `device`, which is what is bounded"
-            )
+            what = f"{self.purpose} must need the subject `device`, which is what is bounded"
+            raise Misfit(what, "purposes", self.purpose, "subject")
         for name, table in self.tables.items():
             for fault in _unfit(table, purpose, pack):
-                raise ValueError(f"statistics.tables.{name}.by: {fault}")
+                raise Misfit(fault, "statistics", "tables", name, "by")
 
 
 def _unfit(table: StatisticsTable, purpose: "Purpose", pack: "Pack") -> Iterator[str]:
+    """Why a table may not be by its fields. A number, a fingerprint or an address could be anybody's own; the words of
+    a label may be without end as well, but are shown only where the partition selection finds many devices behind one
+    (`least_devices`), and each device is counted under so many of them and no more."""
     for path in table.by:
         field = EVENT_FIELD.get(path)
         if path == EVENT_TYPE:

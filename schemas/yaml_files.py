@@ -1,9 +1,10 @@
 """How the project's own YAML is read: strictly, in bounded time, and so that a fault can be shown where it stands.
 
 YAML that a person writes by hand needs none of what makes YAML dangerous. So a file has one document of bounded size
-and depth, copies by alias included, and a key stands in a mapping once.
+and depth, copies by alias included, no tags, and a key stands in a mapping once.
 """
 
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,13 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from yaml.reader import ReaderError
 
 MAX_BYTES = 256 * 1024
 _MAX_DEPTH = 32
 _MAX_PARTS = 50_000  # with what stands behind aliases
+_ENDLESS = f"more than {_MAX_DEPTH} levels deep, or {_MAX_PARTS:,} parts, with what stands behind aliases; shorten it"
+_MAX_SHOWN = 60  # of a word that is shown as it was written
 
 Place = tuple[str | int, ...]  # the keys and indices on the way to a part of a document
 
@@ -37,83 +41,90 @@ class Document:
 
 def read_yaml(path: Path) -> Any:
     """The content of a file with one YAML document. Raises `YamlFault` or `OSError`."""
-    return read_document(path).content
+    return read_document(path, path.name).content
 
 
-def read_document(path: Path) -> Document:
-    """Reads one YAML document. Raises `YamlFault` or `OSError`."""
-    text = _text(path)
+def read_document(path: Path, name: str) -> Document:
+    """Reads one YAML document, which faults call `name`. Raises `YamlFault` or `OSError`."""
+    text = _text(path, name)
     try:
-        _check_depth(path, text)
+        _check_events(name, text)
         loader = yaml.CSafeLoader(text)
         node = loader.get_single_node()
-        lines = _bounded(path, _lines(path, node, ())) if node else {}
+        lines = _bounded(name, _lines(name, node, ())) if node else {}
         return Document(loader.construct_document(node) if node else None, lines)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise _fault(path, mark, " ".join((error.problem or error.context or "not YAML").split())) from None
+        raise _fault(name, mark, " ".join((error.problem or error.context or "not YAML").split())) from None
+    except ReaderError as error:
+        line = text.encode().count(b"\n", 0, error.position) + 1
+        raise YamlFault(f"{name}:{line}", f"{error.reason}; remove what is no text") from None
     except YamlFault:
         raise
     except (yaml.YAMLError, ValueError) as error:
-        raise YamlFault(path.name, in_one_line(error)) from None
+        raise YamlFault(name, in_one_line(error)) from None
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, name: str) -> str:
+    if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for without end
+        raise YamlFault(name, "not a file with text; put one there")
     with path.open("rb") as file:
         content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
-        raise YamlFault(path.name, f"larger than {MAX_BYTES // 1024} KiB, which no file written by hand is; split it")
+        raise YamlFault(name, f"larger than {MAX_BYTES // 1024} KiB, which no file written by hand is; split it")
     try:
         return content.decode()
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise YamlFault(f"{path.name}:{line}", "not UTF-8; save it as UTF-8") from None
+        raise YamlFault(f"{name}:{line}", "not UTF-8; save it as UTF-8") from None
 
 
-def _check_depth(path: Path, text: str) -> None:
-    """Refuses what nests without end, before anything is built of it."""
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > _MAX_DEPTH:
-                raise _fault(path, event.start_mark, f"more than {_MAX_DEPTH} levels deep; nothing here is")
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
+def _check_events(name: str, text: str) -> None:
+    """Refuses what nests without end, and what no file here needs, before anything is built of it."""
+    depth = documents = 0
+    for number, event in enumerate(yaml.parse(text, Loader=yaml.CSafeLoader)):
+        documents += isinstance(event, yaml.DocumentStartEvent)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH or number > _MAX_PARTS:
+            raise _fault(name, event.start_mark, _ENDLESS)
+        if documents > 1:
+            raise _fault(name, event.start_mark, "a second document begins; keep one in a file")
+        if getattr(event, "tag", None):
+            raise _fault(name, event.start_mark, "tags are not read here; write the value without `!`")
 
 
-def _bounded(path: Path, lines: Iterator[tuple[Place, int]]) -> dict[Place, int]:
+def _bounded(name: str, lines: Iterator[tuple[Place, int]]) -> dict[Place, int]:
     found = {}
     for place, line in lines:
         if len(found) >= _MAX_PARTS or len(place) > _MAX_DEPTH:
-            raise YamlFault(f"{path.name}:{line}", "aliases multiply what it holds without end; write it out")
+            raise YamlFault(f"{name}:{line}", _ENDLESS)
         found[place] = line
     return found
 
 
-def _lines(path: Path, node: yaml.Node, place: Place) -> Iterator[tuple[Place, int]]:
+def _lines(name: str, node: yaml.Node, place: Place) -> Iterator[tuple[Place, int]]:
     yield place, node.start_mark.line + 1
     if isinstance(node, yaml.SequenceNode):
         for index, each in enumerate(node.value):
-            yield from _lines(path, each, (*place, index))
+            yield from _lines(name, each, (*place, index))
     if not isinstance(node, yaml.MappingNode):
         return
     seen = set()
     for key, value in node.value:
         if not isinstance(key, yaml.ScalarNode):
-            raise _fault(path, key.start_mark, "a key must be one word")
+            raise _fault(name, key.start_mark, "a key must be one word")
         if key.tag == "tag:yaml.org,2002:merge":
-            raise _fault(path, key.start_mark, "`<<` is not read here; write it out")
+            raise _fault(name, key.start_mark, "`<<` is not read here; write it out")
         if key.value in seen:
-            raise _fault(path, key.start_mark, f"key {key.value!r} given twice; keep one")
+            raise _fault(name, key.start_mark, f"key {shown(key.value)!r} given twice; keep one")
         seen.add(key.value)
         inner = (*place, key.value)
-        yield from _lines(path, value, inner)
+        yield from _lines(name, value, inner)
         yield inner, key.start_mark.line + 1
 
 
-def _fault(path: Path, mark: yaml.Mark | None, message: str) -> YamlFault:
-    return YamlFault(f"{path.name}:{mark.line + 1}" if mark else path.name, message)
+def _fault(name: str, mark: yaml.Mark | None, message: str) -> YamlFault:
+    return YamlFault(f"{name}:{mark.line + 1}" if mark else name, message)
 
 
 def in_one_line(error: Exception) -> str:
@@ -121,10 +132,40 @@ def in_one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
+def shown(word: object) -> str:
+    """A word as it was written, in bounded length."""
+    word = str(word)
+    return word if len(word) <= _MAX_SHOWN else word[:_MAX_SHOWN] + "..."
+
+
+# What a model says of a wrong type, in the words of who writes YAML.
+_EXPECTED = {
+    "model_type": "a mapping of keys is expected here",
+    "dict_type": "a mapping of keys is expected here",
+    "tuple_type": "a list is expected here",
+    "too_short": "at least {min_length} must stand here",
+}
+
+
 def faults_of(error: ValidationError) -> Iterator[tuple[Place, str]]:
-    """What a model finds wrong with a content: the place and the message of each fault."""
-    for fault in error.errors():
-        yield fault["loc"], fault["msg"].removeprefix("Value error, ")
+    """What a model finds wrong with a content: the place and the message of each fault. What is wrong with a whole
+    because a part of it is wrong is not told, nor a second thing that a part might have been instead."""
+    found: dict[Place, str] = {}
+    names: set[Place] = set()
+    for fault in error.errors(include_url=False, include_input=False):
+        told = fault.get("ctx", {})
+        place = *filter(_is_key, fault["loc"]), *getattr(told.get("error"), "place", ())
+        message = _EXPECTED.get(fault["type"], fault["msg"].removeprefix("Value error, "))
+        if "[key]" in fault["loc"]:
+            names.add(place)
+        found.setdefault(place, message.format(**told) if fault["type"] in _EXPECTED else message)
+    around = {place[:length] for place in found for length in range(len(place))} - names
+    yield from ((place, message) for place, message in found.items() if place not in around)
+
+
+def _is_key(part: str | int) -> bool:
+    """Whether a part of a model's place stands in the file: where there is a choice, the model names what it tried."""
+    return not isinstance(part, str) or not part.endswith("]")
 
 
 def explain(error: ValidationError, whole: str) -> str:

@@ -55,14 +55,15 @@ def old(rules: dict) -> None:
     purposes["service"]["events"]["app_lifecycle"] += ["account_id"]
     del purposes["service"]["columns"]["session.events"]
     purposes["activation"]["columns"]["device.imei"] = "token"
-    purposes["research"]["subject"] = ["device"]
+    purposes["research"] |= {"subject": ["device"], "holds": "personal"}
     purposes["security"]["sources"] = ["device"]
     purposes["promotion"] |= {"per_application": True, "minors": "included", "basis": {"default": "opt_out"}}
-    purposes["find_device"]["granted_by"] = ["device"]
+    purposes["promotion"] |= {"profiling": False, "zeroed_closes": True}
+    del purposes["find_device"]["granted_by"]
     purposes["user_experience"] |= {"minors": "excluded", "minimum_policy_version": OLD}
     purposes["user_experience"]["columns"]["crash.trace"] = "fingerprint"
     purposes["personalisation"]["minimum_policy_version"] = OLD
-    purposes["personalised_ads"] |= {"zeroed_closes": False}
+    purposes["personalised_ads"]["minimum_policy_version"] = OLD
     rules["regions"]["us"]["bases"] = ["contract", "legal_obligation", "consent"]
 
 

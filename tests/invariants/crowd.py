@@ -50,11 +50,13 @@ HOMES = (
 
 
 def write_pack(folder: Path) -> Path:
-    """The shipped policy with the label in each dataset."""
+    """The shipped policy with the label in each dataset of records."""
     folder.mkdir()
     for source in (SHIPPED / DEFAULT_PACK).glob("*.yaml"):
         content = yaml.safe_load(source.read_text())
         for purpose in content.get("purposes", {}).values():
+            if not purpose.get("stored", True):
+                continue
             purpose["columns"][LABEL] = "plain"
             purpose["events"] = {event: [*{*paths, LABEL}] for event, paths in purpose["events"].items()}
         (folder / source.name).write_text(yaml.safe_dump(content, sort_keys=False))

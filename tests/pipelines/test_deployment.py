@@ -158,7 +158,7 @@ def test_what_is_wrong_with_the_file_is_told_in_one_line(tmp_path, content, name
 
 def test_a_file_that_cannot_be_read(tmp_path):
     assert "No such file" in refused(tmp_path / "none.yaml")
-    assert "Is a directory" in refused(tmp_path)
+    assert "not a file with text" in refused(tmp_path)
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe")
     assert "not UTF-8" in refused(tmp_path / "binary.yaml")
 

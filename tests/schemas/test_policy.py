@@ -125,7 +125,7 @@ POLICY, PLACES, RULES = "policy.yaml", "residency.yaml", "purposes.yaml"
         (POLICY, "text_bytes: 8192", "text_byte: 8192", "limits.text_byte", "not permitted"),
         (POLICY, "effective: 2021-01-15", "effective: some day", "effective", "date"),
         # gates
-        (POLICY, "purpose: location_services", "purpose: locations", "gates", "'locations', which is no purpose"),
+        (POLICY, "purpose: location_services", "purpose: locations", "gates.0.purpose", "'locations' is no purpose"),
         (POLICY, "categories: [exact_location]", "categories: [exact]", "gates.0.categories.0", "exact_location"),
         # regions
         (PLACES, '"NO"', "NO", "regions.eu.countries", "valid string"),
@@ -246,9 +246,10 @@ def test_another_pack_gives_another_job_and_no_rule_is_in_the_code(tmp_path):
     """A pack of one purpose: its datasets and its layout are what it says, and nothing of the shipped one remains."""
     shutil.copytree(GOOD, tmp_path / "pack", ignore=shutil.ignore_patterns("statistics.yaml"))
     rules = yaml.safe_load((GOOD / RULES).read_text(encoding="utf-8"))["purposes"]
-    kept = {name: rules[name] for name in ("location_services", "legal")}
+    kept = {name: rules[name] for name in ("location_services", "find_device", "legal")}
     (tmp_path / "pack" / RULES).write_text(yaml.safe_dump({"purposes": kept}), encoding="utf-8")
     pack = load_pack(str(tmp_path / "pack"))
-    assert set(datasets(pack)) == {"location_services", "location_services_sensitive", "legal"}
+    places = ("location_services", "find_device")
+    assert set(datasets(pack)) == {*places, *(f"{name}_sensitive" for name in places), "legal"}
     assert {source.path for source in layout(pack).places} == {p for rule in kept.values() for p in rule["columns"]}
-    assert pack.terms("eu").purposes == ("legal", "location_services")
+    assert pack.terms("eu").purposes == ("find_device", "legal", "location_services")

@@ -98,7 +98,7 @@ def test_a_pack_without_statistics_loads(tmp_path):
 @pytest.mark.clause("1.1.4-b")
 @pytest.mark.parametrize("path", [path for path, field in EVENT_FIELD.items() if field.category in IDENTIFYING])
 def test_nothing_is_counted_by_what_points_to_somebody(edited, path):
-    with pytest.raises(PackError, match=rf"statistics\.tables\.one\.by: {path} points to somebody"):
+    with pytest.raises(PackError, match=rf"statistics\.tables\.one\.by: \[1\.1\.4-b\] {path} points to somebody"):
         edited(table(path))
 
 
@@ -146,7 +146,7 @@ def test_nothing_is_counted_by_what_points_to_somebody(edited, path):
         ({"tables": {}}, {}, [], "statistics.tables", "at least 1"),
         ({"purpose": "nobody"}, {}, [], "statistics.purpose", "no purpose of this pack"),
         ({"purpose": "operations"}, {}, [], "statistics.purpose", "write `stored: false`"),
-        ({}, {"subject": ["account"]}, [], "statistics.purpose", "the subject `device`"),
+        ({}, {"subject": ["account"]}, [], "purposes.statistics.subject", "the subject `device`"),
     ],
 )
 def test_wrong_statistics_are_told_in_one_message(edited, change, purpose, gates, place, remedy):

@@ -20,9 +20,9 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command and returns its exit status: 0, or 2 if anything is wrong with the pack."""
     arguments = parser("check", "Checks a policy pack: each fault with its place, its clause and what to change.")
     arguments.add_argument("pack", nargs="?", metavar="PACK", help="its folder, or its version")
-    arguments.add_argument("--deployment", metavar="FILE", help="check as well that its regions lie apart, each in it")
     arguments.add_argument("--json", action="store_true", help="print JSON")
     modes = arguments.add_mutually_exclusive_group()
+    modes.add_argument("--deployment", metavar="FILE", help="check as well that its regions lie apart, each in it")
     modes.add_argument("--effective", action="store_true", help="print the policy in force for a service in --region")
     modes.add_argument("--coverage", action="store_true", help="print each clause with its rules and its tests")
     modes.add_argument("--diff", nargs=2, metavar=("OLD", "NEW"), help="say what a change of the pack opens and closes")
@@ -69,22 +69,6 @@ def _effective(options: argparse.Namespace, pack: Pack) -> int:
     return OK
 
 
-def _misplaced(path: str, pack: Pack | None) -> Iterator[Finding]:
-    """What is wrong with a deployment, by itself and for a pack: two regions that share a store or keys, a region that
-    has no place (6-dc)."""
-    from pipelines.deployment import load_deployment  # here and not above: it imports the keys' libraries
-
-    try:
-        deployment = load_deployment(path)
-    except ConfigurationError as error:
-        yield Finding("deployment", (), "6-dc", str(error), "")
-        return
-    for region in pack.regions if pack else ():
-        if region not in deployment.regions:
-            message = f"deployment {path} has no place for {region}"
-            yield Finding("deployment", ("regions", region), "6-dc", message, "give it a store and keys of its own")
-
-
 def _coverage(options: argparse.Namespace, pack: Pack) -> int:
     proven = markers()
     rows, found = coverage(pack, mentions(read_sources(options.pack)), proven)
@@ -93,12 +77,13 @@ def _coverage(options: argparse.Namespace, pack: Pack) -> int:
             {
                 "pack": pack.version,
                 "tests": proven is not None,
+                "computed": [mention.at for mention in proven or () if not mention.clause],
                 "clauses": [row.as_json() for row in rows],
                 "findings": [each.as_json() for each in found],
             }
         )
         return CONFIGURATION if found else OK
-    _print_lines(coverage_lines(rows, proven is not None))
+    _print_lines(coverage_lines(rows, proven))
     missing = sum(1 for row in rows if row.not_yet)
     print(f"\n{len(rows)} clauses, of which {missing} are not built yet, wholly or in part; {len(found)} to change")
     _print_lines(found)
@@ -120,6 +105,22 @@ def _diff(options: argparse.Namespace) -> int:
     else:
         _print_lines(difference_lines(old, new, changes))
     return OK
+
+
+def _misplaced(path: str, pack: Pack | None) -> Iterator[Finding]:
+    """What is wrong with a deployment, by itself and for a pack: two regions that share a store or keys, a region that
+    has no place (6-dc)."""
+    from pipelines.deployment import load_deployment  # here and not above: it imports the keys' libraries
+
+    try:
+        deployment = load_deployment(path)
+    except ConfigurationError as error:
+        yield Finding("deployment", (), "6-dc", str(error), "")
+        return
+    for region in pack.regions if pack else ():
+        if region not in deployment.regions:
+            message = f"deployment {path} has no place for {region}"
+            yield Finding("deployment", ("regions", region), "6-dc", message, "give it a store and keys of its own")
 
 
 def _print_json(content: object) -> None:

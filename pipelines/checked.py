@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from pipelines.tables import bulleted, printable, terminal_width, wrapped
-from schemas.coverage import Covered
+from schemas.coverage import Cited, Covered
 from schemas.difference import KINDS, Change
 from schemas.words import listed
 
@@ -113,12 +113,17 @@ def difference_lines(old: str, new: str, changes: Sequence[Change], width: int |
     return lines
 
 
-def coverage_lines(rows: Iterable[Covered], with_tests: bool, width: int | None = None) -> list[str]:
+def coverage_lines(rows: Iterable[Covered], proven: Sequence[Cited] | None, width: int | None = None) -> list[str]:
     """Each clause with its duty, the rules of the pack for it, the module that holds it, the tests that prove it, and
     what is not built."""
     table = [(row.clause.id if not number else "", *said) for row in rows for number, said in enumerate(_covered(row))]
-    lines = wrapped(("clause", "", "what there is for it"), table, width or terminal_width(), indent=0)
-    return lines if with_tests else [*lines, "", "There is no folder of tests beside the package: none are listed."]
+    width = width or terminal_width()
+    lines = wrapped(("clause", "", "what there is for it"), table, width, indent=0)
+    if proven is None:
+        return [*lines, "", "There is no folder of tests beside the package: none are listed."]
+    computed = [mention.at for mention in proven if not mention.clause]
+    note = bulleted(f"not listed, since they compute their clause: {listed(computed)}", width) if computed else []
+    return [*lines, "", *note] if note else lines
 
 
 def _covered(row: Covered) -> Iterator[tuple[str, str]]:

@@ -72,8 +72,8 @@ def _naming(part: Any, place: Place) -> Iterator[tuple[Place, str]]:
 
 
 def markers(folder: Path = TESTS) -> tuple[Cited, ...] | None:
-    """Every clause that a test under the folder is marked with, once for each test; None where there is no folder. A
-    clause that a marker does not write out, since it is known when the test runs alone, is passed over."""
+    """Every clause that a test under the folder is marked with, once for each test; None where there is no folder. Of a
+    marker whose clause is computed it is empty: that is known to who runs the test, and not to who reads it."""
     if not folder.is_dir():
         return None
     found = []
@@ -123,7 +123,7 @@ def _uncovered(found: Sequence[Covered]) -> Iterator[Finding]:
 
 def _unknown(mentions: Sequence[Cited]) -> Iterator[Finding]:
     for mention in mentions:
-        if mention.clause not in clauses():
+        if mention.clause and mention.clause not in clauses():
             message = f"{mention.what} cites a clause that is not in the list"
             remedy = "correct its id, or add it to schemas/clauses.yaml"
             yield Finding("coverage", (), mention.clause, message, remedy, mention.at)

@@ -38,4 +38,4 @@ def without_module(pack: "Pack", today: date) -> Iterator[Finding]:
         if find_spec(held.module) is None:
             message = f"{held.module} is no module of this version"
             remedy = "name the module that holds the duty, or say under not_yet what is missing"
-            yield Finding("held_by_code", ("held_by_code", number, "module"), held.clause, message, remedy)
+            yield Finding("without_module", ("held_by_code", number, "module"), held.clause, message, remedy)

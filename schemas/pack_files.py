@@ -88,7 +88,7 @@ def pack_content(name: str = DEFAULT_PACK) -> dict[str, Any]:
 
 
 def read_sources(name: str) -> Sources:
-    """What the files of a pack hold. Raises `YamlFault`, `OSError`, or `PackError` for a folder without such files."""
+    """The same, with where each part stands. Raises likewise."""
     folder = SHIPPED / name if (SHIPPED / name).is_dir() else Path(name)
     files = sorted(folder.glob("*.yaml"))
     if not files:

@@ -118,8 +118,11 @@ def test_without_a_folder_of_tests_it_says_so(run, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("width", [80, 200])
 def test_coverage_keeps_to_the_terminal(width):
-    rows, _ = coverage.coverage(PACK, (), coverage.markers())
-    assert all(len(line) <= width for line in coverage_lines(rows, True, width))
+    proven = (*coverage.markers(), coverage.Cited("", "tests/test_x.py::marked", "tests/test_x.py:7"))
+    rows, _ = coverage.coverage(PACK, (), proven)
+    lines = coverage_lines(rows, proven, width)
+    assert all(len(line) <= width for line in lines)
+    assert "not listed, since they compute their clause" in " ".join(lines) and "tests/test_x.py:7" in lines[-1]
 
 
 # --- --diff ---

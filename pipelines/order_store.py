@@ -17,6 +17,7 @@ from pipelines.stores import commit, stage
 from schemas.consent import STOPS, Kind, SubjectType
 from schemas.datasets import ORDERS_SUFFIX, STOPPED_SUFFIX, purpose_of
 from schemas.editions import Editions
+from schemas.fields import EVENT_TYPES
 from schemas.orders import CLAUSE_OF_STOP, ERASE, HOLD, QUEUE, STOPPED
 from schemas.tallies import Counts, Tally
 from transforms.exchange import ORDERED
@@ -27,7 +28,7 @@ from transforms.seal import Partition
 from transforms.tallies import told
 
 _ONE = [name for name in ORDERS.names if name != "window"]
-_SORTED = ("order", "token", "shard", "by", "app", "until", "hold")
+_SORTED = ("order", "token", "shard", "by", "app", "event_type", "until", "hold")
 _KINDS = [Kind(code).name if code in STOPS else "" for code in range(max(STOPS) + 1)]
 
 
@@ -97,6 +98,7 @@ def queued(ordered: pa.RecordBatch) -> pa.RecordBatch:
     columns |= {
         "by": _words(rows["by"].combine_chunks(), [type_.name for type_ in SubjectType]),
         "app": rows["app"].combine_chunks().dictionary_encode(),
+        "event_type": _words(rows["event_type"].combine_chunks(), list(EVENT_TYPES)),
         "epoch": rows["epoch"].combine_chunks().dictionary_encode(),
         "action": _words(rows["hold"].combine_chunks().cast(pa.int8()), [ERASE, HOLD]),
         "kind": _words(kind, _KINDS),

@@ -100,7 +100,8 @@ class _Plan:
                 raise InputError(f"a file has no column {column}, by which rows that are stopped must be left out")
         if _APP not in self.schema.names:
             what = what.set_column(what.schema.get_field_index("app"), "app", pa.nulls(len(what), pa.string()))
-        whole = pc.and_(pc.is_null(what["app"]), pc.is_null(what["until"])) if column != HANDLE[by] else False
+        narrow = (pc.is_valid(what[name]) for name in ("app", "event_type", "until"))
+        whole = pc.invert(reduce(pc.or_, narrow)) if column != HANDLE[by] else False
         whole = pa.array(np.broadcast_to(np.asarray(whole), len(what)))
         self._cut(column, what.filter(whole))
         self._list(column, what.filter(pc.invert(whole)))
@@ -173,15 +174,17 @@ def _picked(file: ds.Fragment, column: str, what: pa.Table) -> pa.Table:
     tokens = what["token"].combine_chunks().unique()
     by_handle = column in HANDLE.values()
     wanted = ds.field(column).is_valid() if by_handle else ds.field(column).isin(tokens)
-    needed = [name for name in ("event_time", _APP) if name in names]
+    needed = [name for name in ("event_time", "event_type", _APP) if name in names]
     rows = file.to_table(columns=[event, column, *needed], filter=wanted).combine_chunks()
     if rows[event].null_count:
         raise InputError(f"a file has rows without {event}, by which rows that are stopped must be left out")
     rows = _matched(rows, column, event, tokens) if by_handle else rows.append_column("token", rows[column])
-    found = rows.join(what.select(["token", "app", "until"]), "token", join_type="inner", use_threads=False)
+    asked = what.select(["token", "app", "until", "event_type"]).rename_columns(["token", "app", "until", "of_type"])
+    found = rows.join(asked, "token", join_type="inner", use_threads=False)
     later = pc.greater(found["event_time"].cast(pa.int64()), found["until"])
     elsewhere = pc.not_equal(found[_APP], found["app"]) if _APP in names else pa.scalar(False)
-    kept = pc.or_(pc.fill_null(later, False), pc.fill_null(elsewhere, False))
+    another = pc.not_equal(found["event_type"].cast(pa.string()), found["of_type"].cast(pa.string()))
+    kept = reduce(pc.or_, (pc.fill_null(why, False) for why in (later, elsewhere, another)))
     return found.filter(pc.invert(kept)).select([column] if by_handle else [event, column])
 
 

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from pipelines.manifest import Entry
 from transforms.ledger import first_of_runs
 
-WHAT = ("token", "by", "app", "until")
+WHAT = ("token", "by", "app", "event_type", "until")
 
 
 def lot(entry: Entry) -> tuple[str, int, int]:

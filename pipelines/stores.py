@@ -152,7 +152,9 @@ def _without_stopped(place: RegionalPlace, dataset: str, entries: list[Entry]) -
     if not listed:
         return None
     names = [*STOPPED.names, "__filename"]
-    rows = open_entries(place, listed).to_table(columns=names).combine_chunks()
+    lists = open_entries(place, listed)
+    lists = lists.replace_schema(pa.unify_schemas([lists.schema, STOPPED]))  # of before they named event types
+    rows = lists.to_table(columns=names).combine_chunks()
     of_path = {str(_path(place, e.dataset, e.received_date, e.file)): lineage(e) for e in listed}
     files = rows["__filename"].combine_chunks().dictionary_encode()
     lineages = pa.array([of_path[path] for path in files.dictionary.to_pylist()]).take(files.indices)

@@ -5,22 +5,26 @@ rows are to go, or to be held, because of which kind of stop. `D_stopped` is wha
 rows out until that is done. No order, and no token, is in the lists of two datasets.
 """
 
+from collections.abc import Iterator
+from itertools import product
+
 import pyarrow as pa
 
 from schemas.consent import ABOUT_PURPOSES, Kind, SubjectType
 from schemas.datasets import TOKEN, Dataset
-from schemas.policy import Basis, Purpose
+from schemas.policy import WITHOUT_LEDGER, Basis, Pack, Purpose
 
 ERASE, HOLD = "erase", "hold"
 
 # The rows of D that hold the token in the column of `by`, or a handle made with it, were received in the epoch, are of
-# the application and not later than `until`. Null is all: of applications, of times. A null token: no key of any epoch
-# has made one yet, so no row can hold it.
+# the application and the event type and not later than `until`. Null is all: of applications, of event types, of times.
+# A null token: no key of any epoch has made one yet, so no row can hold it.
 _WHICH = [
     pa.field("order", TOKEN, nullable=False),  # the same for every row of one stop; known to this dataset alone
     pa.field("token", TOKEN),
     pa.field("by", pa.string(), nullable=False),  # whose token: device or account
     pa.field("app", pa.string()),
+    pa.field("event_type", pa.string()),
     pa.field("until", pa.int64()),  # ms since the epoch, compared with the stored event_time
 ]
 _KNOWN = [  # the first lot of the shard whose records were judged knowing the stop: from there on rows may stay
@@ -69,6 +73,19 @@ def serving(dataset: Dataset) -> tuple[str, ...]:
     """The purposes whose stops reach a dataset: its own, and those that columns of it wait for."""
     gates = (column.gate for column in dataset.columns if column.gate is not None)
     return tuple(dict.fromkeys((dataset.purpose, *gates)))
+
+
+def admitting(dataset: Dataset, pack: Pack, region: str) -> Iterator[tuple[str, str]]:
+    """(purpose, event type) by which rows of a dataset were collected (1.2-uep): a stop of the purpose reaches them, if
+    not all that they serve rests on contract or a legal obligation. Those whose stops reach all rows are left out."""
+    served = serving(dataset)
+    if all(pack.basis(name, region) in WITHOUT_LEDGER for name in served):
+        return
+    events = pack.purposes[dataset.purpose].events
+    for rule in pack.collection:
+        if region in rule.regions:
+            named = (name for name in rule.admitted_by if name in pack.purposes and name not in served)
+            yield from product(named, (event for event in rule.events if event in events))
 
 
 def scoped(kind: Kind, purpose: Purpose) -> bool:

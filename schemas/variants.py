@@ -23,7 +23,7 @@ from schemas.statistics import EVENT_TYPE, StatisticsTable
 
 NONE = -1  # the variant of a record from before the first edition
 UNTOLD = -2  # of a record whose service cannot be told, where that decides
-_CODES = 128  # more than there are event types
+CODES = 128  # by code of event type: more than there are
 
 # A stricter form under another pack that is of another type than what the newest stores: nothing can stand there.
 _UNSTORABLE = frozenset({(Form.TOKEN, Form.SEALED), (Form.FINGERPRINT, Form.TEXT)})  # (its own, the newest's)
@@ -151,11 +151,16 @@ class Variants:
         made = zip(*self.cuts_of(statistics.purpose, grouped), strict=True)
         return dict(zip((column.field.path for column in grouped), made, strict=True))
 
-    def sees(self, table: StatisticsTable) -> np.ndarray:
-        """Whether a table sees records, by variant and code of event type: all fields of `by` may stand there."""
-        seen = np.ones((len(self.packs), _CODES), bool)
+    @cached_property
+    def sees(self) -> tuple[np.ndarray, ...]:
+        """Of each table of statistics, by variant and code of event type, whether it sees such records: all fields of
+        `by` may stand there."""
+        return tuple(self._sees(table) for table in self.editions[-1].statistics.tables.values())
+
+    def _sees(self, table: StatisticsTable) -> np.ndarray:
+        seen = np.ones((len(self.packs), CODES), bool)
         for path in set(table.by) - {EVENT_TYPE}:
-            seen &= [np.isin(np.arange(_CODES), list(cut.events)) for cut in self.counted[path]]
+            seen &= [np.isin(np.arange(CODES), list(cut.events)) for cut in self.counted[path]]
         return seen
 
     def cuts_of(self, purpose: str, columns: Iterable[DatasetColumn]) -> tuple[tuple[Cut, ...], ...]:
@@ -177,7 +182,7 @@ def _codes(service: pa.DictionaryArray, services: tuple[str | None, ...]) -> np.
 
 def _shut(pack: Pack, effective: Pack) -> np.ndarray:
     """By code of event type the mask of the purposes that overlays close, or close for that event type."""
-    masks = np.zeros(_CODES, np.uint64)
+    masks = np.zeros(CODES, np.uint64)
     for bit, (name, purpose) in enumerate(pack.purposes.items()):
         lost = EVENT_TYPES if name in effective.closed else purpose.events.keys() - effective.purposes[name].events
         masks[[EVENT_TYPES.index(event) for event in lost]] |= np.uint64(1 << bit)
@@ -185,7 +190,7 @@ def _shut(pack: Pack, effective: Pack) -> np.ndarray:
 
 
 def _collected(rule: Collection, pack: Pack, region: str) -> Collected:
-    events = np.zeros(_CODES, bool)
+    events = np.zeros(CODES, bool)
     events[[EVENT_TYPES.index(event) for event in rule.events]] = True
     bits = {name: 1 << bit for bit, name in enumerate(pack.purposes)}
     spared = sum(bit for name, bit in bits.items() if pack.basis(name, region) in WITHOUT_LEDGER)

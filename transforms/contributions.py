@@ -22,7 +22,7 @@ from schemas.fields import EVENT_FIELD, EVENT_TYPES
 from schemas.layout import Layout, Source
 from schemas.policy import Pack
 from schemas.statistics import DEVICES, EVENT_TYPE, EVENTS, StatisticsTable
-from schemas.variants import Variants
+from schemas.variants import CODES, Variants
 from transforms.cmac import ColumnCmac
 from transforms.columns import tag_words
 from transforms.generalise import major
@@ -169,6 +169,7 @@ class _Seen:
         self._devices = device[first]
         self._number = np.repeat(np.arange(len(first)), np.diff(first, append=len(device)))
         self._event_type = judged.column("event_type").to_numpy()[rows].astype(np.int64)
+        self._kind = variant * CODES + self._event_type
         self._day = judged.column("event_time").to_numpy()[rows] // DAY_MS
         self._words = {path: self._of_field(path, judged, plan, rows) for path in self._statistics.fields}
 
@@ -192,7 +193,7 @@ class _Seen:
     def of_table(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, pa.RecordBatch]:
         """(device, group, events) of one table, and its groups without their ids."""
         table = list(self._statistics.tables.values())[number]
-        inside = self._variants.sees(table)[self._variant, self._event_type]
+        inside = self._variants.sees[number].ravel()[self._kind]
         at = slice(None) if inside.all() else np.flatnonzero(inside)
         day = self._day[at]
         earliest = day.min(initial=np.iinfo(np.int64).max)

@@ -21,7 +21,8 @@ import pyarrow.compute as pc
 from schemas.consent import ABOUT_PURPOSES, EVERY_PURPOSE, STOPS, SubjectType
 from schemas.datasets import ORDERS_SUFFIX, SUBJECT_FIELD, Dataset, datasets
 from schemas.editions import Editions, midnight
-from schemas.orders import HOLD, effect, scoped, serving
+from schemas.fields import EVENT_TYPES
+from schemas.orders import HOLD, admitting, effect, scoped, serving
 from schemas.policy import Pack
 from transforms.cmac import ColumnCmac
 from transforms.exchange import ORDERED, WAITING, Judged, coalesce, ledger_rows
@@ -43,6 +44,7 @@ ORDERS = pa.schema(
         pa.field("token", pa.binary(16)),
         pa.field("by", pa.int8()),  # SubjectType
         pa.field("app", pa.string()),
+        pa.field("event_type", pa.int8()),
         pa.field("until", pa.int64()),
         pa.field("epoch", pa.string()),
         pa.field("hold", pa.bool_()),
@@ -110,17 +112,22 @@ def legible(stops: pa.RecordBatch) -> pa.RecordBatch:
 
 def touching(stops: pa.RecordBatch, owner: Owner, region: str) -> pa.RecordBatch:
     """The stops, as `legible` gives them, that touch a dataset, and what each asks: `row` (its place in `stops`),
-    `app`, `until`, `hold`.
+    `app`, `event_type`, `until`, `hold`.
 
-    A stop that is about a purpose that a column waits for (a gate) takes the whole row. Stored times are cut to a
+    A stop that is about a purpose that a column waits for (a gate) takes the whole row; one about a purpose by which
+    rows of an event type are collected takes those. Stored times are cut to a
     unit, and all of the unit in which an erasure lies goes. What a stop asks of rows of an earlier edition reaches as
     far as its time does (clause 9).
     """
     parts = [_about(stops, owner, name, region) for name in serving(owner.dataset)]
+    collected = dict.fromkeys(admitting(owner.dataset, owner.pack, region))
+    parts += [_about(stops, owner, name, region, event_type) for name, event_type in collected]
     return parts[0] if len(parts) == 1 else pa.concat_batches(parts)
 
 
-def _about(stops: pa.RecordBatch, owner: Owner, name: str, region: str) -> pa.RecordBatch:
+def _about(
+    stops: pa.RecordBatch, owner: Owner, name: str, region: str, event_type: str | None = None
+) -> pa.RecordBatch:
     asked = _asked(owner, name, region)
     kind, subject = stops.column("kind").to_numpy(), stops.column("subject_type").to_numpy()
     about = ~_OF_PURPOSES[kind] | _naming(stops.column("purposes"), name)
@@ -133,10 +140,15 @@ def _about(stops: pa.RecordBatch, owner: Owner, name: str, region: str) -> pa.Re
     columns = {
         "row": pa.array(row),
         "app": stops.column("app").take(pa.array(row, mask=~asked.by_app[at])),
+        "event_type": pa.repeat(_code(event_type), len(row)),
         "until": pa.array(until, mask=~bounded),
         "hold": pa.array(asked.hold[at]),
     }
     return pa.record_batch(columns)
+
+
+def _code(event_type: str | None) -> pa.Scalar:
+    return pa.scalar(None if event_type is None else EVENT_TYPES.index(event_type), pa.int8())
 
 
 def _naming(purposes: pa.DictionaryArray, name: str) -> np.ndarray:
@@ -170,6 +182,7 @@ def orders(
         "token": pa.concat_arrays(tokens),
         "by": touched.column("subject_type"),
         "app": found.column("app"),
+        "event_type": found.column("event_type"),
         "until": found.column("until"),
         "epoch": pa.concat_arrays(epochs),
         "hold": found.column("hold"),

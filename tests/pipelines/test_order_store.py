@@ -11,7 +11,14 @@ from transforms.orders import ORDERS
 
 def row(number, shard=0, window=0, token=1, hold=False, kind=Kind.erase):
     tag = number.to_bytes(16, "big")
-    what = {"order": tag, "token": token and token.to_bytes(16, "big"), "by": 0, "app": None, "until": 5}
+    what = {
+        "order": tag,
+        "token": token and token.to_bytes(16, "big"),
+        "by": 0,
+        "app": None,
+        "event_type": None,
+        "until": 5,
+    }
     return what | {"epoch": "2026", "hold": hold, "kind": kind, "window": window, "shard": shard}
 
 

@@ -40,11 +40,12 @@ def rows_of(records):
     """Rows of a dataset that has the device's token and a handle of the account's."""
     names = ("event", "device", "account", "time", "app")
     event, device, account, time, app = ([r[name] for r in records] for name in names)
+    types = [r.get("type", "crash") for r in records]
     ids = pa.array([block(e) for e in event], pa.binary(16))
     accounts = pa.array([None if a is None else block(a) for a in account], pa.binary(16))
     return pa.record_batch(
         {
-            "event_type": pa.array(["crash"] * len(records)),
+            "event_type": pa.array(types),
             "event_time": pa.array(time, pa.int64()).cast(pa.timestamp("ms")).cast(EVENT_TIME),
             "event_id": ids,
             "device_android_id": pa.array([block(d) for d in device], pa.binary(16)),
@@ -59,9 +60,9 @@ def listed(orders):
     return pa.RecordBatch.from_arrays(columns, schema=STOPPED)
 
 
-def order(number, token, by="device", app=None, until=None, window=0, shard=0):
+def order(number, token, by="device", app=None, until=None, window=0, shard=0, event_type=None):
     what = {"order": block(number), "token": None if token is None else block(token)}
-    return what | {"by": by, "app": app, "until": until, "window": window, "shard": shard}
+    return what | {"by": by, "app": app, "event_type": event_type, "until": until, "window": window, "shard": shard}
 
 
 class History:
@@ -81,6 +82,7 @@ class History:
                             "account": draw.choice([None, 20, 21, 22]),
                             "time": draw.randrange(100),
                             "app": draw.choice([None, "map", "mail"]),
+                            "type": draw.choice(["crash", "page_view"]),
                         }
                         for _ in range(6)
                     ]
@@ -89,6 +91,7 @@ class History:
             by = draw.choice(["device", "device", "account"])
             token = draw.choice([None, 20, 21, 23] if by == "account" else [None, *range(9)])
             what = order(number, token, by, draw.choice([None, None, "map"]), draw.choice([None, None, 50]))
+            what["event_type"] = draw.choice([None, None, "page_view"])
             for lineage in draw.sample(list(self.lists), draw.randrange(1, 4)):
                 for _ in range(draw.randrange(1, 3)):
                     self.lists[lineage].append(what | {"window": draw.randrange(6), "shard": draw.randrange(3)})
@@ -114,7 +117,8 @@ class History:
                     continue
                 in_app = row["app"] is None or record["app"] in (None, row["app"])
                 in_time = row["until"] is None or record["time"] <= row["until"]
-                if in_app and in_time and not knew(at, row["order"]):
+                of_type = row["event_type"] in (None, record["type"])
+                if in_app and in_time and of_type and not knew(at, row["order"]):
                     return True
             return False
 
@@ -147,6 +151,14 @@ def test_what_another_run_over_the_same_input_knew_excuses_nothing(eu):
     assert opened(eu).count_rows() == 0
     commit([stage(eu, DATASET, DAY, "a-0-0", rows_of([record]), "after")])
     assert opened(eu).count_rows() == 1
+
+
+@pytest.mark.clause("5.3")
+def test_a_list_of_before_orders_named_event_types_is_about_all(eu):
+    record = {"event": 1, "device": 2, "account": None, "time": 0, "app": None}
+    commit([stage(eu, DATASET, DAY, "a-0-0", rows_of([record]), "run")])
+    commit([stage(eu, f"{DATASET}_stopped", DAY, "b-0-0", listed([order(1, 2)]).drop_columns(["event_type"]), "run")])
+    assert opened(eu).count_rows() == 0
 
 
 @pytest.mark.clause("5.3")

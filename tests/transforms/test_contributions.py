@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from schemas.editions import Editions
 from schemas.fields import EVENT_FIELD, EVENT_TYPES
-from schemas.layout import Source, layout
-from schemas.pack_files import load_pack
+from schemas.layout import SERVICE, Source, layout
+from schemas.pack_files import DEFAULT_PACK, load_pack
 from schemas.policy import Form
 from tests.crowds import DAY_MS, crowd, with_tables
+from tests.editions import edition
 from tests.strategies import few, seeds
 from transforms import contributions as module
 from transforms.cmac import ColumnCmac
@@ -131,6 +132,27 @@ def test_many_words_come_to_the_same(monkeypatch):
     usual = pairs(of(batch))
     monkeypatch.setattr(module, "_LOOKUP", 3)
     assert pairs(of(batch)) == usual
+
+
+@pytest.mark.clause("0-b")
+def test_a_record_counts_by_no_field_that_an_overlay_leaves_out_and_as_coarse_as_it_says():
+    said = {"clause": "0-b", "columns": {"app.version": "absent", "device.model": "major"}}
+    overlay = {"clause": "0-b", "purposes": {"statistics": said}}
+    apart = edition(DEFAULT_PACK, lambda rules: rules.update(by_service={"notes": overlay}))
+    here = edition(DEFAULT_PACK, lambda rules: rules.update(by_region={"eu": overlay}))
+    batch = crowd(apart, 120, 9)
+    plan = layout(apart)
+    place = batch.schema.get_field_index(plan.places[SERVICE])
+    services = np.resize(["notes", "browser", "browser"], batch.num_rows)
+    batch = batch.set_column(place, batch.schema.names[place], pa.array(services).dictionary_encode())
+    mixed = contributions(batch, Editions((apart,)).of("eu"), plan, CIPHER)
+    notes, others = (batch.filter(pa.array(services == name)) for name in ("notes", "browser"))
+    narrow = contributions(notes, Editions((here,)).of("eu"), plan, CIPHER)
+    usual = contributions(others, Editions((load_pack(),)).of("eu"), plan, CIPHER)
+    assert pairs(mixed) == Counter(pairs(narrow)) + Counter(pairs(usual))
+    tables, models = {name for _, _, name, _ in pairs(narrow)}, {words[3] for *_, words in pairs(narrow)}
+    assert tables == {"active", "usage", "models"} and {name for _, _, name, _ in pairs(usual)} == {*tables, "versions"}
+    assert models - {None} and all(word.isdigit() for word in models - {None})
 
 
 # --- bounds ---

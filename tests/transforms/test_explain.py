@@ -6,8 +6,9 @@ from schemas.consent import CLAUSE_OF_REASON
 from schemas.editions import Editions
 from schemas.explanation import Did
 from schemas.fields import EVENT_FIELD, EVENT_TYPES
-from schemas.pack_files import load_pack
+from schemas.pack_files import DEFAULT_PACK, load_pack
 from schemas.quarantine import CLAUSE_OF_FAULT
+from tests.editions import edition
 from tests.lines import ANDROID_ID, EXAMPLES, NOW, entry, event, full_event, keystores, ndjson
 from transforms.decode import decode_ledger
 from transforms.entries import LIMIT, about, ids_of, joined, sharing_ids
@@ -188,8 +189,64 @@ REASONS = [
 ]
 
 
+# Under overlays and rules of collection: with the clause of what closes.
+NARROWED = [
+    ("no_service", "0-b", "service", event(**DEVICE) | {"service": "somebody@example.org"}, "changes nothing"),
+    ("closed_here", "1.2-local", "service", event(**DEVICE) | {"service": "notes"}, "changes nothing"),
+    ("closed_here", "6-eea", "push", event(event_type="push_interaction", **DEVICE), "changes nothing"),
+    ("not_collected", "2-log", "statistics", event(event_type="page_view", **DEVICE), "other purpose"),
+]
+
+
 def test_every_reason_is_among_them():
-    assert {reason for reason, *_ in REASONS} == set(CLAUSE_OF_REASON)
+    assert {reason for reason, *_ in (*REASONS, *NARROWED)} == set(CLAUSE_OF_REASON)
+
+
+def narrowed(rules):
+    rules["by_region"] = {"eu": {"clause": "6-eea", "closed": ["push"], "purposes": {"operations": WITHOUT_MODEL}}}
+    rules["by_service"] = {"notes": {"clause": "1.2-local", "closed": "all"}}
+    rules["collection"] = [
+        {"clause": "2-log", "events": ["page_view"], "regions": ["eu"], "admitted_by": ["user_experience"]}
+    ]
+
+
+WITHOUT_MODEL = {"clause": "6-eea", "basis": "consent", "columns": {"device.model": "absent"}}
+
+
+@pytest.fixture(scope="module")
+def explain_narrowed(tmp_path_factory):
+    keys = keystores(tmp_path_factory.mktemp("narrowed"), {PACK.where.code("eu"): "eu"})
+    explainer = Explainer(Editions((edition(DEFAULT_PACK, narrowed),)), keys)
+
+    def explain_(one, entries):
+        found = explainer.read(ndjson(one))
+        return explainer.explain(found, about(decode_ledger(ndjson(*entries)), found.subjects))
+
+    return explain_
+
+
+@pytest.mark.clause("0-b")
+@pytest.mark.parametrize(("reason", "clause", "name", "one", "did"), NARROWED)
+def test_what_an_overlay_or_a_rule_of_collection_closes_is_told_with_its_clause(
+    explain_narrowed, reason, clause, name, one, did
+):
+    given = entries("restrict") if did == "changes nothing" else entries("object", purposes=["personalised_ads"])
+    told = explain_narrowed(one, given)
+    found = purpose(told, name)
+    assert (found.outcome, found.outcome_clause) == (reason, clause)
+    assert chain(told, name) == {"entry-0": [(did,)]}
+    stored = [each for fate in told.fields for each in fate.datasets if each.dataset == name]
+    assert all((each.stored, each.why_not, each.clause) == (None, reason, clause) for each in stored)
+
+
+@pytest.mark.clause("0-b")
+def test_a_column_that_an_overlay_leaves_out_is_told(explain_narrowed):
+    told = explain_narrowed(event(event_type="crash", device__model="M2", **DEVICE), GRANT)
+    assert (purpose(told, "operations").outcome, purpose(told, "operations").basis) == ("open", "consent")
+    by_dataset = {each.dataset: each for each in field(told, "device.model").datasets}
+    assert by_dataset["operations"].why_not == "not allowed in its region, or for its service"
+    assert (by_dataset["operations"].clause, by_dataset["operations"].stored) == ("0-b", None)
+    assert by_dataset["user_experience"].stored == "M2" and told.rows["operations"]["device_model"] is None
 
 
 @pytest.mark.parametrize(("reason", "name", "one", "given", "expected"), REASONS, ids=[r for r, *_ in REASONS])

@@ -11,9 +11,11 @@ from apache_beam.testing.util import assert_that
 from schemas.consent import SEALED_LEDGER, Kind, SubjectType
 from schemas.datasets import datasets
 from schemas.editions import Editions
+from schemas.fields import EVENT_TYPES
 from schemas.orders import effect
-from schemas.pack_files import load_pack
+from schemas.pack_files import DEFAULT_PACK, load_pack
 from schemas.policy import Basis
+from tests.editions import edition
 from tests.lines import keystores
 from transforms.cmac import ColumnCmac
 from transforms.exchange import ORDERED, Judged
@@ -245,3 +247,53 @@ def test_a_stop_reaches_what_was_stored_under_an_earlier_edition():
     assert of_both == {(0, last), (1, last), (1, None)}  # the minor's of before; the withdrawal's, whenever
     alone = by_owners(given, owners(Editions((editions.newest,)), "eu")["user_experience"], "eu").to_pylist()
     assert [(row["row"], row["until"]) for row in alone] == [(1, None)]
+
+
+# --- overlays, and what is collected ---
+
+
+def owned(region="eu", **sections):
+    """The owners of each dataset under the shipped pack with these sections."""
+    pack = edition(DEFAULT_PACK, lambda rules: rules.update(sections))
+    return lambda name, *rows: by_owners(
+        legible(stops(*rows)), owners(Editions((pack,)), region)[name], region
+    ).to_pylist()
+
+
+@pytest.mark.clause("0-b")
+def test_an_overlay_of_the_region_or_of_any_service_decides_what_a_stop_asks():
+    by_consent = {"clause": "6-cn", "purposes": {"operations": {"clause": "6-cn", "basis": "consent"}}}
+    minors = {"clause": "7", "purposes": {"operations": {"clause": "7", "minors": "excluded"}}}
+    assert [row["until"] for row in owned(by_region={"eu": by_consent})("operations", stop("erase"))] == [None]
+    assert owned(by_region={"us": by_consent})("operations", stop("erase"))[0]["until"] is not None
+    assert not owned()("operations", stop("minor"))
+    assert len(owned(by_service={"notes": minors})("operations", stop("minor"))) == 1
+
+
+@pytest.mark.clause("5.2-erase")
+def test_an_order_reaches_a_row_whose_time_an_overlay_has_cut_coarser():
+    by_day = {"clause": "6-cn", "purposes": {"operations": {"clause": "6-cn", "event_time": "day"}}}
+    for kind in ({"by_region": {"eu": by_day}}, {"by_service": {"notes": by_day}}, {}):
+        for event_time in (NOW, NOW - DAY, NOW - 5 * HOUR):
+            stored = event_time // DAY * DAY
+            assert all(row["until"] >= max(stored, event_time) for row in owned(**kind)("operations", stop("erase")))
+            assert owned(**kind)("operations", stop("erase"))
+
+
+@pytest.mark.clause("1.2-uep")
+def test_who_leaves_a_programme_takes_along_what_it_admitted():
+    rule = {
+        "clause": "1.2-uep",
+        "events": ["page_view", "crash"],
+        "regions": ["eu"],
+        "admitted_by": ["user_experience"],
+    }
+    left, of_types = (
+        stop("withdraw", purposes="user_experience"),
+        {EVENT_TYPES.index("page_view"), EVENT_TYPES.index("crash")},
+    )
+    under = owned(collection=[rule])
+    assert {row["event_type"] for row in under("operations", left)} == of_types
+    assert {row["event_type"] for row in under("user_experience", left)} == {None}
+    assert under("legal", left) == under("support", left) == owned("us", collection=[rule])("operations", left) == []
+    assert {row["event_type"] for row in under("operations", stop("withdraw", purposes="operations"))} == {None}

@@ -225,6 +225,8 @@ def _told(place: Place, appears: bool, said: Mapping[Said, set[Context]]) -> boo
     """Whether something was said of a part. The clause of a part that comes or goes with what was said needs no word of
     its own."""
     overlay: Place = ()
+    if place[0] in _OVERLAYS and len(place) == 1:
+        return True  # its overlays are told one by one
     if place[0] in _OVERLAYS:
         overlay, place = place[:2], place[2:]
     place = tuple("events" if key == "without_events" else key for key in place)

@@ -13,6 +13,7 @@ from schemas.difference import _placed, difference
 from schemas.difference_of_purposes import Said
 from schemas.fields import Category
 from schemas.model import Model
+from schemas.overlays import Collection, Overlay, PurposeOverlay
 from schemas.pack_files import load_pack
 from schemas.policy import Pack, Purpose
 from schemas.sharing import Combination, Recipient, TransferGrant
@@ -237,6 +238,22 @@ COMBINATION = Combination(
     clause="1.2-combine", services=("news", "themes"), purposes=("personalisation",), control="personalisation"
 )
 
+COLLECTION = Collection(clause="1.2-uep", events=("page_view",), regions=("eu",), admitted_by=("user_experience",))
+NARROWED = PurposeOverlay(
+    clause="6-eea",
+    basis="consent",
+    columns={"device.os_version": "absent", "network_request.duration_ms": {"bucket": 500}},
+    without_events=("page_view",),
+    event_time="day",
+    minors="excluded",
+    minimum_policy_version="2021-01-15",
+    sources=("device",),
+    retention_days=30,
+)
+SYSTEM_ONLY = PurposeOverlay(clause="6-eea", unless={"push_interaction.action": ("dismissed",)})
+OVERLAY = Overlay(clause="6-eea", closed=("promotion",), purposes={"push": SYSTEM_ONLY, "operations": NARROWED})
+CLOSING = Overlay(clause="1.2-local", closed="all")
+
 
 def rich() -> Pack:
     """A pack in which every model stands once at least, and every field of it has a value."""
@@ -244,6 +261,9 @@ def rich() -> Pack:
     pack = put(pack, ("recipients", "entries"), (RECIPIENT,))
     pack = put(pack, ("combinations", "entries"), (COMBINATION,))
     pack = put(pack, ("purposes", "operations", "retention"), {Category.CRASH_DATA: 30})
+    pack = put(pack, ("collection",), (COLLECTION,))
+    pack = put(pack, ("by_region",), {"eu": OVERLAY})
+    pack = put(pack, ("by_service",), {"notes": CLOSING})
     return put(pack, ("regions", "eu", "longest_days"), {"any": 4000})
 
 
@@ -263,7 +283,9 @@ def other(value: Any, annotation: Any) -> Any:
     if isinstance(value, dict):
         return _with_other_end(value)
     if isinstance(value, str):
-        return next((word for word in annotation_words(annotation) if word != value), f"{value} more")
+        words = annotation_words(annotation)
+        none = () if value == "all" else None
+        return next((word for word in words if word != value), none if words else f"{value} more")
     return value + timedelta(1) if isinstance(value, date) else value * 2
 
 

@@ -108,9 +108,7 @@ def plan(options: IngestOptions, say: Callable[[str], None]) -> Job:
     consents = expand(options.consents) if options.consents else []
     for place in places.values():
         prepare(place, say)
-    snapshot = (
-        _found(options.consent_snapshot, editions.newest, places, arrival, say) if options.consent_snapshot else None
-    )
+    snapshot = _found(options.consent_snapshot, editions, places, arrival, say) if options.consent_snapshot else None
     if options.streams:
         return _stream(options, editions, places, arrival, snapshot, say)
     streaming = PipelineOptions(list(options.beam)).view_as(StandardOptions).streaming
@@ -180,9 +178,13 @@ def _lineage(options: IngestOptions, arrival: RegionalPlace) -> Lineage:
 
 
 def _found(
-    name: str, pack: Pack, places: Mapping[int, RegionalPlace], arrival: RegionalPlace, say: Callable[[str], None]
+    name: str,
+    editions: Editions,
+    places: Mapping[int, RegionalPlace],
+    arrival: RegionalPlace,
+    say: Callable[[str], None],
 ) -> Snapshot:
-    snapshot = find(name, arrival, list(places.values()), terms(pack))
+    snapshot = find(name, arrival, list(places.values()), terms(editions))
     say(f"starting from the ledger as of {snapshot.as_of.isoformat()}: of what came later --consents must tell")
     return snapshot
 

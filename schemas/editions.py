@@ -56,6 +56,12 @@ class Editions:
     def newest(self) -> Pack:
         return self.packs[-1]
 
+    @property
+    def purposes(self) -> frozenset[str]:
+        """The words by which a ledger names purposes: those of every edition, since who has stopped one that was given
+        up since has not misspelt another."""
+        return frozenset(name for pack in self.packs for name in pack.purposes)
+
     @cached_property
     def earlier(self) -> tuple[Pack, ...]:
         """The packs before the newest, each with the newest one's purposes in its order; a purpose that a pack lacks

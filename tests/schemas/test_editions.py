@@ -40,6 +40,11 @@ def test_a_pack_is_in_force_from_midnight_until_the_next_one_is():
     assert Editions((PACK,)).in_force(np.array(times)).tolist() == [NONE] * 8 + [0] * 3
 
 
+def test_a_ledger_may_name_the_purposes_of_every_edition_and_no_other():
+    assert EDITIONS.purposes == {*PACK.purposes, "given_up"}
+    assert Editions((PACK,)).purposes == set(PACK.purposes)
+
+
 # --- which packs go together ---
 
 

@@ -37,7 +37,7 @@ from pipelines.snapshots import Snapshot, find, read
 from pipelines.sources import Streams, reading
 from pipelines.statistics_store import StatisticsStore
 from schemas.editions import Editions, load_editions
-from schemas.policy import Pack, in_one_line
+from schemas.policy import EVERY_REGION, Pack, in_one_line
 from transforms.border import REGISTER, Border, Read
 from transforms.consent_gate import STOPPING, ConsentGate
 from transforms.entry_ids import EntryIds
@@ -191,7 +191,7 @@ def _found(
 
 def served(cell: str, pack: Pack, deployment: Deployment) -> dict[int, RegionalPlace]:
     """The regions of a cell, by region code. Raises `ConfigurationError` for one that is not there."""
-    names = pack.where.regions if cell == "all" else (cell,)
+    names = pack.where.regions if cell == EVERY_REGION else (cell,)
     if unknown := sorted(set(names) - set(pack.where.regions)):
         raise ConfigurationError(
             f"--cell {cell}: no region {unknown[0]!r} in the policy; use all or {pack.where.regions}"

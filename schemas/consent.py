@@ -121,7 +121,7 @@ CLAUSE_OF_REASON = {
     "no_basis": "1.2-consented",
     "no_subject": "1.1-a",
     "source_not_admitted": "1.1.3",
-    "not_for_purpose": "1.2-push",
+    "not_for_purpose": "1.1-b",
     "opted_out": "2-adcookie",
     "restricted": "5.2-restrict",
     "erased": "5.2-erase",

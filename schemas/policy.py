@@ -17,9 +17,10 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from schemas.consent import Terms
+from schemas.countries import countries
 from schemas.fields import EVENT_FIELD, EVENT_TYPES, IDENTIFYING, INTEGER, SOURCES, Category, Handling, payload_of
 from schemas.fields import Field as EventField
-from schemas.model import Model, Name, Word
+from schemas.model import Edition, Model, Name, Word
 from schemas.regions import Residency
 from schemas.statistics import Statistics
 
@@ -42,6 +43,9 @@ class Basis(StrEnum):
 
 
 _OTHER_DATASETS = frozenset({"audit", "quarantine", "ledger", "ledger_ids", "ledger_snapshot"})
+_OTHER_FOLDERS = frozenset({"statistics", "inbox"})  # of a region's store, where a purpose's own would get in their way
+_MOST_REGIONS = 127  # a region's code is a byte with a sign
+EVERY_REGION = "all"
 WITHOUT_LEDGER = frozenset({Basis.CONTRACT, Basis.LEGAL_OBLIGATION})
 
 
@@ -104,7 +108,7 @@ class Purpose(Model):
     granted_by: tuple[Subject, ...] = Field((), description="Whose grant counts; default: `subject`")
     minors: Literal["included", "excluded"] = Field(description="Whether a minor's records may serve it")
     per_application: bool = Field(False, description="Whether consent is given application by application")
-    minimum_policy_version: Word | None = Field(None, description="Least edition a consent must be given under")
+    minimum_policy_version: Edition | None = Field(None, description="Least edition a consent must be given under")
     sources: tuple[Literal[SOURCES], ...] = Field(("device", "web"), description="Who may feed it")
     unless: dict[str, tuple[str, ...]] = Field({}, description="Words of a field that keep a record out")
     zeroed_closes: bool = Field(False, description="Whether a zeroed advertising id, an opt-out, keeps a record out")
@@ -167,14 +171,17 @@ def _check_subjectless(columns: dict[str, Column]) -> None:
 
 
 class Region(Model):
-    """One region: the countries it serves and the legal bases that its law knows."""
+    """One region: the countries it serves, where its data centre is, and the legal bases that its law knows."""
 
     clause: Word
+    data_centre: str = Field(description="The country (ISO 3166-1) in which it is stored and processed")
     countries: tuple[str, ...] | Literal["rest"]
     bases: tuple[Basis, ...]
 
     @model_validator(mode="after")
-    def _has_consent(self) -> Self:
+    def _coherent(self) -> Self:
+        if self.data_centre not in countries():
+            raise ValueError(f"data_centre is {self.data_centre!r}: use an assigned ISO 3166-1 alpha-2 code")
         if Basis.CONSENT not in self.bases:
             raise ValueError("bases must hold `consent`: it is what a purpose falls back to")
         return self
@@ -213,7 +220,7 @@ class Limits(Model):
 class Pack(Model):
     """One edition of the privacy policy as rules."""
 
-    version: Word
+    version: Edition
     effective: date
     limits: Limits
     regions: dict[Name, Region]
@@ -267,13 +274,18 @@ class Pack(Model):
     def _coherent(self) -> Self:
         if len(self.purposes) > 64:
             raise ValueError("a pack can hold 64 purposes at most")
+        if len(self.regions) > _MOST_REGIONS:
+            raise ValueError(f"a pack can hold {_MOST_REGIONS} regions at most")
+        if EVERY_REGION in self.regions:
+            raise ValueError(f"regions.{EVERY_REGION}: that word means every region; name it otherwise")
         for name, purpose in self.purposes.items():
             if unknown := sorted(set(purpose.basis) - set(self.regions) - {"default"}):
                 raise ValueError(f"purposes.{name}.basis names {unknown}, which are no regions of this pack")
         endings = ("_sensitive", "_orders", "_stopped")
         taken = _OTHER_DATASETS | {name for name in self.purposes if name.endswith(endings)}
+        taken |= {name for name in _OTHER_FOLDERS & set(self.purposes) if self.purposes[name].stored}
         if taken := sorted(taken & set(self.purposes)):
-            others = f"{', '.join(sorted(_OTHER_DATASETS))}, what ends in {', '.join(endings)}"
+            others = f"{', '.join(sorted(_OTHER_DATASETS | _OTHER_FOLDERS))}, what ends in {', '.join(endings)}"
             raise ValueError(f"purposes {taken} have names of other datasets: {others}")
         for gate in self.gates:
             if gate.purpose not in self.purposes:

@@ -36,8 +36,8 @@ from pipelines.sinks import RegionalStore, today
 from pipelines.snapshots import Snapshot, find, read
 from pipelines.sources import Streams, reading
 from pipelines.statistics_store import StatisticsStore
-from schemas.editions import Editions, load_editions
-from schemas.policy import EVERY_REGION, Pack, in_one_line
+from schemas.editions import Editions, load_editions, newest_of
+from schemas.policy import DEFAULT_PACK, EVERY_REGION, Pack, in_one_line
 from transforms.border import REGISTER, Border, Read
 from transforms.consent_gate import STOPPING, ConsentGate
 from transforms.entry_ids import EntryIds
@@ -72,6 +72,7 @@ class Job:
     run: str  # names this run; what earlier runs over the same input left is told by it
     partition: Partition
     deployment: str
+    policy: str  # the pack of the newest edition, as it was named
     started: str  # the day of the first start: the date of what has no time of its own
     streams: Streams | None = None  # inputs without an end, in place of files
     lineage: Lineage | None = None  # of a job over these
@@ -92,6 +93,12 @@ class Job:
         """How many spans of each input there are to read."""
         parts = len(self.places) if self.snapshot else 0
         return {"telemetry": len(self.spans), "ledger": len(spans_of(self.consents)), "snapshot": parts}
+
+    @property
+    def where(self) -> str:
+        """The flags by which other commands find what the job did."""
+        own = "" if self.policy == DEFAULT_PACK else f" --policy {self.policy}"
+        return f"--deployment {self.deployment}{own}"
 
     @property
     def arrival_code(self) -> int:
@@ -125,6 +132,7 @@ def plan(options: IngestOptions, say: Callable[[str], None]) -> Job:
         run=secrets.token_hex(8),
         partition=Partition(_shards(events), WINDOW_MS if streaming else None),
         deployment=options.deployment,
+        policy=newest_of(options.policy),
         started=today(),
         complete_through=options.complete_through,
     )
@@ -154,6 +162,7 @@ def _stream(
         run=lineage.run,
         partition=Partition(lineage.shards, lineage.window_ms),
         deployment=options.deployment,
+        policy=newest_of(options.policy),
         started=lineage.started,
         streams=options.streams,
         lineage=lineage,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from schemas.datasets import datasets
-from schemas.editions import NONE, Editions, load_editions
+from schemas.editions import NONE, Editions, load_editions, newest_of
 from schemas.fields import EVENT_TYPES
 from schemas.layout import Source, layout
 from schemas.policy import DEFAULT_PACK, Form, PackError, load_pack
@@ -52,6 +52,7 @@ def test_packs_are_read_by_name_and_by_folder_in_any_order(tmp_path):
     folder = str(write_edition(tmp_path / "old", OLD, old))
     for names in ([folder, DEFAULT_PACK], [DEFAULT_PACK, folder]):
         assert [pack.version for pack in load_editions(names).packs] == [OLD, DEFAULT_PACK]
+        assert newest_of(names) == DEFAULT_PACK and newest_of([folder]) == folder
     with pytest.raises(PackError, match="shipped packs"):
         load_editions([DEFAULT_PACK, "2020-01-01"])
 

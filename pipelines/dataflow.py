@@ -13,6 +13,8 @@ from typing import Any
 
 from pipelines.errors import ConfigurationError
 from schemas.clouds import google_regions
+from schemas.editions import load_editions
+from schemas.policy import EVERY_REGION, Pack
 
 RUNNER = "DataflowRunner"
 
@@ -50,16 +52,16 @@ _SUBNETWORK = re.compile(r"(?:https://.*/)?(?:projects/[^/]+/)?regions/(?P<regio
 _ZONE = re.compile(r"(?P<region>.+)-[a-z]")
 
 
-def checked(flags: Sequence[str], cell: str) -> tuple[str, ...]:
-    """The flags of a cell's job, with those that it needs besides. Raises `ConfigurationError` where they would take
-    data out of the cell's data centre, show it, or lose it. What only the cloud knows, it cannot check: where buckets
-    lie, and what the service account may do."""
+def checked(flags: Sequence[str], cell: str, policy: Sequence[str]) -> tuple[str, ...]:
+    """The flags of a cell's job under some policy packs, with those that it needs besides. Raises `PackError`, and
+    `ConfigurationError` where they would take data out of the cell's data centre, show it, or lose it. What only the
+    cloud knows, it cannot check: where buckets lie, and what the service account may do."""
     from apache_beam.options.pipeline_options import PipelineOptions
 
     if find_spec("google") is None or find_spec("google.cloud.dataflow_v1beta3") is None:
         raise ConfigurationError(f"--runner={RUNNER} needs Google's libraries: pip install 'douane[gcp]'")
     told = PipelineOptions(list(flags)).get_all_options()
-    regions = _regions_of(cell)
+    regions = _regions_of(cell, load_editions(policy).newest)
     if missing := next((name for name in _NEEDED if not told[name]), None):
         raise ConfigurationError(f"--runner={RUNNER} needs --{missing}: {_NEEDED[missing]}")
     if told["region"] not in regions:
@@ -74,12 +76,17 @@ def checked(flags: Sequence[str], cell: str) -> tuple[str, ...]:
     return *flags, *_SET, *(() if told["worker_zone"] else (f"--worker_region={told['region']}",))
 
 
-def _regions_of(cell: str) -> tuple[str, ...]:
-    if cell == "all":
-        raise ConfigurationError(f"--cell all: a job on {RUNNER} runs in one region; name the one that it serves")
-    if regions := google_regions(cell):
+def _regions_of(cell: str, pack: Pack) -> tuple[str, ...]:
+    if cell == EVERY_REGION:
+        raise ConfigurationError(f"--cell {cell}: a job on {RUNNER} runs in one region; name the one that it serves")
+    if cell not in pack.regions:
+        raise ConfigurationError(f"--cell {cell}: regions of the policy are {', '.join(pack.regions)}")
+    country = pack.regions[cell].data_centre
+    if regions := google_regions(country):
         return regions
-    raise ConfigurationError(f"--cell {cell}: Google Cloud has no region there; run this cell on Flink")
+    raise ConfigurationError(
+        f"--cell {cell}: no region of Google Cloud is known in {country}, where it lives; run this cell on Flink"
+    )
 
 
 def _refuse(told: Mapping[str, Any]) -> None:

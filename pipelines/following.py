@@ -41,7 +41,7 @@ def follow(job: "Job", flags: "Sequence[str]") -> int:
         if state not in _STOPPED:
             say(f"stream {name} is {state.lower()}: {in_one_line(error)}")
             return FAILED
-    say(f"stream {name} is stopped; what it did: douane report {job.run} --deployment {job.deployment}")
+    say(f"stream {name} is stopped; what it did: douane report {job.run} {job.where}")
     return OK
 
 

@@ -22,7 +22,7 @@ def _ingest(options: IngestOptions) -> int:
     from pipelines.summary import print_summary
     from transforms.reconcile import faults
 
-    flags = fit(options.beam, options.cell, options.streams)
+    flags = fit(options.beam, options.cell, options.streams, options.policy)
     job = plan(options, say=say)
     if job.lineage:
         from pipelines.following import follow

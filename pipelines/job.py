@@ -36,8 +36,9 @@ from pipelines.sinks import RegionalStore, today
 from pipelines.snapshots import Snapshot, find, read
 from pipelines.sources import Streams, reading
 from pipelines.statistics_store import StatisticsStore
-from schemas.editions import Editions, load_editions
-from schemas.policy import Pack
+from schemas.editions import Editions, load_editions, newest_of
+from schemas.pack_files import DEFAULT_PACK
+from schemas.policy import EVERY_REGION, Pack
 from schemas.yaml_files import in_one_line
 from transforms.border import REGISTER, Border, Read
 from transforms.consent_gate import STOPPING, ConsentGate
@@ -73,6 +74,7 @@ class Job:
     run: str  # names this run; what earlier runs over the same input left is told by it
     partition: Partition
     deployment: str
+    policy: str  # the pack of the newest edition, as it was named
     started: str  # the day of the first start: the date of what has no time of its own
     streams: Streams | None = None  # inputs without an end, in place of files
     lineage: Lineage | None = None  # of a job over these
@@ -95,6 +97,12 @@ class Job:
         return {"telemetry": len(self.spans), "ledger": len(spans_of(self.consents)), "snapshot": parts}
 
     @property
+    def where(self) -> str:
+        """The flags by which other commands find what the job did."""
+        own = "" if self.policy == DEFAULT_PACK else f" --policy {self.policy}"
+        return f"--deployment {self.deployment}{own}"
+
+    @property
     def arrival_code(self) -> int:
         return self.pack.where.code(self.arrival.region)
 
@@ -109,9 +117,7 @@ def plan(options: IngestOptions, say: Callable[[str], None]) -> Job:
     consents = expand(options.consents) if options.consents else []
     for place in places.values():
         prepare(place, say)
-    snapshot = (
-        _found(options.consent_snapshot, editions.newest, places, arrival, say) if options.consent_snapshot else None
-    )
+    snapshot = _found(options.consent_snapshot, editions, places, arrival, say) if options.consent_snapshot else None
     if options.streams:
         return _stream(options, editions, places, arrival, snapshot, say)
     streaming = PipelineOptions(list(options.beam)).view_as(StandardOptions).streaming
@@ -128,6 +134,7 @@ def plan(options: IngestOptions, say: Callable[[str], None]) -> Job:
         run=secrets.token_hex(8),
         partition=Partition(_shards(events), WINDOW_MS if streaming else None),
         deployment=options.deployment,
+        policy=newest_of(options.policy),
         started=today(),
         complete_through=options.complete_through,
     )
@@ -157,6 +164,7 @@ def _stream(
         run=lineage.run,
         partition=Partition(lineage.shards, lineage.window_ms),
         deployment=options.deployment,
+        policy=newest_of(options.policy),
         started=lineage.started,
         streams=options.streams,
         lineage=lineage,
@@ -181,16 +189,20 @@ def _lineage(options: IngestOptions, arrival: RegionalPlace) -> Lineage:
 
 
 def _found(
-    name: str, pack: Pack, places: Mapping[int, RegionalPlace], arrival: RegionalPlace, say: Callable[[str], None]
+    name: str,
+    editions: Editions,
+    places: Mapping[int, RegionalPlace],
+    arrival: RegionalPlace,
+    say: Callable[[str], None],
 ) -> Snapshot:
-    snapshot = find(name, arrival, list(places.values()), terms(pack))
+    snapshot = find(name, arrival, list(places.values()), terms(editions))
     say(f"starting from the ledger as of {snapshot.as_of.isoformat()}: of what came later --consents must tell")
     return snapshot
 
 
 def served(cell: str, pack: Pack, deployment: Deployment) -> dict[int, RegionalPlace]:
     """The regions of a cell, by region code. Raises `ConfigurationError` for one that is not there."""
-    names = pack.where.regions if cell == "all" else (cell,)
+    names = pack.where.regions if cell == EVERY_REGION else (cell,)
     if unknown := sorted(set(names) - set(pack.where.regions)):
         raise ConfigurationError(
             f"--cell {cell}: no region {unknown[0]!r} in the policy; use all or {pack.where.regions}"

@@ -51,9 +51,8 @@ def main(argv: list[str] | None = None) -> int:
         help="keep the entries received up to then, such as 2021-03-01T00:00:00Z; rejected lines all are",
     )
     snapshot.add_argument("--deployment", required=True, metavar="FILE", help="where the regions' stores and keys are")
-    snapshot.add_argument(
-        "--policy", default=DEFAULT_PACK, metavar="NAME|DIR", help="policy pack (default: %(default)s)"
-    )
+    editions = f"the policy packs of the jobs that start from it, in any order (default: {DEFAULT_PACK})"
+    snapshot.add_argument("--policy", action="extend", nargs="+", metavar="NAME|DIR", help=editions)
     snapshot.add_argument("--cell", default="all", metavar="REGION", help="the region to serve (default: all)")
     snapshot.add_argument("--name", type=_name, help="what it is called (default: by time and input; printed)")
     snapshot.set_defaults(run=_snapshot)
@@ -122,24 +121,24 @@ def _snapshot(options: Namespace) -> int:
     from pipelines.deployment import load_deployment, prepare
     from pipelines.job import arrival_of, served
     from pipelines.snapshots import Snapshot, counted, new_making, put
-    from schemas.pack_files import load_pack
+    from schemas.editions import load_editions
     from transforms.snapshot import Snapshotter, terms
 
-    pack, paths = load_pack(options.policy), expand(options.consents)
+    editions, paths = load_editions(options.policy or (DEFAULT_PACK,)), expand(options.consents)
     deployment = load_deployment(options.deployment)
-    places = served(options.cell, pack, deployment)
+    places = served(options.cell, editions.newest, deployment)
     for place in places.values():
         prepare(place, _say)
     arrival = arrival_of(places, deployment)
     keys = {code: place.keys for code, place in places.items()}
     as_of_ms = int(options.as_of.timestamp() * 1000)
-    sealer = Snapshotter(pack, keys, pack.where.code(arrival.region), as_of_ms)
+    sealer = Snapshotter(editions, keys, editions.newest.where.code(arrival.region), as_of_ms)
     parts = _sealed(paths, sealer, places)
     snapshot = Snapshot(
         name=options.name or f"{options.as_of:%Y%m%dT%H%M%SZ}-{input_id(paths)[:8]}",
         as_of=options.as_of,
-        policy=pack.version,
-        terms=terms(pack),
+        policy=editions.newest.version,
+        terms=terms(editions),
         nobody=sealer.lines["nobody"],
         making=new_making(),
         rows=counted(parts),

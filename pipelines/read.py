@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from pipelines.command import OK, guarded, parser
 from pipelines.errors import ConfigurationError, InputError
+from schemas.pack_files import DEFAULT_PACK
 
 FORMATS = (".parquet", ".jsonl", ".csv")
 _DIGITS = np.frombuffer(b"0123456789abcdef", np.uint8)
@@ -27,6 +28,12 @@ def main(argv: list[str] | None = None) -> int:
     arguments.add_argument("--deployment", required=True, metavar="FILE", help="where the regions' stores and keys are")
     arguments.add_argument("--region", required=True)
     arguments.add_argument("--dataset", required=True, help="a purpose, or PURPOSE_sensitive, or audit")
+    arguments.add_argument(
+        "--policy",
+        default=DEFAULT_PACK,
+        metavar="NAME|DIR",
+        help="the pack that says what a dataset without rows looks like (default: %(default)s)",
+    )
     how = f"written; its ending says how: {', '.join(FORMATS)}"
     arguments.add_argument("--out", required=True, metavar="FILE", help=how)
     arguments.add_argument(
@@ -49,7 +56,7 @@ def _read(options) -> int:
         raise ConfigurationError(f"--out {out}: end it in one of {', '.join(FORMATS)}")
     deployment = load_deployment(options.deployment)
     with _reading(options):
-        dataset = open_dataset(deployment, options.region, options.dataset)
+        dataset = open_dataset(deployment, options.region, options.dataset, options.policy)
     clear = _clearing(options, dataset.schema, deployment.place(options.region).keyring())
     schema = clear(pa.RecordBatch.from_pylist([], dataset.schema)).schema
     with _put_whole(out) as file:

@@ -40,6 +40,7 @@ def _report(options) -> int:
 
     pack, deployment = load_pack(options.policy), load_deployment(options.deployment)
     places = [deployment.regions[name] for name in pack.where.regions if name in deployment.regions]
+    places = places or list(deployment.regions.values())  # none is the pack's: so its runs will be of another
     runs = sorted(counted_runs(places), key=lambda run: (run.dates[-1], _stored_at(run, places)))
     run = _chosen(runs, options.run)
     places = [place for place in places if place.region in run.regions]

@@ -132,14 +132,14 @@ def tries_only(flags: Sequence[str]) -> bool:
     return given.get("runner") == dataflow.RUNNER and given.get("dry_run", "").lower() in ("true", "1", "yes")
 
 
-def fit(flags: Sequence[str], cell: str, streams: Streams | None) -> tuple[str, ...]:
-    """Beam's flags, with those that the runner needs besides. `streams` is None where the inputs are files. Raises
-    `ConfigurationError` for a runner or an option under which a stream stalls, loses or repeats, or a cell's data leave
-    their place."""
+def fit(flags: Sequence[str], cell: str, streams: Streams | None, policy: Sequence[str]) -> tuple[str, ...]:
+    """Beam's flags, with those that the runner needs besides. `streams` is None where the inputs are files; `policy`
+    names the packs that say where a cell lives. Raises `PackError` for them, and `ConfigurationError` for a runner or
+    an option under which a stream stalls, loses or repeats, or a cell's data leave their place."""
     given = told(flags)
     runner = given.get("runner", LOCAL_RUNNER)
     if runner == dataflow.RUNNER:
-        return dataflow.checked(flags, cell)
+        return dataflow.checked(flags, cell, policy)
     if streams is not None and streams.telemetry.scheme == "pubsub":
         raise ConfigurationError(f"{streams.telemetry} is read on --runner={dataflow.RUNNER} alone")
     if runner == "PrismRunner" and not given.get("prism_location"):

@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="douane sample",
         description="Make telemetry (events.ndjson) and a consent ledger (consents.ndjson) that look like a fleet's.",
-        epilog="The same arguments always make the same bytes.",
+        epilog="The same arguments always make the same bytes. The ledger names purposes of the shipped pack.",
         allow_abbrev=False,
     )
     default = Sample()

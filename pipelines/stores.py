@@ -30,7 +30,7 @@ from pipelines.standing import MARK, Marks, seen, standing, widened
 from pipelines.stopped import lineage, lot, touching
 from schemas.datasets import RECEIVED_DATE, STOPPED_SUFFIX, datasets, opened_by
 from schemas.orders import STOPPED
-from schemas.pack_files import load_pack
+from schemas.pack_files import DEFAULT_PACK, load_pack
 from transforms.ipc import to_ipc
 from transforms.keyring import make_durable
 
@@ -125,20 +125,22 @@ def _compression(type_: pa.DataType) -> str:
     return "zstd" if pa.types.is_string(type_) else "lz4"
 
 
-def open_dataset(deployment: Deployment | str | Path, region: str, dataset: str) -> ds.Dataset:
+def open_dataset(
+    deployment: Deployment | str | Path, region: str, dataset: str, policy: str = DEFAULT_PACK
+) -> ds.Dataset:
     """What a region's manifest names of a dataset, as one `pyarrow.dataset.Dataset`, without the rows that are stopped:
     those that an order is about which their judge did not know (5.3, 5.2-erase).
 
-    A dataset of the shipped pack that holds no row is empty. Raises `ConfigurationError` for an unknown region or
-    dataset, `KeyUnavailable` for who lacks the keys, and `OSError` or `InputError` where the list of what is stopped
-    cannot be read: without it nothing is.
+    A dataset of the policy pack that holds no row is empty. Raises `ConfigurationError` for an unknown region or
+    dataset, `KeyUnavailable` for who lacks the keys, `PackError` for a pack that cannot be used, and `OSError` or
+    `InputError` where the list of what is stopped cannot be read: without it nothing is.
     """
     if not isinstance(deployment, Deployment):
         deployment = load_deployment(deployment)
     place = deployment.place(region)
     place.keyring()  # who has no keys is told so, and not that there is nothing
     entries = [entry for entry in place.manifest.entries(dataset) if entry.file]
-    if not entries and dataset in (known := datasets(load_pack())):
+    if not entries and dataset in (known := datasets(load_pack(policy))):
         return ds.dataset(known[dataset].schema.append(_PARTITION).empty_table())
     if not entries:
         held = ", ".join(place.manifest.datasets()) or "nothing"

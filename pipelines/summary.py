@@ -143,15 +143,17 @@ def _verdict(found: Digest) -> list[str]:
 
 
 def _more(job: "Job", found: Digest) -> list[str]:
-    region = max(found.by_region, key=lambda name: found.by_region[name].judged)
-    where = f"--deployment {job.deployment}"
-    return [
+    lines = [
         "",
         f"Run {found.run} of input {found.input}, policy {found.policy}.",
-        f"More: douane report {found.run} {where}",
-        f"      douane audit {where}",
-        f"      douane read {where} --region {region} --dataset operations --out operations.jsonl",
+        f"More: douane report {found.run} {job.where}",
+        f"      douane audit {job.where}",
     ]
+    region, of = max(found.by_region.items(), key=lambda named: named[1].stored)
+    if of.stored:
+        dataset = next(iter(of.datasets))
+        lines.append(f"      douane read {job.where} --region {region} --dataset {dataset} --out {dataset}.jsonl")
+    return lines
 
 
 def _labelled(label: str, text: str) -> list[str]:

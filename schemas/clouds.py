@@ -1,4 +1,4 @@
-"""Where clouds have machines in the country of a region's data centre."""
+"""Where clouds have machines, by country."""
 
 from functools import cache
 from pathlib import Path
@@ -8,9 +8,9 @@ import yaml
 _TABLE = Path(__file__).with_name("clouds.yaml")
 
 
-def google_regions(region: str) -> tuple[str, ...]:
-    """The regions of Google Cloud that may run the cell of a region (clause 6-dc); none for one that is not known."""
-    return tuple(_table()["google"].get(region, ()))
+def google_regions(country: str) -> tuple[str, ...]:
+    """The regions of Google Cloud in a country; none for one that is not listed."""
+    return tuple(_table()["google"].get(country, ()))
 
 
 @cache

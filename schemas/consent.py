@@ -123,7 +123,7 @@ CLAUSE_OF_REASON = {
     "no_basis": "1.2-consented",
     "no_subject": "1.1-a",
     "source_not_admitted": "1.1.3",
-    "not_for_purpose": "1.2-push",
+    "not_for_purpose": "1.1-b",
     "not_collected": "1.2-uep",
     "opted_out": "2-adcookie",
     "restricted": "5.2-restrict",

@@ -5,7 +5,7 @@ purpose that was given up since, and of no wider use. So a record of an older ed
 is numbered, named and stored as the newest pack has it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from functools import cached_property
@@ -41,6 +41,12 @@ class Editions:
     @property
     def newest(self) -> Pack:
         return self.packs[-1]
+
+    @property
+    def purposes(self) -> frozenset[str]:
+        """The words by which a ledger names purposes: those of every edition, since who has stopped one that was given
+        up since has not misspelt another."""
+        return frozenset(name for pack in self.packs for name in pack.purposes)
 
     @cached_property
     def earlier(self) -> tuple[Pack, ...]:
@@ -95,3 +101,8 @@ def _check_beside(older: Pack, newest: Pack) -> None:
 def load_editions(names: Iterable[str]) -> Editions:
     """Reads packs as `load_pack` does, in any order. Raises `PackError`."""
     return Editions(tuple(load_pack(name) for name in names))
+
+
+def newest_of(names: Sequence[str]) -> str:
+    """Of packs that `load_editions` has read the name of the newest."""
+    return names[0] if len(names) == 1 else max(names, key=lambda name: load_pack(name).effective)

@@ -114,14 +114,6 @@ EVENT_TYPES = (
     "ad_interaction",
 )
 SCHEMA_VERSIONS = (1,)
-# The words by which the consent ledger names purposes; a policy pack may have fewer, and others of its own.
-PURPOSES = frozenset(
-    (
-        *("service", "activation", "sim_diagnostics", "security", "support", "legal", "push", "operations"),
-        *("promotion", "research", "device_performance", "user_experience", "location_services", "find_device"),
-        *("personalisation", "personalised_ads", "statistics"),
-    )
-)
 SOURCES = ("device", "web", "partner")
 
 _MS_MAX = 31 * 24 * 3_600_000  # no duration is longer than a month

@@ -27,6 +27,8 @@ def _word(value: Any) -> str:
 
 Word = Annotated[str, BeforeValidator(_word)]
 ClauseId = Annotated[Word, Field(description="The clause of the policy that asks for it")]
+# An edition is named after a day, so that editions can be compared as text: the ledger has no other names for them.
+Edition = Annotated[str, BeforeValidator(_word), StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")]
 # A region, purpose or table names a folder, a key and a word of the ledger.
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 # Never `yes`, which YAML reads as true and Python as 1; a century is more than any law asks for.

@@ -13,10 +13,11 @@ from typing import Any, Literal, Self
 from pydantic import Field, PrivateAttr, model_validator
 
 from schemas.consent import Terms
+from schemas.countries import countries
 from schemas.fields import EVENT_FIELD, EVENT_TYPES, IDENTIFYING, INTEGER, SOURCES, Category, Handling, payload_of
 from schemas.fields import Field as EventField
 from schemas.held_by_code import HeldByCode, NotYet
-from schemas.model import ClauseId, Days, Misfit, Model, Name, Word
+from schemas.model import ClauseId, Days, Edition, Misfit, Model, Name, Word
 from schemas.overlays import Collection, Overlay, Service, effective, overlay_faults
 from schemas.regions import Residency
 from schemas.sharing import Combinations, NotAdmitted, Recipients, Transfers
@@ -34,6 +35,9 @@ class Basis(StrEnum):
 
 
 _OTHER_DATASETS = frozenset({"audit", "quarantine", "ledger", "ledger_ids", "ledger_snapshot"})
+_OTHER_FOLDERS = frozenset({"statistics", "inbox"})  # of a region's store, where a purpose's own would get in their way
+_MOST_REGIONS = 127  # a region's code is a byte with a sign
+EVERY_REGION = "all"
 WITHOUT_LEDGER = frozenset({Basis.CONTRACT, Basis.LEGAL_OBLIGATION})
 
 
@@ -96,7 +100,7 @@ class Purpose(Model):
     granted_by: tuple[Subject, ...] = Field((), description="Whose grant counts; default: `subject`")
     minors: Literal["included", "excluded"] = Field(description="Whether a minor's records may serve it")
     per_application: bool = Field(False, description="Whether consent is given application by application")
-    minimum_policy_version: Word | None = Field(None, description="Least edition a consent must be given under")
+    minimum_policy_version: Edition | None = Field(None, description="Least edition a consent must be given under")
     sources: tuple[Literal[SOURCES], ...] = Field(("device", "web"), description="Who may feed it")
     unless: dict[str, tuple[str, ...]] = Field({}, description="Words of a field that keep a record out")
     zeroed_closes: bool = Field(False, description="Whether a zeroed advertising id, an opt-out, keeps a record out")
@@ -171,9 +175,10 @@ def _check_subjectless(columns: dict[str, Column]) -> None:
 
 
 class Region(Model):
-    """One region: the countries it serves and the legal bases that its law knows."""
+    """One region: the countries it serves, where its data centre is, and the legal bases that its law knows."""
 
     clause: ClauseId
+    data_centre: str = Field(description="The country (ISO 3166-1) in which it is stored and processed")
     countries: tuple[str, ...] | Literal["rest"] = Field(
         description="ISO 3166-1 codes, or `rest` for all that no other region names"
     )
@@ -186,7 +191,9 @@ class Region(Model):
     )
 
     @model_validator(mode="after")
-    def _has_consent(self) -> Self:
+    def _coherent(self) -> Self:
+        if self.data_centre not in countries():
+            raise Misfit("use an assigned ISO 3166-1 alpha-2 code", "data_centre")
         if Basis.CONSENT not in self.bases:
             raise ValueError("bases must hold `consent`: it is what a purpose falls back to")
         return self
@@ -227,7 +234,7 @@ class Limits(Model):
 class Pack(Model):
     """One edition of the privacy policy as rules."""
 
-    version: Word = Field(description="Name of the edition, by which grants of consent refer to it: a date")
+    version: Edition = Field(description="Name of the edition, by which grants of consent refer to it: a date")
     effective: date = Field(description="The day (00:00 UTC) from which it is in force")
     limits: Limits = Field(description="Bounds on what a record may claim")
     regions: dict[Name, Region] = Field(description="Where records live: each region by its name")
@@ -317,15 +324,15 @@ class Pack(Model):
     def _coherent(self) -> Self:
         if len(self.purposes) > 64:
             raise Misfit("a pack can hold 64 purposes at most", "purposes")
+        if len(self.regions) > _MOST_REGIONS:
+            raise Misfit(f"a pack can hold {_MOST_REGIONS} regions at most", "regions")
+        if EVERY_REGION in self.regions:
+            raise Misfit("that word means every region; name it otherwise", "regions", EVERY_REGION)
         for name, purpose in self.purposes.items():
             if unknown := sorted(set(purpose.basis) - set(self.regions) - {"default"}):
                 what = f"basis names {unknown}, which are no regions of this pack"
                 raise Misfit(what, "purposes", name, "basis", unknown[0])
-        endings = ("_sensitive", "_orders", "_stopped")
-        taken = _OTHER_DATASETS | {name for name in self.purposes if name.endswith(endings)}
-        if taken := sorted(taken & set(self.purposes)):
-            others = f"{', '.join(sorted(_OTHER_DATASETS))}, what ends in {', '.join(endings)}"
-            raise Misfit(f"purposes {taken} have names of other datasets: {others}", "purposes", taken[0])
+        self._check_names_of_datasets()
         for number, gate in enumerate(self.gates):
             if gate.purpose not in self.purposes:
                 raise Misfit(f"{gate.purpose!r} is no purpose of this pack", "gates", number, "purpose")
@@ -335,3 +342,11 @@ class Pack(Model):
             raise Misfit(fault, *fault.split(" ")[0].rstrip(":").split("."))
         _ = self.where  # raises if the countries or signals do not fit together
         return self
+
+    def _check_names_of_datasets(self) -> None:
+        endings = ("_sensitive", "_orders", "_stopped")
+        taken = _OTHER_DATASETS | {name for name in self.purposes if name.endswith(endings)}
+        taken |= {name for name in _OTHER_FOLDERS & set(self.purposes) if self.purposes[name].stored}
+        if taken := sorted(taken & set(self.purposes)):
+            others = f"{', '.join(sorted(_OTHER_DATASETS | _OTHER_FOLDERS))}, what ends in {', '.join(endings)}"
+            raise Misfit(f"purposes {taken} have names of other datasets: {others}", "purposes", taken[0])

@@ -24,9 +24,9 @@ def regions_page(pack: Pack, made: str) -> str:
             "A record without a usable signal is counted and not kept.",
         ),
         table(
-            ("region", "clause", "legal bases that its law knows", "purposes that fall back to consent"),
+            ("region", "clause", "data centre", "legal bases that its law knows", "purposes that fall back to consent"),
             (
-                [name, region.clause, ", ".join(region.bases), _fallen(pack, name)]
+                [name, region.clause, region.data_centre, ", ".join(region.bases), _fallen(pack, name)]
                 for name, region in pack.regions.items()
             ),
         ),

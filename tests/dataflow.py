@@ -20,6 +20,7 @@ from pipelines.job import plan, submit
 from pipelines.options import parse
 from pipelines.runners import fit
 from schemas.clouds import google_regions
+from schemas.pack_files import load_pack
 from tests.invariants.runs import Site
 
 IMAGE = "europe-west3-docker.pkg.dev/project/douane/worker:1"
@@ -29,7 +30,7 @@ _PICKLED = "beam:coder:pickled_python:v1"
 
 def cloud_flags(cell: str, region: str | None = None) -> list[str]:
     """Beam's flags for a cell, all that a job of ours needs."""
-    region = region or google_regions(cell)[0]
+    region = region or google_regions(load_pack().regions[cell].data_centre)[0]
     return [
         "--runner=DataflowRunner",
         "--dry_run=True",
@@ -48,7 +49,7 @@ def cloud_flags(cell: str, region: str | None = None) -> list[str]:
 def submitted(site: Site, cell: str, *inputs: str) -> "Submitted":
     """What `ingest` would submit for a cell, by its own code, up to where the cloud would be asked."""
     options = parse([*inputs, f"--deployment={site.file}", f"--cell={cell}", *cloud_flags(cell)])
-    flags = fit(options.beam, options.cell, options.streams)
+    flags = fit(options.beam, options.cell, options.streams, options.policy)
     return Submitted(submit(plan(options, say=lambda message: None), flags).job)
 
 

@@ -20,7 +20,7 @@ from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
 from schemas.editions import Editions
-from schemas.fields import EVENT_TYPES, PURPOSES
+from schemas.fields import EVENT_TYPES
 from schemas.layout import layout
 from schemas.recognisers import LABEL_RECOGNISERS
 from schemas.regions import SIGNALS
@@ -212,8 +212,8 @@ class _LedgerBorder(_Border):
     def setup(self) -> None:
         super().setup()
         served = tuple(sorted(self._keys))
-        known = frozenset(self._pack.purposes) | PURPOSES
-        self._sealer = LedgerSealer(self._seals, self._partition, served, self._arrival, self._labels, known)
+        purposes = self._editions.purposes
+        self._sealer = LedgerSealer(self._seals, self._partition, served, self._arrival, self._labels, purposes)
         self._register = Register(self._locks, self._arrival, self._partition)
 
     def _cross(self, block: bytes, received: Received, counts: Counts) -> Iterator[TimestampedValue]:

@@ -17,7 +17,7 @@ def unmet(batch: pa.RecordBatch, pack: Pack, plan: Layout) -> dict[str, np.ndarr
     """For each record of a sealed batch the mask of purposes whose conditions it does not meet, by reason.
 
     source_not_admitted: who sent it may not feed the purpose (1.1.3). opted_out: its advertising id is zeroed
-    (2-adcookie). not_for_purpose: a field has a word that keeps it out (1.2-push).
+    (2-adcookie). not_for_purpose: a field has a word that keeps it out (1.1-b).
     """
     purposes = [(np.uint64(1 << bit), purpose) for bit, purpose in enumerate(pack.purposes.values())]
     by_source = np.array([sum(flag for flag, p in purposes if name not in p.sources) for name in SOURCES], np.uint64)

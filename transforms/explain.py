@@ -20,7 +20,7 @@ from schemas.consent import CLAUSE_OF_REASON
 from schemas.datasets import RECEIVED_DATE, datasets
 from schemas.editions import Editions
 from schemas.explanation import Explanation, Line, Place, PurposeFate, Signal
-from schemas.fields import EVENT_TYPES, PURPOSES
+from schemas.fields import EVENT_TYPES
 from schemas.layout import layout
 from schemas.policy import Pack
 from schemas.quarantine import CLAUSE_OF_FAULT, stage_of
@@ -168,8 +168,8 @@ class _Case:
     def judged(self, ledger: DecodedLedger | None, place: Place) -> dict[str, Any]:
         """The parts of an explanation that depend on the ledger."""
         gate = Gate(self._editions, self._region, ledger is not None, bounded=True)
-        known = PURPOSES | set(self._pack.purposes)
-        sealer = LedgerSealer(self._seals, _ALL, (self._code,), self._code, self._steps.labels, known)
+        purposes = self._editions.purposes
+        sealer = LedgerSealer(self._seals, _ALL, (self._code,), self._code, self._steps.labels, purposes)
         ledger = decode_ledger(b"") if ledger is None else ledger
         entries = Entries(ledger, sealer, Marks(self._seals, _ALL, (self._code,)), self._pack)
         judged, verdict = gate.judge(self.sealed.batch, entries.all)

@@ -18,8 +18,7 @@ import pyarrow as pa
 
 from schemas.consent import SEALED_LEDGER, STOPS, Kind, SubjectType
 from schemas.datasets import LEDGER, LEDGER_IDS
-from schemas.fields import PURPOSES
-from schemas.policy import Pack
+from schemas.editions import Editions
 from schemas.recognisers import LABEL_RECOGNISERS
 from schemas.regions import SIGNALS
 from schemas.tallies import Counts, Tally
@@ -61,15 +60,11 @@ _STOP_CODES = np.array(sorted(STOPS))
 Part = tuple[str, int, pa.RecordBatch]  # dataset, region code, rows
 
 
-def terms(pack: Pack) -> str:
-    """Names what sealing a ledger takes from a policy pack: where entries belong, and which purposes there are. Under
+def terms(editions: Editions) -> str:
+    """Names what sealing a ledger takes from the policy: where entries belong, and which purposes there are. Under
     other terms the same ledger would be sealed to other entries."""
-    said = json.dumps([asdict(pack.where), sorted(_known(pack))], sort_keys=True)
+    said = json.dumps([asdict(editions.newest.where), sorted(editions.purposes)], sort_keys=True)
     return blake2b(said.encode(), digest_size=8, person=b"douane terms").hexdigest()
-
-
-def _known(pack: Pack) -> frozenset[str]:
-    return frozenset(pack.purposes) | PURPOSES
 
 
 class Snapshotter:
@@ -83,11 +78,12 @@ class Snapshotter:
     that act nowhere, which may contradict or correct others all the same.
     """
 
-    def __init__(self, pack: Pack, keys: Mapping[int, str], arrival: int, as_of_ms: int) -> None:
+    def __init__(self, editions: Editions, keys: Mapping[int, str], arrival: int, as_of_ms: int) -> None:
         seals = Seals({region: open_keyring(uri) for region, uri in keys.items()})
         labels = Labels(Scrubber(LABEL_RECOGNISERS))
-        self._sealer = LedgerSealer(seals, _UNSHARDED, tuple(sorted(keys)), arrival, labels, _known(pack))
-        self._where, self._arrival, self._as_of_ms, self._habits = pack.where, arrival, as_of_ms, Habits()
+        self._sealer = LedgerSealer(seals, _UNSHARDED, tuple(sorted(keys)), arrival, labels, editions.purposes)
+        self._where, self._arrival, self._as_of_ms = editions.newest.where, arrival, as_of_ms
+        self._habits = Habits()
         self.parts = [*((LEDGER, region) for region in sorted(keys)), (LEDGER_IDS, arrival)]  # all that there can be
         self.lines: Counter = Counter()
         self.faults: Counter = Counter()

@@ -27,7 +27,7 @@ from functools import cache
 from pathlib import Path
 
 from pipelines.outbox import SCHEMA
-from schemas.fields import PURPOSES
+from schemas.pack_files import load_pack
 from tests.engines.pack import NUMBER_OF
 from tests.invariants.crowd import HOMES
 
@@ -94,7 +94,7 @@ class Load:
         self._draw = random.Random(seed)
         self._people = [self._person(number) for number in range(max(40, events // _EVENTS_A_PERSON))]
         self._restless = self._people[::24]
-        self._purposes = sorted(PURPOSES)
+        self._purposes = sorted(load_pack().purposes)
         self._types = [name for name, share in _TYPES.items() for _ in range(share)]
         self._sent: deque[str] = deque(maxlen=_WAITING)
         self._corrections: list[tuple[int, dict]] = []

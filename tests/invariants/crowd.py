@@ -6,7 +6,7 @@ into every dataset: so a stored row tells which record it is of, and in which re
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -18,7 +18,6 @@ import yaml
 from schemas.fields import EVENT_TYPES, PERMISSION_KINDS, STOP_KINDS
 from schemas.pack_files import DEFAULT_PACK, SHIPPED, load_pack
 from schemas.policy import Pack
-from tests.invariants.runs import REGIONS
 from tests.oracle import STOPS, decide
 
 LABEL = "service"
@@ -49,10 +48,10 @@ HOMES = (
 )
 
 
-def write_pack(folder: Path) -> Path:
-    """The shipped policy with the label in each dataset of records."""
+def write_pack(folder: Path, pack: Path = SHIPPED / DEFAULT_PACK) -> Path:
+    """A policy, the shipped one if none is named, with the label in each dataset of records."""
     folder.mkdir()
-    for source in (SHIPPED / DEFAULT_PACK).glob("*.yaml"):
+    for source in pack.glob("*.yaml"):
         content = yaml.safe_load(source.read_text())
         for purpose in content.get("purposes", {}).values():
             if not purpose.get("stored", True):
@@ -69,12 +68,15 @@ class Crowd:
 
     seed: int
     people: int
+    pack: Pack = field(default_factory=load_pack)
+    homes: Sequence[tuple[str, dict]] = HOMES
     records: list[dict] = field(default_factory=list)
     entries: list[dict] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._random, self._numbers = random.Random(self.seed), count(1)
-        self._purposes = [*load_pack().purposes]
+        self._purposes, self._regions = [*self.pack.purposes], tuple(self.pack.regions)
+        self._named = min(5, (len(self._purposes) + 1) // 2)  # purposes in an entry that does not name all
         for _ in range(self.people):
             self._add_person()
 
@@ -89,42 +91,44 @@ class Crowd:
         return events, consents
 
     def expected(self, pack: Pack) -> dict[tuple[str, str], set[str]]:
-        """The labels that belong in each (region, dataset): an earlier record of the same event id hides the others."""
+        """The labels that belong in each (region, dataset)."""
         found: dict[tuple[str, str], set[str]] = {}
+        for name, purpose in pack.purposes.items():
+            for record in self.opened(name, pack) if purpose.stored else ():
+                if record["type"] in purpose.events:
+                    found.setdefault((record["region"], name), set()).add(record["label"])
+        return found
+
+    def opened(self, name: str, pack: Pack) -> Iterator[dict]:
+        """The records for which a purpose is open, whether or not it receives their event type: an earlier record of
+        the same event id hides the others."""
         first: dict[tuple, dict] = {}
         for record in sorted(self.records, key=lambda record: record["received_time"]):
             first.setdefault((record["region"], record["device"], record["account"], record["id"]), record)
-        for record in first.values():
-            for purpose in self._opened(record, pack):
-                found.setdefault((record["region"], purpose), set()).add(record["label"])
-        return found
+        return (record for record in first.values() if self._is_open(record, name, pack))
 
-    def _opened(self, record: dict, pack: Pack) -> Iterator[str]:
-        about = {("device", record["device"]), ("account", record["account"])}
+    def _is_open(self, record: dict, name: str, pack: Pack) -> bool:
+        purpose, about = pack.purposes[name], {("device", record["device"]), ("account", record["account"])}
         # A stop acts everywhere, a permission where it was given.
         acting = [e for e in self.entries if e["subject"] in about and record["region"] in e["acts_in"]]
-        for name, purpose in pack.purposes.items():
-            if not purpose.stored or record["type"] not in purpose.events or record["source"] not in purpose.sources:
-                continue
-            declared = purpose.basis.get(record["region"], purpose.basis["default"])
-            policy = {
-                "closed": False,
-                "consent": declared not in pack.regions[record["region"]].bases or declared == "consent",
-                "needs": set(purpose.subject),
-                "grants": set(purpose.granted_by or purpose.subject),
-                "minors_excluded": purpose.minors == "excluded",
-                "per_application": purpose.per_application,
-                "minimum": purpose.minimum_policy_version,
-            }
-            if decide(record, name, acting, policy, bounded=True):
-                yield name
+        declared = purpose.basis.get(record["region"], purpose.basis["default"])
+        policy = {
+            "closed": False,
+            "consent": declared not in pack.regions[record["region"]].bases or declared == "consent",
+            "needs": set(purpose.subject),
+            "grants": set(purpose.granted_by or purpose.subject),
+            "minors_excluded": purpose.minors == "excluded",
+            "per_application": purpose.per_application,
+            "minimum": purpose.minimum_policy_version,
+        }
+        return record["source"] in purpose.sources and decide(record, name, acting, policy, bounded=True)
 
     def _clock(self) -> int:
         return self._random.randrange(1, 9) * _TICK_MS
 
     def _add_person(self) -> None:
         pick = self._random.choice
-        region, home = pick(HOMES)
+        region, home = pick(self.homes)
         devices = [f"{self._random.randrange(1, 2**64):016x}" for _ in range(2)]
         account = f"u-{next(self._numbers)}.{self._random.randrange(10**9)}"
         for _ in range(self._random.randrange(10)):
@@ -146,13 +150,13 @@ class Crowd:
             "entry_id": entry_id or f"e-{next(self._numbers)}",
             "subject": subject,
             "kind": kind,
-            "purposes": frozenset(["*"] if pick([True, False]) else self._random.sample(self._purposes, 5)),
+            "purposes": frozenset(["*"] if pick([True, False]) else self._random.sample(self._purposes, self._named)),
             "app": pick(_APPS + _APPS[1:2] * 3),
             "policy_version": pick(_VERSIONS),
             "guardian": pick([True, False, False]),
             "time": time,
             "received_time": received,
-            "acts_in": REGIONS if kind in (*STOPS, "unreadable") else (region,),
+            "acts_in": self._regions if kind in (*STOPS, "unreadable") else (region,),
         }
         self.entries.append(entry | {"line": self._entry_line(entry, home)})
 

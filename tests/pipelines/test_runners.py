@@ -6,17 +6,19 @@ from pipelines import ingest
 from pipelines.errors import ConfigurationError
 from pipelines.runners import fit, goes_on, told
 from pipelines.sources import Endless, Streams
+from schemas.pack_files import DEFAULT_PACK
 from tests.invariants.runs import Site
 from tests.stranger import command
 
 FLINK = ["--runner=FlinkRunner", "--flink_master=cluster:8081", "--streaming"]
 WATCHED = Streams(Endless("watch", "/in"), Endless("watch", "/ledger"), None)
+SHIPPED = (DEFAULT_PACK,)
 TOPICS = Streams(Endless("kafka", "t"), Endless("kafka", "c"), "/etc/kafka.properties")
 
 
 @pytest.mark.parametrize("runner", ["FlinkRunner", "PortableRunner"])
 def test_a_stream_on_flink_gets_what_exactness_needs(runner):
-    given = told(fit([f"--runner={runner}", "--streaming"], "all", TOPICS))
+    given = told(fit([f"--runner={runner}", "--streaming"], "all", TOPICS, SHIPPED))
     for option in (
         "finish_bundle_before_checkpointing",
         "externalized_checkpoints_enabled",
@@ -30,7 +32,7 @@ def test_a_stream_on_flink_gets_what_exactness_needs(runner):
 
 def test_what_somebody_says_stays():
     flags = [*FLINK, "--checkpointing_interval=2000", "--max_bundle_size", "5"]
-    found = fit(flags, "all", TOPICS)
+    found = fit(flags, "all", TOPICS, SHIPPED)
     assert list(found[: len(flags)]) == flags
     assert sum("checkpointing_interval" in flag for flag in found) == 1
     assert told(found)["max_bundle_size"] == "5"
@@ -38,7 +40,7 @@ def test_what_somebody_says_stays():
 
 def test_a_run_over_files_is_left_as_it_is():
     for flags in (["--runner=FlinkRunner"], ["--runner=FnApiRunner"], ["--runner=FnApiRunner", "--streaming"]):
-        assert fit(flags, "all", None) == tuple(flags)
+        assert fit(flags, "all", None, SHIPPED) == tuple(flags)
 
 
 @pytest.mark.parametrize(
@@ -59,48 +61,48 @@ def test_a_run_over_files_is_left_as_it_is():
 )
 def test_what_stalls_or_loses_on_flink_is_refused(flag, why):
     with pytest.raises(ConfigurationError, match=why):
-        fit([*FLINK, flag], "all", TOPICS)
+        fit([*FLINK, flag], "all", TOPICS, SHIPPED)
     name, _, value = flag.partition("=")
     with pytest.raises(ConfigurationError, match=why):
-        fit([*FLINK, name, value] if value else [*FLINK, name, "--parallelism=2"], "all", TOPICS)
+        fit([*FLINK, name, value] if value else [*FLINK, name, "--parallelism=2"], "all", TOPICS, SHIPPED)
 
 
 @pytest.mark.parametrize("flag", ["--checkpointing_mode=EXACTLY_ONCE", "--allow_non_restored_state=false"])
 def test_what_says_nothing_new_is_not(flag):
-    assert flag in fit([*FLINK, flag], "all", TOPICS)
+    assert flag in fit([*FLINK, flag], "all", TOPICS, SHIPPED)
 
 
 def test_a_runner_in_this_process_reads_nothing_without_an_end():
     with pytest.raises(ConfigurationError, match="judges nothing before its inputs end, and watch:/in has no end"):
-        fit(["--runner=FnApiRunner", "--streaming"], "all", WATCHED)
+        fit(["--runner=FnApiRunner", "--streaming"], "all", WATCHED, SHIPPED)
 
 
 def test_prism_is_never_downloaded():
     with pytest.raises(ConfigurationError, match="would download its engine: name one with --prism_location"):
-        fit(["--runner=PrismRunner", "--streaming"], "all", WATCHED)
+        fit(["--runner=PrismRunner", "--streaming"], "all", WATCHED, SHIPPED)
     flags = ("--runner=PrismRunner", "--streaming", "--prism_location=/bin/prism")
-    assert fit(flags, "all", WATCHED) == flags
+    assert fit(flags, "all", WATCHED, SHIPPED) == flags
 
 
 def test_prism_is_not_downloaded_for_files_either():
     with pytest.raises(ConfigurationError, match="name one with --prism_location"):
-        fit(["--runner=PrismRunner"], "all", None)
+        fit(["--runner=PrismRunner"], "all", None, SHIPPED)
 
 
 def test_an_update_is_no_state_on_flink():
     with pytest.raises(ConfigurationError, match="it is for DataflowRunner: go on with --savepoint_path"):
-        fit([*FLINK, "--update"], "all", TOPICS)
+        fit([*FLINK, "--update"], "all", TOPICS, SHIPPED)
 
 
 def test_prism_reads_no_topic():
     with pytest.raises(ConfigurationError, match="takes the watermark of one partition for that of kafka:t"):
-        fit(["--runner=PrismRunner", "--streaming", "--prism_location=/bin/prism"], "all", TOPICS)
+        fit(["--runner=PrismRunner", "--streaming", "--prism_location=/bin/prism"], "all", TOPICS, SHIPPED)
 
 
 def test_pubsub_is_read_on_dataflow_alone():
     subscribed = Streams(Endless("pubsub", "projects/p/subscriptions/s"), None, None)
     with pytest.raises(ConfigurationError, match="is read on --runner=DataflowRunner alone"):
-        fit(FLINK, "all", subscribed)
+        fit(FLINK, "all", subscribed, SHIPPED)
 
 
 @pytest.mark.parametrize("runner", ["", "--runner=DirectRunner", "--runner=FnApiRunner", "--runner=SparkRunner"])

@@ -1,7 +1,6 @@
 """The summary of a run: compact in a terminal, complete as JSON, and the same numbers in both."""
 
 import json
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -22,7 +21,7 @@ def job(tmp_path):
         with_ledger=True,
         input_id=RUN.input_id,
         run=RUN.name,
-        deployment=str(Path("deployment.yaml")),
+        where="--deployment deployment.yaml",
     )
 
 

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from schemas.datasets import datasets
-from schemas.editions import Editions, load_editions
+from schemas.editions import Editions, load_editions, newest_of
 from schemas.fields import EVENT_TYPES
 from schemas.findings import PackError
 from schemas.layout import Source, layout
@@ -52,6 +52,11 @@ def test_a_pack_is_in_force_from_midnight_until_the_next_one_is():
     assert in_force(Editions((PACK,)), times) == [NONE] * 8 + [0] * 3
 
 
+def test_a_ledger_may_name_the_purposes_of_every_edition_and_no_other():
+    assert EDITIONS.purposes == {*PACK.purposes, "given_up"}
+    assert Editions((PACK,)).purposes == set(PACK.purposes)
+
+
 # --- which packs go together ---
 
 
@@ -59,6 +64,7 @@ def test_packs_are_read_by_name_and_by_folder_in_any_order(tmp_path):
     folder = str(write_edition(tmp_path / "old", OLD, old))
     for names in ([folder, DEFAULT_PACK], [DEFAULT_PACK, folder]):
         assert [pack.version for pack in load_editions(names).packs] == [OLD, DEFAULT_PACK]
+        assert newest_of(names) == DEFAULT_PACK and newest_of([folder]) == folder
     with pytest.raises(PackError, match="shipped packs"):
         load_editions([DEFAULT_PACK, "2020-01-01"])
 

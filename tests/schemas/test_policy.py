@@ -2,13 +2,15 @@ import shutil
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
+from schemas.countries import countries
 from schemas.datasets import datasets
 from schemas.fields import EVENT_TYPES
 from schemas.findings import PackError
 from schemas.layout import layout
 from schemas.pack_files import SHIPPED, load_pack
-from schemas.policy import WITHOUT_LEDGER, Basis
+from schemas.policy import WITHOUT_LEDGER, Basis, Pack
 
 REGIONS = ("cn", "in", "ru", "eu", "us", "sg")
 PURPOSES = set(
@@ -139,6 +141,10 @@ POLICY, PLACES, RULES = "policy.yaml", "residency.yaml", "purposes.yaml"
         (PLACES, "[account_country, device_region, sim_mcc]", "[]", "signals", "at least one"),
         (PLACES, "bases: [contract, legal_obligation, consent]", "bases: [contract]", "regions.cn", "hold `consent`"),
         (PLACES, "bases: [contract,", "bases: [contracts,", "regions.cn.bases.0", "'contract'"),
+        (PLACES, "data_centre: CN", "data_centre: XK", "regions.cn", "ISO 3166-1"),
+        (PLACES, "data_centre: CN", "data_centre: NO", "regions.cn.data_centre", "valid string"),
+        (PLACES, "    data_centre: CN\n", "", "regions.cn.data_centre", "required"),
+        (PLACES, "  us:", "  all:", "regions.all", "name it otherwise"),
         # purposes
         (RULES, "basis: {default: contract}", "basis: {eu: contract}", "purposes.service", "needs a `default`"),
         (RULES, "basis: {default: contract}", "basis: {default: contract, de: consent}", "purposes.service", "['de']"),
@@ -186,6 +192,12 @@ POLICY, PLACES, RULES = "policy.yaml", "residency.yaml", "purposes.yaml"
         (RULES, "purposes:\n", "regions: {}\npurposes:\n", "residency.yaml", "another file"),
         (RULES, "purposes:\n", "limit: 3\npurposes:\n", "limit", "not permitted"),
         (POLICY, 'version: "2021-01-15"', "", "version", "required"),
+        # what names an edition, a dataset and a folder
+        (POLICY, 'version: "2021-01-15"', "version: edition-9", "version", "match pattern"),
+        (RULES, '_version: "2021-01-15"', "_version: 2021", "personalisation.minimum_policy_version", "valid string"),
+        (RULES, "  legal:", "  audit:", "purposes ['audit']", "other datasets"),
+        (RULES, "  legal:", "  inbox:", "purposes ['inbox']", "other datasets"),
+        (RULES, "    stored: false\n", "", "purposes ['statistics']", "other datasets"),
     ],
 )
 def test_a_wrong_pack_says_where_and_what_in_one_message(edited, tmp_path, file, old, new, place, remedy):
@@ -239,6 +251,18 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path, content):
     (tmp_path / "policy.yaml").write_bytes(content)
     with pytest.raises(PackError):
         load_pack(str(tmp_path))
+
+
+def test_a_pack_has_as_many_regions_as_their_codes_can_tell_apart(pack):
+    region = pack.model_dump(mode="json")["regions"]["cn"]
+    few, many = ({**pack.model_dump(mode="json"), "purposes": {}, "gates": [], "statistics": None} for _ in range(2))
+    codes = sorted(countries())
+    for pack_, number in ((few, 127), (many, 128)):
+        pack_["residency"] |= {"localising": []}
+        pack_["regions"] = {f"r{n}": region | {"countries": [codes[n]]} for n in range(number)}
+    assert len(Pack.model_validate(few).where.regions) == 127
+    with pytest.raises(ValidationError, match="127 regions at most"):
+        Pack.model_validate(many)
 
 
 @pytest.mark.clause("0-b")

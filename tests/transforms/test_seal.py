@@ -326,6 +326,7 @@ def test_a_zeroed_advertising_id_is_told_to_the_gate(seal, path, zeros):
     assert sorted(seal(lines).batch["zeroed"].to_pylist()) == [False, True]
 
 
+@pytest.mark.clause("1.1-b")
 @pytest.mark.clause("1.2-push")
 def test_promotional_notices_do_not_serve_push_and_system_notices_do_not_serve_promotion(seal):
     words = enumerate(("system", "promotion"))

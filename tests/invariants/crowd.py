@@ -18,7 +18,7 @@ import yaml
 from schemas.fields import EVENT_TYPES, PERMISSION_KINDS, STOP_KINDS
 from schemas.policy import DEFAULT_PACK, SHIPPED, Pack, load_pack
 from tests.invariants.runs import REGIONS
-from tests.oracle import STOPS, decide
+from tests.oracle import STOPS, collected, decide
 
 LABEL = "service"
 _START = datetime(2021, 3, 1, tzinfo=UTC)
@@ -100,9 +100,11 @@ class Crowd:
         about = {("device", record["device"]), ("account", record["account"])}
         # A stop acts everywhere, a permission where it was given.
         acting = [e for e in self.entries if e["subject"] in about and record["region"] in e["acts_in"]]
-        for name, purpose in pack.purposes.items():
-            if not purpose.stored or record["type"] not in purpose.events or record["source"] not in purpose.sources:
-                continue
+
+        def opened(name: str) -> bool:
+            purpose = pack.purposes[name]
+            if record["source"] not in purpose.sources:
+                return False
             declared = purpose.basis.get(record["region"], purpose.basis["default"])
             policy = {
                 "closed": False,
@@ -113,7 +115,11 @@ class Crowd:
                 "per_application": purpose.per_application,
                 "minimum": purpose.minimum_policy_version,
             }
-            if decide(record, name, acting, policy, bounded=True):
+            return decide(record, name, acting, policy, bounded=True)
+
+        for name, purpose in pack.purposes.items():
+            of = name, record["type"], record["region"], pack
+            if purpose.stored and record["type"] in purpose.events and opened(name) and collected(*of, opened):
                 yield name
 
     def _clock(self) -> int:

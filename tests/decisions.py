@@ -16,7 +16,7 @@ import pyarrow as pa
 from schemas.countries import countries
 from schemas.datasets import datasets
 from schemas.editions import Editions
-from schemas.fields import EVENT_FIELD, EVENT_TYPES, PURPOSES, SOURCES, payload_of
+from schemas.fields import EVENT_FIELD, EVENT_TYPES, SOURCES, payload_of
 from schemas.layout import layout
 from schemas.policy import Pack
 from schemas.recognisers import LABEL_RECOGNISERS
@@ -152,7 +152,7 @@ class Decisions:
         events = decode_events(self._lines.events, Limits.of(pack))
         regions, _ = locate({name: events.columns[f"residency.{name}"] for name in SIGNALS}, pack.where)
         batch = EventSealer(seals, plan, ALL, pack.limits, scrub, self._labels).seal(events, regions).batch
-        known = PURPOSES | set(pack.purposes)
+        known = frozenset(pack.purposes)
         sealer = LedgerSealer(seals, ALL, tuple(keys), 0, self._labels, known)
         ledger = decode_ledger(self._lines.entries)
         places, _ = locate({name: ledger.columns[f"residency.{name}"] for name in SIGNALS}, pack.where)

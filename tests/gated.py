@@ -15,7 +15,7 @@ from schemas.consent import SEALED_LEDGER, Kind, SubjectType
 from schemas.fields import EVENT_TYPES, SOURCES
 from schemas.layout import layout
 from schemas.pack_files import load_pack
-from tests.oracle import decide
+from tests.oracle import collected, decide
 from transforms.exchange import LEDGER, TELEMETRY, layout_digest, locked_telemetry
 from transforms.ipc import to_buffer
 from transforms.locks import Locks
@@ -167,12 +167,13 @@ def oracle(record, ledger, bounded, received=None):
         "received_time": record.received_time if received is None else received,
     }
     rows = [each.row() for each in ledger]
-    return {
-        name
-        for name in candidates(record)
-        if SOURCES[record.source] in PACK.purposes[name].sources
-        and decide(plain, name, rows, policy_of(TERMS, name), bounded)
-    }
+
+    def opened(name):
+        admitted = SOURCES[record.source] in PACK.purposes[name].sources
+        return admitted and decide(plain, name, rows, policy_of(TERMS, name), bounded)
+
+    event_type = EVENT_TYPES[record.event_type]
+    return {n for n in candidates(record) if opened(n) and collected(n, event_type, "eu", PACK, opened)}
 
 
 def names(mask):

@@ -78,3 +78,11 @@ def decide(record, purpose, entries, policy, bounded):
         or (policy["consent"] and not any(suffices(grant) for grant in about("grant")))  # 5
         or (not policy["consent"] and any(not lifted(stop, permissions) for stop in objections))  # 6
     )
+
+
+def collected(purpose, event_type, region, pack, opened):
+    """True if a record of that event type is collected for the purpose there, given which purposes are `opened` for it.
+    A rule spares what rests on contract or a legal obligation; for all else one of its purposes has to be open."""
+    rules = [rule for rule in pack.collection if event_type in rule.events and region in rule.regions]
+    spared = pack.basis(purpose, region) in ("contract", "legal_obligation")
+    return spared or all(any(opened(each) for each in rule.admitted_by) for rule in rules)

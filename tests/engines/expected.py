@@ -30,7 +30,7 @@ from schemas.policy import Pack
 from tests.engines.load import DAY_MS, HEARTBEAT
 from tests.engines.pack import NUMBER_OF
 from tests.invariants.crowd import HOMES
-from tests.oracle import STOPS, decide
+from tests.oracle import STOPS, collected, decide
 
 _REQUIRED = [each.path for each in EVENT_FIELDS if each.required]
 _REGION_OF = {tuple(sorted(home.items())): region for region, home in HOMES}
@@ -452,26 +452,37 @@ def _judged(records: list[Record], judge: Judge, pack: Pack, window_ms: int | No
     opened = {name: np.zeros(len(records), bool) for name in pack.purposes}
     stands = {name: np.zeros(len(records), bool) for name in pack.purposes}
     gates = {gate.purpose: np.zeros(len(records), bool) for gate in pack.gates}
-    wanted: dict[tuple, tuple[list[str], list[str]]] = {}
+    wanted: dict[tuple, tuple[list[str], list[str], list[str]]] = {}
     for at, record in enumerate(records):
         end = inf if window_ms is None else (record.received // window_ms + 1) * window_ms
         kind = record.event_type, record.source, record.notice, bool(record.exact)
         if kind not in wanted:
             wanted[kind] = _admitted(record, pack)
         answers = judge.answers(record, end)
-        for name in wanted[kind][0]:
-            opened[name][at], stands[name][at] = answers[name]
-        for name in wanted[kind][1]:
-            gates[name][at] = answers[name][1]
+        fits, gated, fed = wanted[kind]
+        for name in fits:
+            opened[name][at], stands[name][at] = _collected(record, name, pack, fed, answers)
+        for name in gated:
+            gates[name][at] = _collected(record, name, pack, fed, answers)[1]
     return opened, stands, gates
 
 
-def _admitted(record: Record, pack: Pack) -> tuple[list[str], list[str]]:
-    """The purposes that receive such a record, whoever it is of, and those that are asked for its exact location."""
+def _collected(record: Record, name: str, pack: Pack, fed: list[str], answers: "_Answers") -> tuple[bool, bool]:
+    """(open, stands), heeding what is collected of the record's event type."""
+    of = (record.event_type, record.region, pack)
+    return tuple(
+        answers[name][which] and collected(name, *of, lambda each, which=which: each in fed and answers[each][which])
+        for which in (0, 1)
+    )
+
+
+def _admitted(record: Record, pack: Pack) -> tuple[list[str], list[str], list[str]]:
+    """The purposes that receive such a record, whoever it is of, those that are asked for its exact location, and all
+    that it may feed, whatever its event type."""
     fits = [
         name
         for name, purpose in pack.purposes.items()
         if record.source in purpose.sources and record.notice not in purpose.unless.get("push_interaction.notice", ())
     ]
     gates = [gate.purpose for gate in pack.gates if record.exact and gate.purpose in fits]
-    return [name for name in fits if record.event_type in pack.purposes[name].events], gates
+    return [name for name in fits if record.event_type in pack.purposes[name].events], gates, fits

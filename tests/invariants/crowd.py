@@ -18,7 +18,7 @@ import yaml
 from schemas.fields import EVENT_TYPES, PERMISSION_KINDS, STOP_KINDS
 from schemas.pack_files import DEFAULT_PACK, SHIPPED, load_pack
 from schemas.policy import Pack
-from tests.oracle import STOPS, decide
+from tests.oracle import STOPS, collected, decide
 
 LABEL = "service"
 _START = datetime(2021, 3, 1, tzinfo=UTC)
@@ -108,20 +108,25 @@ class Crowd:
         return (record for record in first.values() if self._is_open(record, name, pack))
 
     def _is_open(self, record: dict, name: str, pack: Pack) -> bool:
-        purpose, about = pack.purposes[name], {("device", record["device"]), ("account", record["account"])}
+        about = {("device", record["device"]), ("account", record["account"])}
         # A stop acts everywhere, a permission where it was given.
         acting = [e for e in self.entries if e["subject"] in about and record["region"] in e["acts_in"]]
-        declared = purpose.basis.get(record["region"], purpose.basis["default"])
-        policy = {
-            "closed": False,
-            "consent": declared not in pack.regions[record["region"]].bases or declared == "consent",
-            "needs": set(purpose.subject),
-            "grants": set(purpose.granted_by or purpose.subject),
-            "minors_excluded": purpose.minors == "excluded",
-            "per_application": purpose.per_application,
-            "minimum": purpose.minimum_policy_version,
-        }
-        return record["source"] in purpose.sources and decide(record, name, acting, policy, bounded=True)
+
+        def opened(name: str) -> bool:
+            purpose = pack.purposes[name]
+            declared = purpose.basis.get(record["region"], purpose.basis["default"])
+            policy = {
+                "closed": False,
+                "consent": declared not in pack.regions[record["region"]].bases or declared == "consent",
+                "needs": set(purpose.subject),
+                "grants": set(purpose.granted_by or purpose.subject),
+                "minors_excluded": purpose.minors == "excluded",
+                "per_application": purpose.per_application,
+                "minimum": purpose.minimum_policy_version,
+            }
+            return record["source"] in purpose.sources and decide(record, name, acting, policy, bounded=True)
+
+        return opened(name) and collected(name, record["type"], record["region"], pack, opened)
 
     def _clock(self) -> int:
         return self._random.randrange(1, 9) * _TICK_MS

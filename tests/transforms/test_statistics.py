@@ -63,7 +63,9 @@ def expected(keys, region, *shards):
     cipher = ColumnCmac(open_keyring(keys[region]).secret("statistics/bound", BORDER))
     found = Counter()
     for batch in shards:
-        whole = bound(contributions(batch, PACK, PLAN, cipher), tuple(RULES.tables.values()), cipher)
+        whole = bound(
+            contributions(batch, Editions((PACK,)).of("eu"), PLAN, cipher), tuple(RULES.tables.values()), cipher
+        )
         for row in counted(whole, PACK).to_pylist():
             found.update(measures(row))
     return found

@@ -20,7 +20,7 @@ NONE = -1  # the number of no edition: before the first
 
 # A stricter form under the older pack that is of another type than what the newest stores: nothing can stand there.
 _UNSTORABLE = frozenset({(Form.TOKEN, Form.SEALED), (Form.FINGERPRINT, Form.TEXT)})  # (older, newest)
-_UNITS = ("second", "minute", "hour", "day")  # each cuts at every edge of the next
+UNITS = ("second", "minute", "hour", "day")  # each cuts at every edge of the next
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Cut:
     gates: frozenset[str]  # purposes that must be open for the record; one that the newest pack lacks never is
     steps: tuple[float, ...]  # widths of the buckets that a number goes through, in this order
     major: bool  # whether a version is cut to its first number
+    lists: tuple[tuple[str, ...], ...]  # each keeps its words of a label, after the cut; the others become one
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Editions:
     def event_time(self, purpose: str, edition: int) -> str:
         """What event_time is cut to for a record of an edition: the coarser of its own unit and the newest pack's."""
         both = (*self.earlier, self.newest)[edition], self.newest
-        return max((pack.purposes[purpose].event_time for pack in both), key=_UNITS.index)
+        return max((pack.purposes[purpose].event_time for pack in both), key=UNITS.index)
 
     @cached_property
     def cuts(self) -> dict[str, tuple[tuple[Cut, ...], ...]]:
@@ -122,13 +123,14 @@ def _cuts(pack: Pack, purpose: str, columns: Iterable[DatasetColumn]) -> tuple[C
 
 def _cut(older: DatasetColumn | None, newest: DatasetColumn) -> Cut:
     if older is None or (older.form, newest.form) in _UNSTORABLE:
-        return Cut(frozenset(), frozenset(), (), False)
+        return Cut(frozenset(), frozenset(), (), False, ())
     both = older, newest
     return Cut(
         events=older.events & newest.events,
         gates=frozenset(column.gate for column in both if column.gate),
         steps=tuple(dict.fromkeys(column.step for column in both if column.step)),
         major=any(column.form is Form.MAJOR for column in both),
+        lists=tuple(dict.fromkeys(column.words for column in both if column.words)),
     )
 
 

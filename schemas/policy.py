@@ -16,6 +16,7 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from schemas.apart import Apart, WordList
 from schemas.consent import Terms
 from schemas.fields import EVENT_FIELD, EVENT_TYPES, IDENTIFYING, INTEGER, SOURCES, Category, Handling, payload_of
 from schemas.fields import Field as EventField
@@ -56,12 +57,13 @@ class Form(StrEnum):
     NETWORK = "network"  # IP address cut to its network
     MAJOR = "major"  # version cut to its first number
     BUCKET = "bucket"  # number cut to a multiple of `step`
+    LISTED = "listed"  # word of a list of the pack; every other is `<OTHER>`
 
 
 _FORMS: dict[Handling, frozenset[Form]] = {
     Handling.IDENTIFIER: frozenset({Form.TOKEN, Form.SEALED}),
     Handling.ADDRESS: frozenset({Form.NETWORK}),
-    Handling.LABEL: frozenset({Form.PLAIN, Form.MAJOR}),
+    Handling.LABEL: frozenset({Form.PLAIN, Form.MAJOR, Form.LISTED}),
     Handling.TEXT: frozenset({Form.TEXT, Form.FINGERPRINT}),
     Handling.MEASURE: frozenset({Form.PLAIN, Form.BUCKET}),
     Handling.ENVELOPE: frozenset(),  # type and time have their own place in every dataset
@@ -70,10 +72,11 @@ _FORMS: dict[Handling, frozenset[Form]] = {
 
 
 class Column(Model):
-    """How one field goes into a purpose's dataset. In YAML either the form's name or `{bucket: step}`."""
+    """How one field goes into a purpose's dataset. In YAML the form's name, `{bucket: STEP}` or `{listed: NAME}`."""
 
     form: Form
     step: float | None = Field(None, gt=0, description="Width of a bucket, in the field's own unit")
+    among: Word | None = Field(None, description="Name of the list whose words stay")
 
     @model_validator(mode="before")
     @classmethod
@@ -82,12 +85,16 @@ class Column(Model):
             return {"form": value}
         if isinstance(value, dict) and set(value) == {"bucket"}:
             return {"form": "bucket", "step": value["bucket"]}
+        if isinstance(value, dict) and set(value) == {"listed"}:
+            return {"form": "listed", "among": value["listed"]}
         return value
 
     @model_validator(mode="after")
-    def _step_with_bucket(self) -> Self:
+    def _with_what_it_needs(self) -> Self:
         if (self.form is Form.BUCKET) != (self.step is not None):
             raise ValueError("write {bucket: STEP}; other forms take no step")
+        if (self.form is Form.LISTED) != (self.among is not None):
+            raise ValueError("write {listed: NAME}; other forms take no list")
         return self
 
 
@@ -149,6 +156,17 @@ def _check_column(path: str, column: Column) -> None:
     if column.form not in allowed:
         forms = ", ".join(sorted(allowed)) or "none: it never reaches a dataset as a column"
         raise ValueError(f"{path} cannot go as {column.form.value!r}; possible: {forms}")
+
+
+def _check_lists(purposes: dict[str, Purpose], lists: dict[str, WordList]) -> None:
+    named = {
+        column.among: f"purposes.{name}.columns.{path}"
+        for name, purpose in purposes.items()
+        for path, column in purpose.columns.items()
+        if column.among
+    }
+    for name in sorted(named.keys() - lists.keys()):
+        raise ValueError(f"{named[name]} keeps the words of {name!r}, which is no list of this pack")
 
 
 def _check_unless(unless: dict[str, tuple[str, ...]], events: dict) -> None:
@@ -221,6 +239,8 @@ class Pack(Model):
     gates: tuple[Gate, ...] = ()
     purposes: dict[Name, Purpose]
     statistics: Statistics | None = None  # a pack without it releases nothing
+    lists: dict[Name, WordList] = Field({}, description="Words that columns of the form {listed: NAME} keep")
+    apart: Apart | None = None  # a pack without it sets no bound to what a sample shows
 
     @cached_property
     def where(self) -> Residency:
@@ -270,6 +290,7 @@ class Pack(Model):
         for name, purpose in self.purposes.items():
             if unknown := sorted(set(purpose.basis) - set(self.regions) - {"default"}):
                 raise ValueError(f"purposes.{name}.basis names {unknown}, which are no regions of this pack")
+        _check_lists(self.purposes, self.lists)
         endings = ("_sensitive", "_orders", "_stopped")
         taken = _OTHER_DATASETS | {name for name in self.purposes if name.endswith(endings)}
         if taken := sorted(taken & set(self.purposes)):

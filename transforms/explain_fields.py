@@ -12,7 +12,7 @@ from schemas.editions import Cut
 from schemas.explanation import FieldFate, InDataset, Place
 from schemas.fields import EVENT_FIELDS, IDENTIFYING, Category, Field, Handling
 from schemas.layout import Layout
-from schemas.policy import Form, Pack
+from schemas.policy import Pack
 from transforms.chain import OPEN
 from transforms.decode import Decoded
 from transforms.labels import Labels
@@ -152,5 +152,6 @@ class Fates:
             why_not, clause = "not allowed by the edition of its time", "9"
         elif stored is None:
             why_not = "nothing to store"
-        form = f"{column.form.value} {column.step:g}" if column.form is Form.BUCKET else column.form.value
+        parts = column.form.value, f"{column.step:.15g}" if column.step else None, column.among
+        form = " ".join(filter(None, parts))
         return InDataset(dataset, form, stored, why_not, clause)

@@ -108,6 +108,7 @@ def test_under_the_newest_alone_a_column_is_as_it_says():
             assert made.events == column.events and made.gates == {column.gate} - {None}
             assert made.steps == ((column.step,) if column.step else ())
             assert made.major == (column.form is Form.MAJOR)
+            assert made.lists == ((PACK.lists[column.among].words,) if column.among else ())
         assert EDITIONS.event_time(dataset.purpose, 2) == PACK.purposes[dataset.purpose].event_time
 
 

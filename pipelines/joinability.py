@@ -15,7 +15,7 @@ from schemas.apart import Apart
 from schemas.joinability import pairs
 from schemas.policy import Pack
 from transforms.consented import Consented
-from transforms.joinability import Found, measure
+from transforms.joinability import Found, compare
 from transforms.keyring import create_keystore
 
 
@@ -41,7 +41,7 @@ class Report:
         return tuple(pair for pair in self.judged if pair.percent > self.apart.singled_out_percent)
 
 
-def joinability(pack: Pack, paths: Sequence[str], say: Callable[[str], None]) -> Report:
+def measure(pack: Pack, paths: Sequence[str], say: Callable[[str], None]) -> Report:
     """Runs the pack over a sample of telemetry: NDJSON files, directories and globs, also compressed.
 
     Keys are made for it and thrown away. Raises `InputError` if a file cannot be read to its end, or if the sample is
@@ -56,7 +56,7 @@ def joinability(pack: Pack, paths: Sequence[str], say: Callable[[str], None]) ->
     if not sample.records:
         raise InputError("the sample holds no record that a region of the pack could store: give it telemetry")
     cap = pack.apart.singled_out_percent if pack.apart else 0
-    report = Report(pack.version, pack.apart, sample.records, tuple(measure(pairs(pack), sample.holdings(), cap)))
+    report = Report(pack.version, pack.apart, sample.records, tuple(compare(pairs(pack), sample.holdings(), cap)))
     if pack.apart and not report.judged:
         least = f"{pack.apart.least_records:,}"
         raise InputError(f"the sample is too small: no two datasets have {least} records of it in common")
@@ -79,6 +79,12 @@ def as_json(report: Report) -> str:
         for pair in report.pairs
     ]
     return json.dumps({"pack": report.pack, "apart": apart, "records": report.records, "pairs": told}, indent=2)
+
+
+def print_joinability(report: Report) -> None:
+    """Prints the report for people."""
+    for line in as_text(report):
+        print(line)
 
 
 def as_text(report: Report) -> Iterator[str]:

@@ -71,9 +71,8 @@ class Holding:
 
     def _shared(self, to: DatasetColumn, events: frozenset[int]) -> np.ndarray:
         def values() -> pa.Array:
-            elsewhere = pa.array(~np.isin(self._event_type, list(events)))
-            whole = _cut(self._column(to.name), to)
-            return whole.take(pa.array(np.arange(len(whole)), mask=elsewhere.to_numpy(zero_copy_only=False)))
+            elsewhere = ~np.isin(self._event_type, list(events))
+            return _cut(self._column(to.name), to).take(pa.array(np.arange(len(elsewhere)), mask=elsewhere))
 
         return self._coded((to.name, to.form, to.step, to.words, events), values)
 
@@ -83,11 +82,10 @@ class Holding:
         return self._codes[what]
 
     def _column(self, name: str) -> pa.Array:
-        whole = self._rows[name].combine_chunks()
-        return whole.combine_chunks() if isinstance(whole, pa.ChunkedArray) else whole
+        return self._rows[name].combine_chunks()
 
 
-def measure(pairs: Iterable[Pair], holdings: Mapping[str, Holding], cap: float) -> list[Found]:
+def compare(pairs: Iterable[Pair], holdings: Mapping[str, Holding], cap: float) -> list[Found]:
     """What each two purposes show, the worst first; above the cap, a percentage, with the field to make coarser."""
     found = [_of_pair(pair, [holdings[name] for name in pair.purposes], cap) for pair in pairs]
     return sorted(found, key=lambda each: -each.percent)

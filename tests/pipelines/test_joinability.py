@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from pipelines.errors import InputError
-from pipelines.joinability import advice, as_json, as_text, joinability
+from pipelines.joinability import advice, as_json, as_text, measure, print_joinability
 from pipelines.sample import Sample, write_sample
 from schemas.policy import load_pack
 from tests.editions import edition
@@ -27,7 +27,7 @@ def sample(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def shipped(sample):
-    return joinability(PACK, sample, silent)
+    return measure(PACK, sample, silent)
 
 
 @pytest.mark.clause("2-analytics")
@@ -36,6 +36,11 @@ def shipped(sample):
 def test_the_shipped_pack_keeps_its_datasets_apart(shipped):
     assert shipped.above == () and len(shipped.judged) >= 15
     assert 19_000 < shipped.records < 20_000
+
+
+def test_what_is_printed_is_the_text(shipped, capsys):
+    print_joinability(shipped)
+    assert capsys.readouterr().out.splitlines() == list(as_text(shipped))
 
 
 def test_a_pair_of_which_the_sample_holds_little_is_told_and_not_judged(shipped):
@@ -50,7 +55,7 @@ def test_an_exact_measure_in_two_datasets_fails_and_is_named(sample):
     def exact(rules):
         rules["purposes"]["research"]["columns"]["session.duration_ms"] = "plain"
 
-    report = joinability(edition("2021-03-01", exact), sample, silent)
+    report = measure(edition("2021-03-01", exact), sample, silent)
     (pair,) = report.above
     assert pair.purposes == ("research", "user_experience") and pair.percent > 20
     assert pair.generalise.path == "session.duration_ms"
@@ -59,7 +64,7 @@ def test_an_exact_measure_in_two_datasets_fails_and_is_named(sample):
 
 
 def test_a_pack_is_measured_as_if_it_had_always_been_in_force(sample, shipped):
-    assert joinability(edition("2030-01-01"), sample, silent).pairs == shipped.pairs
+    assert measure(edition("2030-01-01"), sample, silent).pairs == shipped.pairs
 
 
 def test_json_holds_what_the_table_holds(shipped):
@@ -96,39 +101,39 @@ def lifecycle(number, state="install", **more):
 
 
 def test_a_repetition_is_one_record(tmp_path, small):
-    report = joinability(small, lines(tmp_path, lifecycle(1), lifecycle(1), lifecycle(2, "remove")), silent)
+    report = measure(small, lines(tmp_path, lifecycle(1), lifecycle(1), lifecycle(2, "remove")), silent)
     assert (report.records, report.pairs[0].both, report.pairs[0].singled_out) == (2, 2, 2)
 
 
 def test_rows_of_two_regions_are_never_compared(tmp_path, small):
     abroad = lifecycle(2, residency={"account_country": "SG"})
-    report = joinability(small, lines(tmp_path, lifecycle(1), abroad), silent)
+    report = measure(small, lines(tmp_path, lifecycle(1), abroad), silent)
     assert (report.pairs[0].both, report.pairs[0].singled_out) == (2, 2)
-    report = joinability(small, lines(tmp_path, lifecycle(1), lifecycle(2)), silent)
+    report = measure(small, lines(tmp_path, lifecycle(1), lifecycle(2)), silent)
     assert (report.pairs[0].both, report.pairs[0].singled_out) == (2, 0)
 
 
 def test_a_record_that_a_purpose_may_not_have_is_not_held(tmp_path, small):
     nobodys = event(2, "app_lifecycle", app_lifecycle__state="install")
-    report = joinability(small, lines(tmp_path, lifecycle(1), nobodys), silent)
+    report = measure(small, lines(tmp_path, lifecycle(1), nobodys), silent)
     assert report.records == 2 and report.pairs[0].rows == (1, 1)
 
 
 def test_times_are_compared_as_both_show_them(tmp_path, small):
     times = [NOW, NOW + 400, NOW + 1_000]
-    report = joinability(small, lines(tmp_path, *(lifecycle(n, received=at) for n, at in enumerate(times))), silent)
+    report = measure(small, lines(tmp_path, *(lifecycle(n, received=at) for n, at in enumerate(times))), silent)
     assert report.pairs[0].singled_out == 1 and report.above[0].generalise.path == "event_time"
 
 
 @pytest.mark.parametrize("few", [[], [event(1)], [{"event_id": "no"}]])
 def test_a_sample_that_shows_nothing_does_not_pass(tmp_path, few):
     with pytest.raises(InputError, match="the sample "):
-        joinability(PACK, lines(tmp_path, *few), silent)
+        measure(PACK, lines(tmp_path, *few), silent)
 
 
 def test_nothing_of_a_record_is_told(tmp_path, small):
     given = lifecycle(1, service="unheard-of-service", app__package="com.unheard.of")
-    report = joinability(small, lines(tmp_path, given), silent)
+    report = measure(small, lines(tmp_path, given), silent)
     told = as_json(report) + "\n".join(as_text(report))
     assert "unheard" not in told and "1f3a5c7e9b0d2468" not in told and "install" not in told
 

@@ -14,7 +14,7 @@ from schemas.fields import EVENT_FIELD
 from schemas.joinability import Pair, Shared, pairs
 from schemas.policy import Form, load_pack
 from tests.strategies import unhurried
-from transforms.joinability import Coarser, Holding, codes_of, measure, once
+from transforms.joinability import Coarser, Holding, codes_of, compare, once
 
 PACK = load_pack()
 DAY = 86_400_000
@@ -132,7 +132,7 @@ def test_the_measure_is_that_of_who_compares_every_two_rows(records, steps, word
     shared = tuple(Shared((sides[0][p], sides[1][p]), sides[0][p].events & sides[1][p].events) for p in (MS, APP))
     width = [{"hour": 3_600_000, "day": DAY}[unit] for unit in units]
     holdings = {name: holding(records, side, sides[side], width[side]) for side, name in enumerate(("one", "other"))}
-    (found,) = measure([Pair(("one", "other"), shared, units)], holdings, 0)
+    (found,) = compare([Pair(("one", "other"), shared, units)], holdings, 0)
     assert (found.both, found.singled_out) == slowly(records, sides, width)
     if found.singled_out:
         told = found.generalise
@@ -187,5 +187,5 @@ def test_an_exact_measure_in_both_is_named():
     sides = {MS: column(MS), APP: column(APP)}
     shared = tuple(Shared((sides[path],) * 2, frozenset({0})) for path in (MS, APP))
     holdings = {name: holding(records, 0, sides, DAY) for name in ("one", "other")}
-    (found,) = measure([Pair(("one", "other"), shared, ("day", "day"))], holdings, 5)
+    (found,) = compare([Pair(("one", "other"), shared, ("day", "day"))], holdings, 5)
     assert found.percent == 100 and found.generalise == Coarser(MS, ("one", "other"), 0)

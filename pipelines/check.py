@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 
 from pipelines.checked import coverage_lines, difference_lines, effective_lines
-from pipelines.command import CONFIGURATION, OK, guarded, parser
+from pipelines.command import CONFIGURATION, OK, guarded, parser, say
 from pipelines.errors import ConfigurationError
 from schemas.coverage import coverage, markers, mentions
 from schemas.difference import KINDS, difference
@@ -26,6 +26,9 @@ def main(argv: list[str] | None = None) -> int:
     modes.add_argument("--effective", action="store_true", help="print the policy in force for a service in --region")
     modes.add_argument("--coverage", action="store_true", help="print each clause with its rules and its tests")
     modes.add_argument("--diff", nargs=2, metavar=("OLD", "NEW"), help="say what a change of the pack opens and closes")
+    modes.add_argument(
+        "--joinability", nargs="+", metavar="SAMPLE", help="say how many records of this telemetry datasets single out"
+    )
     arguments.add_argument("--service", metavar="NAME", help="with --effective: as events name it; default: any other")
     arguments.add_argument("--region", metavar="NAME", help="with --effective: a region of the pack")
     options = arguments.parse_args(argv)
@@ -43,9 +46,10 @@ def _run(options: argparse.Namespace) -> int:
     pack, found = check_pack(options.pack)
     if options.deployment:
         found = (*found, *_misplaced(options.deployment, pack))
-    if pack is None or not (options.effective or options.coverage):
+    mode = next((work for name, work in _MODES.items() if getattr(options, name)), None)
+    if found or mode is None:
         return _check(options, pack, found)
-    return (_effective if options.effective else _coverage)(options, pack)
+    return mode(options, pack)
 
 
 def _check(options: argparse.Namespace, pack: Pack | None, found: Sequence[Finding]) -> int:
@@ -88,6 +92,17 @@ def _coverage(options: argparse.Namespace, pack: Pack) -> int:
     print(f"\n{len(rows)} clauses, of which {missing} are not built yet, wholly or in part; {len(found)} to change")
     _print_lines(found)
     return CONFIGURATION if found else OK
+
+
+def _joinability(options: argparse.Namespace, pack: Pack) -> int:
+    from pipelines.joinability import as_json, as_text, measure  # here and not above: it imports the job's steps
+
+    report = measure(pack, options.joinability, say if sys.stderr.isatty() else lambda message: None)
+    print(as_json(report)) if options.json else _print_lines(as_text(report))
+    return CONFIGURATION if report.above else OK
+
+
+_MODES = {"effective": _effective, "coverage": _coverage, "joinability": _joinability}
 
 
 def _diff(options: argparse.Namespace) -> int:

@@ -41,6 +41,8 @@ class DatasetColumn:
     field: Field
     form: Form
     step: float | None
+    among: str | None  # name of the list whose words stay
+    words: tuple[str, ...] | None  # those words
     events: frozenset[int]  # codes of event types whose allow-list names the field
     gate: str | None  # purpose that must be open for the record, or the column is null
 
@@ -88,6 +90,8 @@ def purpose_columns(pack: Pack, purpose: Purpose) -> tuple[DatasetColumn, ...]:
             field=EVENT_FIELD[path],
             form=column.form,
             step=column.step,
+            among=column.among,
+            words=pack.lists[column.among].words if column.among else None,
             events=frozenset(EVENT_TYPES.index(event) for event, paths in purpose.events.items() if path in paths),
             gate=gate.purpose if (gate := pack.gate_of(EVENT_FIELD[path])) else None,
         )

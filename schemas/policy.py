@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
+from schemas.apart import Apart, WordList
 from schemas.consent import Terms
 from schemas.countries import countries
 from schemas.fields import EVENT_FIELD, EVENT_TYPES, IDENTIFYING, INTEGER, SOURCES, Category, Handling, payload_of
@@ -52,12 +53,13 @@ class Form(StrEnum):
     NETWORK = "network"  # IP address cut to its network
     MAJOR = "major"  # version cut to its first number
     BUCKET = "bucket"  # number cut to a multiple of `step`
+    LISTED = "listed"  # word of a list of the pack; every other is `<OTHER>`
 
 
 _FORMS: dict[Handling, frozenset[Form]] = {
     Handling.IDENTIFIER: frozenset({Form.TOKEN, Form.SEALED}),
     Handling.ADDRESS: frozenset({Form.NETWORK}),
-    Handling.LABEL: frozenset({Form.PLAIN, Form.MAJOR}),
+    Handling.LABEL: frozenset({Form.PLAIN, Form.MAJOR, Form.LISTED}),
     Handling.TEXT: frozenset({Form.TEXT, Form.FINGERPRINT}),
     Handling.MEASURE: frozenset({Form.PLAIN, Form.BUCKET}),
     Handling.ENVELOPE: frozenset(),  # type and time have their own place in every dataset
@@ -66,10 +68,11 @@ _FORMS: dict[Handling, frozenset[Form]] = {
 
 
 class Column(Model):
-    """How one field goes into a purpose's dataset. In YAML either the form's name or `{bucket: step}`."""
+    """How one field goes into a purpose's dataset. In YAML the form's name, `{bucket: STEP}` or `{listed: NAME}`."""
 
     form: Form = Field(description="What is stored of it")
     step: float | None = Field(None, strict=True, gt=0, description="Width of a bucket, in the field's own unit")
+    among: Word | None = Field(None, description="Name of the list whose words stay")
 
     @model_validator(mode="before")
     @classmethod
@@ -78,12 +81,16 @@ class Column(Model):
             return {"form": value}
         if isinstance(value, dict) and set(value) == {"bucket"}:
             return {"form": "bucket", "step": value["bucket"]}
+        if isinstance(value, dict) and set(value) == {"listed"}:
+            return {"form": "listed", "among": value["listed"]}
         return value
 
     @model_validator(mode="after")
-    def _step_with_bucket(self) -> Self:
+    def _with_what_it_needs(self) -> Self:
         if (self.form is Form.BUCKET) != (self.step is not None):
             raise ValueError("write {bucket: STEP}; other forms take no step")
+        if (self.form is Form.LISTED) != (self.among is not None):
+            raise ValueError("write {listed: NAME}; other forms take no list")
         return self
 
 
@@ -155,6 +162,17 @@ def _check_column(path: str, column: Column) -> None:
     if column.form not in allowed:
         forms = ", ".join(sorted(allowed)) or "none: it never reaches a dataset as a column"
         raise Misfit(f"{path} cannot go as {column.form.value!r}; possible: {forms}", "columns", path)
+
+
+def _check_lists(purposes: dict[str, Purpose], lists: dict[str, WordList]) -> None:
+    named = {
+        column.among: ("purposes", name, "columns", path)
+        for name, purpose in purposes.items()
+        for path, column in purpose.columns.items()
+        if column.among
+    }
+    for name in sorted(named.keys() - lists.keys()):
+        raise Misfit(f"{name!r} is no list of this pack", *named[name])
 
 
 def _check_unless(unless: dict[str, tuple[str, ...]], events: dict) -> None:
@@ -250,6 +268,8 @@ class Pack(Model):
         (), description="Duties that the code holds, with the module that does it"
     )
     not_yet: tuple[NotYet, ...] = Field((), description="What a clause asks for and nothing does yet")
+    lists: dict[Name, WordList] = Field({}, description="Words that columns of the form {listed: NAME} keep")
+    apart: Apart | None = Field(None, description="What a sample may show; a pack without it sets no bound")
     collection: tuple[Collection, ...] = Field((), description="What is collected only where a purpose is open")
     by_region: dict[Name, Overlay] = Field({}, description="What a region narrows")
     by_service: dict[Service, Overlay] = Field({}, description="What a service narrows, by the event's `service`")
@@ -332,6 +352,7 @@ class Pack(Model):
             if unknown := sorted(set(purpose.basis) - set(self.regions) - {"default"}):
                 what = f"basis names {unknown}, which are no regions of this pack"
                 raise Misfit(what, "purposes", name, "basis", unknown[0])
+        _check_lists(self.purposes, self.lists)
         self._check_names_of_datasets()
         for number, gate in enumerate(self.gates):
             if gate.purpose not in self.purposes:

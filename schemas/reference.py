@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 
+from schemas.apart import OTHER
 from schemas.datasets import RECEIVED_DATE, Dataset, DatasetColumn, datasets
 from schemas.fields import (
     EVENT_FIELDS,
@@ -50,6 +51,7 @@ _FORM = {
     Form.NETWORK: "network of the address",
     Form.MAJOR: "first number of the version",
     Form.BUCKET: "cut down to a multiple of the step",
+    Form.LISTED: f"a word of a list of the pack; every other is `{OTHER}`",
 }
 # What every dataset has of a record, whatever its allow-list says.
 _IN_ALL = {
@@ -166,6 +168,12 @@ def _purposes(pack: Pack) -> str:
         _bases(pack),
         "## Forms",
         table(("form", "what is stored"), ((str(form), what) for form, what in _FORM.items())),
+        "## Lists",
+        "What a column of the form `listed` keeps.",
+        table(
+            ("list", "clause", "words"),
+            ([code(n), kept.clause, ", ".join(kept.words)] for n, kept in pack.lists.items()),
+        ),
         "## Gates",
         bullets(
             *(

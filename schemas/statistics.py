@@ -138,7 +138,7 @@ def _unfit(table: StatisticsTable, purpose: "Purpose", pack: "Pack") -> Iterator
             yield f"{path} points to somebody ({field.category}); nothing is ever counted by it"
         elif path not in purpose.columns:
             yield f"{path} is not among the columns of the purpose"
-        elif field.handling is not Handling.LABEL:
+        elif field.handling is not Handling.LABEL or purpose.columns[path].among:
             yield f"{path} goes as {purpose.columns[path].form.value!r}; use fields of few words (plain or major)"
         elif pack.gate_of(field):
             yield f"{path} stands behind a gate and may be null for a reason that is not public"

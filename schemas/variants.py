@@ -37,6 +37,7 @@ class Cut:
     gates: frozenset[str]  # purposes that must be open for the record; one that the newest pack lacks never is
     steps: tuple[float, ...]  # widths of the buckets that a number goes through, in this order
     major: bool  # whether a version is cut to its first number
+    lists: tuple[tuple[str, ...], ...]  # each keeps its words of a label, after the cut; the others become one
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,11 +205,12 @@ def _cuts(own: Pack, newest: Pack, purpose: str, columns: Iterable[DatasetColumn
 
 def _cut(own: DatasetColumn | None, newest: DatasetColumn | None) -> Cut:
     if own is None or newest is None or (own.form, newest.form) in _UNSTORABLE:
-        return Cut(frozenset(), frozenset(), (), False)
+        return Cut(frozenset(), frozenset(), (), False, ())
     both = own, newest
     return Cut(
         events=own.events & newest.events,
         gates=frozenset(column.gate for column in both if column.gate),
         steps=tuple(dict.fromkeys(column.step for column in both if column.step)),
         major=any(column.form is Form.MAJOR for column in both),
+        lists=tuple(dict.fromkeys(column.words for column in both if column.words)),
     )

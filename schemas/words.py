@@ -11,7 +11,7 @@ def form_in_words(column: Column | DatasetColumn) -> str:
     """How a field goes into a dataset."""
     if column.step is not None:
         return f"{column.form} of {number(column.step)}"
-    return str(column.form)
+    return f"{column.form} in {column.among}" if column.among else str(column.form)
 
 
 def listed(words: Iterable[str], last: str = "and") -> str:

@@ -221,12 +221,12 @@ def _judged(
         if not with_ledger:
             continue
         for name, dataset in datasets(pack).items():
-            rows = for_purpose(judged, dataset, editions, plan)
+            rows = for_purpose(judged, dataset, editions.of(region), plan)
             stored = tokens.pseudonymise(rows, name, code) if rows.num_rows else rows
             yield ("rows", region, name), _digest_rows(stored)
         if pack.statistics:
-            cipher = ColumnCmac(bytes(32))
-            whole = bound(contributions(judged, pack, plan, cipher), tuple(pack.statistics.tables.values()), cipher)
+            cipher, tables = ColumnCmac(bytes(32)), tuple(pack.statistics.tables.values())
+            whole = bound(contributions(judged, editions.of(region), plan, cipher), tables, cipher)
             yield ("counted", region), _digest_rows(counted(whole, pack)) if len(whole) else None
 
 

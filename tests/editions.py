@@ -45,7 +45,7 @@ def old(rules: dict) -> None:
     del purposes["push"], purposes["legal"]
     purposes["given_up"] = purposes["service"] | {"title": "What is no longer done"}
     purposes["operations"]["basis"] = {"default": "consent"}
-    purposes["operations"]["columns"]["app_usage.foreground_ms"] = {"bucket": 45_000}
+    purposes["operations"]["columns"]["app_usage.foreground_ms"] = {"bucket": 2_700_000}
     purposes["operations"]["columns"]["device.model"] = "major"
     del purposes["operations"]["events"]["page_view"]
     for path in ("page_view.page", "page_view.duration_ms"):
@@ -56,7 +56,7 @@ def old(rules: dict) -> None:
     del purposes["service"]["columns"]["session.events"]
     purposes["activation"]["columns"]["device.imei"] = "token"
     purposes["research"] |= {"subject": ["device"], "holds": "personal"}
-    purposes["security"]["sources"] = ["device"]
+    purposes["security"] |= {"sources": ["device"], "event_time": "hour"}
     purposes["promotion"] |= {"per_application": True, "minors": "included", "basis": {"default": "opt_out"}}
     purposes["promotion"] |= {"profiling": False, "zeroed_closes": True}
     del purposes["find_device"]["granted_by"]

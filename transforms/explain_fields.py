@@ -10,7 +10,7 @@ from schemas.datasets import Dataset, DatasetColumn
 from schemas.explanation import FieldFate, InDataset, Place
 from schemas.fields import EVENT_FIELDS, IDENTIFYING, Category, Field, Handling
 from schemas.layout import Layout
-from schemas.policy import Form, Pack
+from schemas.policy import Pack
 from schemas.variants import Cut
 from transforms.chain import OPEN
 from transforms.decode import Decoded
@@ -157,5 +157,6 @@ class Fates:
             why_not, clause = "not allowed in its region, or for its service", "0-b"
         elif stored is None:
             why_not = "nothing to store"
-        form = f"{column.form.value} {column.step:g}" if column.form is Form.BUCKET else column.form.value
+        parts = column.form.value, f"{column.step:.15g}" if column.step else None, column.among
+        form = " ".join(filter(None, parts))
         return InDataset(dataset, form, stored, why_not, clause)

@@ -13,7 +13,7 @@ from schemas.layout import Layout, layout
 from schemas.policy import Form
 from schemas.variants import Cut, Variants
 from transforms.exchange import Judged, coalesce
-from transforms.generalise import bucket, compact, cut_time, major
+from transforms.generalise import bucket, compact, cut_time, listed, major
 
 # Beside a dataset's own columns a batch has these until it is stored; where its purpose needs a subject, also the
 # sealed subjects of each record.
@@ -79,7 +79,7 @@ class _Chosen:
     def _column(self, cut: Cut, place: str) -> pa.Array:
         values = self._judged.column(place).take(self._index(cut.events, cut.gates))
         if pa.types.is_dictionary(values.type):
-            return compact(values, major(values.dictionary) if cut.major else None)
+            return compact(values, _words(cut, values.dictionary))
         for step in cut.steps:
             values = bucket(values, step)
         return values
@@ -94,6 +94,14 @@ class _Chosen:
                 allowed &= self._open & self._bit.get(gate, np.uint64(0)) != 0
             self._indices[events, gates] = pa.array(self._rows, mask=None if allowed.all() else ~allowed)
         return self._indices[events, gates]
+
+
+def _words(cut: Cut, words: pa.StringArray) -> pa.StringArray:
+    if cut.major:
+        words = major(words)
+    for kept in cut.lists:
+        words = listed(words, kept)
+    return words
 
 
 def _any_sensitive(dataset: Dataset, columns: list[pa.Array]) -> np.ndarray:

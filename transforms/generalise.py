@@ -1,8 +1,12 @@
 """Generalise: values made as coarse as the policy pack says for a purpose (1.1-a, 2-analytics)."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from schemas.apart import OTHER
 
 MILLISECONDS = {"second": 1_000, "minute": 60_000, "hour": 3_600_000, "day": 86_400_000}
 
@@ -27,6 +31,12 @@ def major(words: pa.StringArray) -> pa.StringArray:
     before = pc.struct_field(parts, "before")
     lettered = pc.or_(pc.equal(before, ""), pc.utf8_is_alpha(before))
     return pc.if_else(lettered, pc.struct_field(parts, "number"), pa.scalar(None, pa.string()))
+
+
+def listed(words: pa.StringArray, kept: Sequence[str]) -> pa.StringArray:
+    """The words that are among `kept`; every other is `<OTHER>`, and null stays null."""
+    stays = pc.or_kleene(pc.is_in(words, value_set=pa.array(kept, pa.string())), pc.is_null(words))
+    return pc.if_else(stays, words, pa.scalar(OTHER))
 
 
 def compact(labels: pa.DictionaryArray, words: pa.StringArray | None = None) -> pa.DictionaryArray:

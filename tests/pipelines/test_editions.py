@@ -19,8 +19,8 @@ TRACE = "java.lang.IllegalStateException: no view"
 
 def _events():
     of_type = {
-        "session": {"session": {"duration_ms": 61_000, "events": 37}},
-        "app_usage": {"app_usage": {"foreground_ms": 107_000, "launches": 3}},
+        "session": {"session": {"duration_ms": 61_000, "events": 137}},
+        "app_usage": {"app_usage": {"foreground_ms": 6_420_000, "launches": 3}},
         "page_view": {"page_view": {"page": "settings", "duration_ms": 1_000}},
         "crash": {"crash": {"signal": "SIGSEGV", "exception": "Illegal", "trace": TRACE}},
         "activation": {"activation": {"outcome": "succeeded"}},
@@ -81,19 +81,19 @@ def test_where_consent_was_the_basis_only_who_gave_it_has_a_row_of_before(ran):
 
 def test_a_number_is_as_coarse_as_both_make_it(ran):
     before, after = by_edition(ran, "operations", "app_usage", "app_usage_foreground_ms")
-    assert (before, after) == ([60_000], [60_000, 60_000])  # 107,000 is 90,000 in buckets of 45,000
+    assert (before, after) == ([3_600_000], [3_600_000] * 2)  # 6,420,000 is 5,400,000 in buckets of 2,700,000
 
 
 def test_a_time_is_as_coarse_as_both_make_it(ran):
-    assert sorted({row["event_time"].isoformat()[:16] for row in rows(ran, "service", "session")}) == [
-        "2021-01-14T00:00",
+    assert sorted({row["event_time"].isoformat()[:16] for row in rows(ran, "security", "session")}) == [
+        "2021-01-14T23:00",
         "2021-01-15T00:00",
     ]
 
 
 def test_a_column_that_was_not_listed_is_null_before(ran):
-    assert by_edition(ran, "service", "session", "session_events") == ([None, None], [30, 30])
-    assert by_edition(ran, "service", "session", "service") == ([None, None], ["browser", "browser"])
+    assert by_edition(ran, "service", "session", "session_events") == ([None, None], [100, 100])
+    assert by_edition(ran, "service", "session", "service") == ([None, None], ["<OTHER>", "<OTHER>"])
 
 
 def test_a_form_that_was_stricter_leaves_nothing_before(ran):

@@ -9,13 +9,14 @@ from typing import Any, Literal, get_args, get_origin
 import pytest
 from pydantic.fields import FieldInfo
 
+from schemas.apart import Apart, WordList
 from schemas.difference import _placed, difference
 from schemas.difference_of_purposes import Said
 from schemas.fields import Category
 from schemas.model import Model
 from schemas.overlays import Collection, Overlay, PurposeOverlay
 from schemas.pack_files import load_pack
-from schemas.policy import Pack, Purpose
+from schemas.policy import Column, Pack, Purpose
 from schemas.sharing import Combination, Recipient, TransferGrant
 from tests.models import models, parts, put
 
@@ -262,6 +263,9 @@ def rich() -> Pack:
     pack = put(pack, ("combinations", "entries"), (COMBINATION,))
     pack = put(pack, ("purposes", "operations", "retention"), {Category.CRASH_DATA: 30})
     pack = put(pack, ("collection",), (COLLECTION,))
+    pack = put(pack, ("lists",), {"few": WordList(clause="2-analytics", words=("com.a", "com.b"))})
+    pack = put(pack, ("purposes", "research", "columns", "app.package"), Column(form="listed", among="few"))
+    pack = put(pack, ("apart",), Apart(clause="2-analytics", singled_out_percent=5, least_records=100))
     pack = put(pack, ("by_region",), {"eu": OVERLAY})
     pack = put(pack, ("by_service",), {"notes": CLOSING})
     return put(pack, ("regions", "eu", "longest_days"), {"any": 4000})

@@ -126,6 +126,7 @@ def test_under_the_newest_alone_a_column_is_as_it_says():
             assert made.events == column.events and made.gates == {column.gate} - {None}
             assert made.steps == ((column.step,) if column.step else ())
             assert made.major == (column.form is Form.MAJOR)
+            assert made.lists == ((PACK.lists[column.among].words,) if column.among else ())
         assert VARIANTS.event_time(dataset.purpose, 2) == PACK.purposes[dataset.purpose].event_time
 
 
@@ -145,11 +146,11 @@ def test_a_column_may_stand_where_both_allow_it(dataset, column, events):
 
 
 def test_a_value_is_as_coarse_as_either_says():
-    assert cut("operations", "app_usage_foreground_ms", 1).steps == (45_000, 60_000)
-    assert cut("operations", "app_usage_foreground_ms", 0).steps == (60_000,)
+    assert cut("operations", "app_usage_foreground_ms", 1).steps == (2_700_000, 3_600_000)
+    assert cut("operations", "app_usage_foreground_ms", 0).steps == (3_600_000,)
     assert cut("operations", "device_model", 1).major and not cut("operations", "device_model", 0).major
     assert cut("operations", "app_version", 1).major
-    assert (VARIANTS.event_time("service", 1), VARIANTS.event_time("service", 0)) == ("day", "minute")
+    assert (VARIANTS.event_time("security", 1), VARIANTS.event_time("security", 0)) == ("hour", "minute")
 
 
 def test_the_gates_of_both_must_be_open():

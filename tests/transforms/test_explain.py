@@ -482,7 +482,7 @@ def test_forms_of_a_field(explain):
     session = explain(event(ip="203.0.113.77", session__duration_ms=61_000, **DEVICE), entries("grant"))
     assert (field(session, "ip").outcome, field(session, "ip").shown) == ("cut to its network", "203.0.113.0/24")
     forms = {each.dataset: (each.form, each.stored) for each in field(session, "session.duration_ms").datasets}
-    assert forms == {"research": ("bucket 600000", 0), "user_experience": ("plain", 61_000)}
+    assert forms == {"research": ("bucket 3600000", 0), "user_experience": ("plain", 61_000)}
 
     activation = explain(event(event_type="activation", device__imei=EXAMPLES["imei"], **DEVICE))
     assert field(activation, "device.imei").outcome == "sealed, reversibly"

@@ -9,6 +9,7 @@ import pytest
 from apache_beam.testing.util import assert_that, is_empty
 from hypothesis import given
 
+from schemas.apart import OTHER
 from schemas.datasets import datasets
 from schemas.editions import Editions
 from schemas.fields import EVENT_TYPES, Sensitivity
@@ -31,12 +32,18 @@ STEP = {"second": 1_000, "minute": 60_000, "hour": 3_600_000, "day": 86_400_000}
 
 
 def generalised(column, value):
+    if value is not None and column.form is Form.LISTED:
+        return value if value in words_of(column) else OTHER
     if value is not None and column.form is Form.MAJOR:
         match = re.match(r"[^\W\d_]{0,3}(\d{1,9})", value)
         return match and match[1]
     if value is not None and column.form is Form.BUCKET:
         return type(value)(round(math.floor(value / column.step) * column.step, 9))
     return value
+
+
+def words_of(column):
+    return PACK.lists[column.among].words
 
 
 def expected(record, dataset):
@@ -185,7 +192,7 @@ def narrowed(record, dataset, row):
         passed = gate is None or record["stands"] & BIT[gate.purpose]
         if not listed or not passed or (theirs.form, column.form) in STRICTER:
             row[column.name] = None
-        elif row[column.name] is not None and theirs.form in (Form.MAJOR, Form.BUCKET):
+        elif row[column.name] is not None and theirs.form in (Form.MAJOR, Form.BUCKET, Form.LISTED):
             value = record[PLAN.column_of(column, dataset.purpose)]
             row[column.name] = generalised(column, generalised(theirs, value))
     sensitive = [c.name for c in dataset.columns if c.field.sensitivity is Sensitivity.SENSITIVE]

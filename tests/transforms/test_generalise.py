@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.strategies import label_columns, unhurried
-from transforms.generalise import bucket, compact, cut_time, major
+from tests.strategies import label_columns, unhurried, words
+from transforms.generalise import bucket, compact, cut_time, listed, major
 
 UNITS = {"second": "minute hour day", "minute": "hour day", "hour": "day", "day": ""}
 FIELDS = {"second": {"microsecond": 0}}
@@ -73,6 +73,13 @@ def test_versions_are_cut_to_their_first_number(versions):
 
 def test_two_patch_levels_are_one_version():
     assert major(pa.array(["14.0.3.0.TKBEUXM", "14", "V14.0", "beta"])).to_pylist() == ["14", "14", "14", None]
+
+
+@unhurried
+@given(label_columns, st.sets(words, min_size=1))
+def test_words_that_are_not_listed_become_one(column, kept):
+    found = listed(column, sorted(kept)).to_pylist()
+    assert found == [word if word in kept or word is None else "<OTHER>" for word in column.to_pylist()]
 
 
 @unhurried

@@ -1,0 +1,32 @@
+"""What keeps datasets apart: words that stay where others become one, and how many records may be told apart (2-log,
+2-analytics, 1.1.4-c)."""
+
+from pydantic import Field, field_validator
+
+from schemas.model import ClauseId, Model
+
+OTHER = "<OTHER>"  # what stands for every word that is not listed; no label that the border lets in looks like it
+
+
+class WordList(Model):
+    """Words of a label that many devices share: a column of the form `{listed: NAME}` keeps these alone."""
+
+    clause: ClauseId
+    words: tuple[str, ...] = Field(min_length=1, description="The words that stay; every other becomes <OTHER>")
+
+    @field_validator("words")
+    @classmethod
+    def _each_once(cls, words: tuple[str, ...]) -> tuple[str, ...]:
+        if twice := sorted({word for word in words if words.count(word) > 1}):
+            raise ValueError(f"{twice} are listed twice")
+        return words
+
+
+class Apart(Model):
+    """How many records two datasets of different purposes may have in common that their columns single out."""
+
+    clause: ClauseId
+    singled_out_percent: float = Field(
+        ge=0, le=100, description="Most records singled out, in percent of those of which both have a row"
+    )
+    least_records: int = Field(gt=0, description="Records that both must have of a sample for it to say anything")

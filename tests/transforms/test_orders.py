@@ -294,3 +294,6 @@ def test_who_leaves_a_programme_takes_along_what_it_admitted():
     assert {row["event_type"] for row in under("user_experience", left)} == {None}
     assert under("legal", left) == under("support", left) == owned("us", collection=[rule])("operations", left) == []
     assert {row["event_type"] for row in under("operations", stop("withdraw", purposes="operations"))} == {None}
+    assert [row["event_type"] for row in under("operations", stop("withdraw"))] == [None]  # all rows, once
+    erased = {row["event_type"]: row["until"] for row in under("operations", stop("erase"))}
+    assert erased.keys() == {None, *of_types} and [time for time in erased.values() if time] == [erased[None]]

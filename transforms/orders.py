@@ -120,9 +120,16 @@ def touching(stops: pa.RecordBatch, owner: Owner, region: str) -> pa.RecordBatch
     far as its time does (clause 9).
     """
     parts = [_about(stops, owner, name, region) for name in serving(owner.dataset)]
-    collected = dict.fromkeys(admitting(owner.dataset, owner.pack, region))
-    parts += [_about(stops, owner, name, region, event_type) for name, event_type in collected]
+    for name, event_type in dict.fromkeys(admitting(owner.dataset, owner.pack, region)):
+        parts.append(_beside(parts, _about(stops, owner, name, region, event_type)))
     return parts[0] if len(parts) == 1 else pa.concat_batches(parts)
+
+
+def _beside(parts: list[pa.RecordBatch], more: pa.RecordBatch) -> pa.RecordBatch:
+    """What asks for rows of one event type, without the stops that ask for all rows already."""
+    whole = [part.filter(pc.and_(pc.is_null(part["until"]), pc.is_null(part["app"]))) for part in parts]
+    taken = pa.concat_arrays([part["row"].filter(pc.is_null(part["event_type"])) for part in whole])
+    return more.filter(pc.invert(pc.is_in(more["row"], value_set=taken)))
 
 
 def _about(

@@ -74,7 +74,7 @@ def changed(**changes):
 
 
 def without_us(rules):
-    del rules["regions"]["us"], rules["purposes"]["promotion"]["basis"]["us"]
+    del rules["regions"]["us"], rules["purposes"]["promotion"]["basis"]["us"], rules["collection"]
 
 
 @pytest.mark.parametrize(

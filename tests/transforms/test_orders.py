@@ -1,5 +1,7 @@
 """Orders: which stop asks what of which dataset, in words that no two datasets share."""
 
+import gc
+import weakref
 from datetime import date
 from functools import cache
 
@@ -17,9 +19,10 @@ from schemas.pack_files import DEFAULT_PACK, load_pack
 from schemas.policy import Basis
 from tests.editions import edition
 from tests.lines import keystores
+from transforms import orders as orders_module
 from transforms.cmac import ColumnCmac
-from transforms.exchange import ORDERED, Judged
-from transforms.ipc import from_ipc
+from transforms.exchange import ORDERED, WAITING, Judged
+from transforms.ipc import from_ipc, to_buffer
 from transforms.keyring import open_keyring
 from transforms.locks import Locks
 from transforms.orders import ORDERS, Known, LockStops, Orders, Owner, by_owners, legible, orders, owners, touching
@@ -167,6 +170,16 @@ def test_there_is_a_row_for_each_epoch_and_one_without_a_token_where_there_is_no
     }
 
 
+def test_what_was_asked_of_a_dataset_goes_with_it():
+    """A worker makes the step anew whenever it has been idle for a minute: what it remembers must not add up."""
+    owner = Owner(DATASETS["operations"], PACK, None)
+    assert touching(legible(stops(stop("withdraw"))), owner, "eu").num_rows
+    gone = weakref.ref(owner)
+    del owner
+    gc.collect()
+    assert gone() is None
+
+
 @pytest.fixture
 def uris(tmp_path):
     return keystores(tmp_path, {EU: "eu"})
@@ -174,8 +187,9 @@ def uris(tmp_path):
 
 def run(uris, window_ms, lots, check):
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        orders_of = Orders(Editions((PACK,)), uris, Partition(1, window_ms))
-        stops = pipeline | beam.Create(lots).with_output_types(Judged) | LockStops(uris, 1)
+        partition = Partition(1, window_ms)
+        orders_of = Orders(Editions((PACK,)), uris, partition)
+        stops = pipeline | beam.Create(lots).with_output_types(Judged) | LockStops(uris, partition)
         made = stops | beam.MapTuple(_alone).with_output_types(Known) | orders_of
         assert_that(made | beam.ParDo(_Open(uris)), check)
 
@@ -228,6 +242,29 @@ def test_a_stream_names_also_the_epochs_whose_rows_may_still_be_waiting(uris):
 
     window = new_year // 600_000
     run(uris, 600_000, [((EU, 0, window), stops(stop("object", received=new_year, time=new_year)))], told)
+
+
+def test_so_many_stops_that_one_array_does_not_hold_them_make_the_same_orders(uris, monkeypatch):
+    """A stop of an account is told by every shard, and a bounded run asks about all of them at once."""
+    lots = [((EU, 0, 0), stops(stop("object", n), stop("erase", n + 10, subject=bytes([n]) * 16))) for n in range(1, 6)]
+    found = []
+    for most in (orders_module._AT_ONCE, 4, 1):
+        monkeypatch.setattr(orders_module, "_AT_ONCE", most)
+        step = orders_module._Orders(Editions((PACK,)), uris, Partition(1, None))
+        step.setup()
+        locks, seen = Locks(uris, 1), []
+
+        def watched(rows, seen=seen):
+            seen.append(rows.num_rows)
+            return legible(rows)
+
+        parts = [(0, 0, locks.lock(EU, WAITING, to_buffer(rows))) for _, rows in lots]
+        monkeypatch.setattr(orders_module, "legible", watched)
+        made = {name: locked for (_, name, _), locked in step.process(((EU, 0), parts))}
+        opened = {name: from_ipc(locks.unlock(EU, ORDERED, locked)).to_pylist() for name, locked in made.items()}
+        found.append({name: sorted(rows, key=str) for name, rows in opened.items()})
+        assert seen == {1: [2] * 5, 4: [4, 4, 2]}.get(most, [10])
+    assert found[0] == found[1] == found[2]
 
 
 @pytest.mark.clause("9")

@@ -32,7 +32,7 @@ CRASH = EVENT_TYPES.index("crash")
 
 @dataclass(frozen=True)
 class Record:
-    """A sealed record; numbers stand for sealed values. It is of the kind `crash`, and of a service that has no overlay,
+    """A sealed record; numbers stand for sealed values. It is of the kind `crash`, and of a service without an overlay,
     unless told otherwise."""
 
     id: int

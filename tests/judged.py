@@ -12,8 +12,8 @@ NOW = 1_767_225_600_000
 
 def judged_batch(pack: Pack, rows: int, seed: int, nulls: float = 0.3, opened: int | None = None) -> pa.RecordBatch:
     """`rows` records of one region, received over four days around a New Year. `opened` is the mask of all of them;
-    without it each has its own. All that is open stands. Where the pack tells services apart, each is of one that has no
-    overlay."""
+    without it each has its own. All that is open stands. Where the pack tells services apart, each is of one without
+    an overlay."""
     draw = np.random.default_rng(seed)
     plan = layout(pack)
     received = NOW + draw.integers(-2 * 86_400_000, 2 * 86_400_000, rows)

@@ -85,7 +85,7 @@ def _narrowed(draw: random.Random, purpose, of_region: bool) -> dict:
 
 def _coarser(draw: random.Random, path: str, column) -> str | dict:
     handling, choices = EVENT_FIELD[path].handling, ["absent"]
-    if handling is Handling.LABEL:
+    if handling is Handling.LABEL and column.form in ("plain", "major"):
         choices.append("major")
     if handling is Handling.MEASURE:  # powers of two: those of a region and of a service are multiples of each other
         whole = 1 if EVENT_FIELD[path].type == INTEGER else 0.5

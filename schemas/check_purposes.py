@@ -104,12 +104,14 @@ def _too_long(pack: Pack, dataset: Dataset, exceeded: list[tuple[int, str, int, 
     limit, category, days, _ = strictest = min(exceeded, key=lambda each: each[:3])
     regions = [each[3] for each in exceeded if each[:3] == strictest[:3]]
     of = "" if category == "any" else f" for {category}"
+    place = _said_at(pack, dataset, days, regions[0])
+    whole = category == "any" or place[0] == "by_region"  # an overlay says one retention for all
     return Finding(
         "retention_too_long",
-        _said_at(pack, dataset, days, regions[0]),
+        place,
         "4.4-a",
         f"{dataset.name} is kept for {days} days, and the longest{of} is {limit} in {', '.join(regions)}",
-        f"write `retention_days: {limit}`" if category == "any" else f"write `retention: {{{category}: {limit}}}`",
+        f"write `retention_days: {limit}`" if whole else f"write `retention: {{{category}: {limit}}}`",
     )
 
 

@@ -36,6 +36,11 @@ def edition(version: str, change: Callable[[dict], None] = lambda rules: None) -
     return Pack.model_validate(rules(version, change))
 
 
+def bare() -> Pack:
+    """The shipped pack as if nothing were narrowed and everything collected."""
+    return load_pack().model_copy(update={"by_region": {}, "by_service": {}, "collection": ()})
+
+
 def write_edition(folder: Path, version: str, change: Callable[[dict], None]) -> Path:
     folder.mkdir(parents=True)
     (folder / "policy.yaml").write_text(yaml.safe_dump(rules(version, change), sort_keys=False), encoding="utf-8")

@@ -19,11 +19,11 @@ from schemas.overlays import Collection, Overlay, PurposeOverlay
 from schemas.pack_files import load_pack
 from schemas.policy import Column, Pack, Purpose
 from schemas.sharing import Combination, Recipient, TransferGrant
+from tests.editions import bare
 from tests.models import models, parts, put
 
 SHIPPED = load_pack()
-# Without overlays, so that a change holds everywhere.
-PACK = SHIPPED.model_copy(update={"by_region": {}, "by_service": {}, "collection": ()})
+PACK = bare()  # a change of it holds everywhere
 
 
 def texts(new: Pack, old: Pack = PACK) -> list[tuple[str, str]]:
@@ -68,7 +68,10 @@ def without(name: str, path: str) -> Pack:
             receiving("promotion", "push_interaction", "device.model"),
             [("opens", "promotion now also receives `device.model` (plain) of push_interaction")],
         ),
-        (without("support", "device.model"), [("closes", "support no longer receives `device.model` (listed in common_models)")]),
+        (
+            without("support", "device.model"),
+            [("closes", "support no longer receives `device.model` (listed in common_models)")],
+        ),
         (
             receiving("support", "session", "event_id", "account_id"),
             [("opens", "support now also receives session (`event_id` token, `account_id` token)")],
@@ -223,6 +226,14 @@ def test_packs_without_a_region_in_common_are_compared_all_the_same():
         ("opens", "region eu is new, and takes records"),
         ("closes", "region cn is gone, and takes no records"),
     ]
+
+
+def test_what_overlays_narrow_is_told_where_they_hold():
+    said = texts(SHIPPED, PACK)
+    assert {kind for kind, _ in said} <= {"closes", "changes"}
+    shorter = "operations in cn, in and eu keeps rows 90 days instead of 180"
+    assert ("closes", f"{shorter}, but not for service notes") in said
+    assert ("closes", "support opens for nothing any more, for service notes") in said
 
 
 # --- every field ---

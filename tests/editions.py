@@ -74,6 +74,7 @@ def old(rules: dict) -> None:
 
 def older(rules: dict) -> None:
     del rules["purposes"]["user_experience"]
+    rules.pop("collection", None)
     rules["gates"] = [{"clause": "1.1.2-loc", "categories": ["exact_location"], "purpose": "find_device"}]
 
 

@@ -75,6 +75,7 @@ def changed(**changes):
 
 def without_us(rules):
     del rules["regions"]["us"], rules["purposes"]["promotion"]["basis"]["us"]
+    rules.pop("collection", None)
 
 
 @pytest.mark.parametrize(

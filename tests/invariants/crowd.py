@@ -195,7 +195,7 @@ class Crowd:
             self.records.append(again | {"line": self._record_line(again, home)})
 
     def _service(self, label: str) -> dict:
-        """What a record says of its service: the label, but of one in sixteen a service that is shut out, or nothing."""
+        """What a record says of its service: the label, or for one in sixteen one that is shut out, or nothing."""
         shut_out = [name for name, overlay in self.pack.by_service.items() if overlay.closed == "all"]
         number = int(label.rpartition(".")[2])
         if shut_out and number % 16 == 0:

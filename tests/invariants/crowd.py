@@ -60,6 +60,7 @@ def write_pack(folder: Path, pack: Path = SHIPPED / DEFAULT_PACK) -> Path:
                 continue
             purpose["columns"][LABEL] = "plain"
             purpose["events"] = {event: [*{*paths, LABEL}] for event, paths in purpose["events"].items()}
+        content.get("lists", {}).pop("common_services", None)  # no column keeps its words any more
         file.write_text(yaml.safe_dump(content, sort_keys=False))
     return folder
 

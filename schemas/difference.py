@@ -64,13 +64,18 @@ def difference(old: Pack, new: Pack) -> tuple[Change, ...]:
     regions = [region for region in new.regions if region in old.regions]
     services = [None, *dict.fromkeys((*old.by_service, *new.by_service))]
     said: dict[Said, set[Context]] = {}
+    shut: dict[Context, set[str]] = {}
     for service in services:
         for region in regions:
-            for each in _of_purposes(old.effective_for(service, region), new.effective_for(service, region), region):
+            was, now = old.effective_for(service, region), new.effective_for(service, region)
+            shut[service, region] = was.closed.keys() & now.closed.keys()
+            for each in _of_purposes(was, now, region):
                 said.setdefault(each, set()).add((service, region))
     everywhere = {(service, region) for service in services for region in regions}
     said |= dict.fromkeys(_of_sections(old, new), everywhere)
     said |= dict.fromkeys(_of_the_rest(old, new, said), everywhere)
+    for each, where in said.items():  # what opens for nothing, before and after, is no exception
+        where |= {at for at in everywhere - where if each.about in shut[at] and (None, at[1]) in where}
     changes = [change for each, where in said.items() for change in _placed(each, where, regions, services)]
     return tuple(change for kind in KINDS for change in changes if change.kind == kind)
 

@@ -89,7 +89,7 @@ class TestInputs:
         assert outcome.counts.sum(step="telemetry", outcome="lines") == 0
 
     def test_what_breaks_off_is_kept_up_to_there(self, tmp_path, run):
-        whole = gzip.compress(ndjson(*(event(n, service=os.urandom(30).hex()) for n in range(1, 200))))
+        whole = gzip.compress(ndjson(*(event(n, app__package=os.urandom(30).hex()) for n in range(1, 200))))
         cut = write(tmp_path / "in/cut.ndjson.gz", whole[: len(whole) // 2])
         packed = zstandard.compress(ndjson(event(500)))
         broken = write(tmp_path / "in/broken.ndjson.zst", packed[:-5] + b"\0\0\0\0\0")

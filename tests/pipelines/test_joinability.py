@@ -46,9 +46,16 @@ def test_the_command_prints_it_and_its_status_tells(sample, shipped, capsys):
 
 def test_a_pair_of_which_the_sample_holds_little_is_told_and_not_judged(shipped):
     told = list(as_text(shipped))
-    few = [pair for pair in shipped.pairs if pair not in shipped.judged]
+    few = [pair for pair in shipped.pairs if pair not in shipped.judged and PACK.apart.keeps(*pair.purposes)]
     assert few and all(pair.both < PACK.apart.least_records for pair in few)
     assert sum("too few to judge" in line for line in told) == len(few)
+
+
+def test_a_pair_that_is_not_kept_apart_is_measured_and_not_held_to_it(shipped):
+    told = [line for line in as_text(shipped) if "not kept apart" in line]
+    together = [pair for pair in shipped.pairs if not PACK.apart.keeps(*pair.purposes)]
+    assert len(told) == len(together) == len(PACK.apart.together)
+    assert all(pair.percent > PACK.apart.singled_out_percent and pair not in shipped.above for pair in together)
 
 
 @pytest.mark.clause("2-analytics")
@@ -70,7 +77,7 @@ def test_a_pack_is_measured_as_if_it_had_always_been_in_force(sample, shipped):
 
 def test_json_holds_what_the_table_holds(shipped):
     told = json.loads(as_json(shipped))
-    assert told["apart"] == {"clause": "2-analytics", "singled_out_percent": 5.0, "least_records": 1000}
+    assert told["apart"] == PACK.apart.model_dump(mode="json")
     assert len(told["pairs"]) == len(shipped.pairs)
     assert sum(pair["judged"] for pair in told["pairs"]) == len(shipped.judged)
 
@@ -83,6 +90,7 @@ def one_purpose_more(rules):
     only = service | {"event_time": "second", "events": events, "columns": columns}
     gates, apart = [], {"clause": "2-log", "singled_out_percent": 1, "least_records": 1}
     rules |= {"purposes": {"first": only, "second": only}, "gates": gates, "apart": apart}
+    rules |= {"collection": [], "by_region": {}, "by_service": {}}
     del rules["statistics"], rules["lists"]
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 import pytest
 from pydantic.fields import FieldInfo
 
-from schemas.apart import Apart, WordList
+from schemas.apart import Apart, Together, WordList
 from schemas.difference import _placed, difference
 from schemas.difference_of_purposes import Said
 from schemas.fields import Category
@@ -269,6 +269,8 @@ SYSTEM_ONLY = PurposeOverlay(clause="6-eea", unless={"push_interaction.action": 
 OVERLAY = Overlay(clause="6-eea", closed=("promotion",), purposes={"push": SYSTEM_ONLY, "operations": NARROWED})
 CLOSING = Overlay(clause="1.2-local", closed="all")
 
+TOGETHER = Together(clause="2-analytics", purposes=("push", "support"), why="one thing")
+
 
 def rich() -> Pack:
     """A pack in which every model stands once at least, and every field of it has a value."""
@@ -279,7 +281,9 @@ def rich() -> Pack:
     pack = put(pack, ("collection",), (COLLECTION,))
     pack = put(pack, ("lists",), {"few": WordList(clause="2-analytics", words=("com.a", "com.b"))})
     pack = put(pack, ("purposes", "research", "columns", "app.package"), Column(form="listed", among="few"))
-    pack = put(pack, ("apart",), Apart(clause="2-analytics", singled_out_percent=5, least_records=100))
+    pack = put(
+        pack, ("apart",), Apart(clause="2-analytics", singled_out_percent=5, least_records=100, together=(TOGETHER,))
+    )
     pack = put(pack, ("by_region",), {"eu": OVERLAY})
     pack = put(pack, ("by_service",), {"notes": CLOSING})
     return put(pack, ("regions", "eu", "longest_days"), {"any": 4000})

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from schemas.fields import EVENT_FIELD, EVENT_TYPES, INTEGER, SOURCES, Handling, payload_of
-from schemas.model import ClauseId, Model, Name, Word
+from schemas.model import ClauseId, Edition, Model, Name
 
 if TYPE_CHECKING:
     from schemas.policy import Column, Pack, Purpose
@@ -62,7 +62,7 @@ class PurposeOverlay(Model):
     without_events: tuple[Literal[EVENT_TYPES], ...] = Field((), description="Event types that it does not receive")
     event_time: Literal[UNITS] | None = Field(None, description="What event_time is cut to, if coarser")
     minors: Literal["excluded"] | None = Field(None, description="Keeps a minor's records out")
-    minimum_policy_version: Word | None = Field(None, description="A later least edition of a consent")
+    minimum_policy_version: Edition | None = Field(None, description="A later least edition of a consent")
     sources: tuple[Literal[SOURCES], ...] | None = Field(None, description="Those of its sources that may feed it")
     unless: dict[str, tuple[str, ...]] = Field({}, description="More words of a field that keep a record out")
     retention_days: int | None = Field(None, gt=0, description="A shorter retention; of a region's overlay alone")

@@ -6,6 +6,7 @@ into every dataset: so a stored row tells which record it is of, and in which re
 
 import json
 import random
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -50,15 +51,15 @@ HOMES = (
 
 def write_pack(folder: Path, pack: Path = SHIPPED / DEFAULT_PACK) -> Path:
     """A policy, the shipped one if none is named, with the label in each dataset of records."""
-    folder.mkdir()
-    for source in pack.glob("*.yaml"):
+    shutil.copytree(pack, folder)
+    for source in folder.glob("*.yaml"):
         content = yaml.safe_load(source.read_text())
         for purpose in content.get("purposes", {}).values():
             if not purpose.get("stored", True):
                 continue
             purpose["columns"][LABEL] = "plain"
             purpose["events"] = {event: [*{*paths, LABEL}] for event, paths in purpose["events"].items()}
-        (folder / source.name).write_text(yaml.safe_dump(content, sort_keys=False))
+        source.write_text(yaml.safe_dump(content, sort_keys=False))
     return folder
 
 
@@ -113,7 +114,7 @@ class Crowd:
         acting = [e for e in self.entries if e["subject"] in about and record["region"] in e["acts_in"]]
 
         def opened(name: str) -> bool:
-            purpose = pack.purposes[name]
+            purpose = pack.effective_for(record["label"], record["region"]).purposes[name]
             declared = purpose.basis.get(record["region"], purpose.basis["default"])
             policy = {
                 "closed": False,

@@ -32,8 +32,12 @@ class Report:
 
     @property
     def judged(self) -> tuple[Found, ...]:
-        """The pairs that have enough records in common for the bound to say something of them."""
-        return tuple(pair for pair in self.pairs if self.apart and pair.both >= self.apart.least_records)
+        """The pairs that are kept apart, and have enough records in common for the bound to say something of them."""
+        return tuple(
+            pair
+            for pair in self.pairs
+            if self.apart and self.apart.keeps(*pair.purposes) and pair.both >= self.apart.least_records
+        )
 
     @property
     def above(self) -> tuple[Found, ...]:
@@ -88,10 +92,17 @@ def as_text(report: Report) -> Iterator[str]:
     for pair in report.pairs:
         rows = " / ".join(f"{count:,}" for count in pair.rows)
         percent = f"{pair.percent:.2f}" if pair.both else "–"
-        note = "  too few to judge" if report.apart and pair not in report.judged else ""
+        note = _note(report, pair)
         yield f"{' / '.join(pair.purposes):42} {rows:>21} {pair.both:>9,} {pair.singled_out:>12,} {percent:>8}{note}"
     for pair in report.above:
         yield advice(pair)
+
+
+def _note(report: Report, pair: Found) -> str:
+    """Why a pair is not judged."""
+    if not report.apart or pair in report.judged:
+        return ""
+    return "  too few to judge" if report.apart.keeps(*pair.purposes) else "  not kept apart"
 
 
 def _bound(apart: Apart | None) -> str:

@@ -3,7 +3,7 @@
 
 from pydantic import Field, field_validator
 
-from schemas.model import ClauseId, Model
+from schemas.model import ClauseId, Model, Name
 
 OTHER = "<OTHER>"  # what stands for every word that is not listed; no label that the border lets in looks like it
 
@@ -22,6 +22,14 @@ class WordList(Model):
         return words
 
 
+class Together(Model):
+    """Two purposes that the policy does not keep apart: they serve the same thing to the same person."""
+
+    clause: ClauseId
+    purposes: tuple[Name, Name] = Field(description="The two")
+    why: str = Field(description="What they have to do with each other, in one line")
+
+
 class Apart(Model):
     """How many records two datasets of different purposes may have in common that their columns single out."""
 
@@ -30,3 +38,8 @@ class Apart(Model):
         ge=0, le=100, description="Most records singled out, in percent of those of which both have a row"
     )
     least_records: int = Field(gt=0, description="Records that both must have of a sample for it to say anything")
+    together: tuple[Together, ...] = Field((), description="Pairs that are measured and not held to it")
+
+    def keeps(self, one: str, other: str) -> bool:
+        """Whether two purposes are kept apart."""
+        return all({one, other} != set(pair.purposes) for pair in self.together)

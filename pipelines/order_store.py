@@ -46,7 +46,7 @@ class OrderStore(beam.PTransform):
 
     def expand(self, stops):
         keys = {region: place.keys for region, place in self.places.items()}
-        known = stops | "Stops" >> LockStops(keys, self.partition.shards)
+        known = stops | "Stops" >> LockStops(keys, self.partition)
         known |= "ByWindow" >> ByWindow(self.partition.window_ms, *get_args(Stops))
         known |= "Known" >> beam.FlatMap(_known).with_output_types(Known)
         made = known | "Orders" >> Orders(self.editions, keys, self.partition)

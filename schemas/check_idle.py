@@ -132,3 +132,12 @@ def idle_counted_column(pack: Pack, today: date) -> Iterator[Finding]:
             if path not in used:
                 message = f"{name} is only counted, and no table counts by {path}"
                 yield _purpose_finding("idle_counted_column", ("columns", path), (name, purpose), message)
+
+
+def idle_list(pack: Pack, today: date) -> Iterator[Finding]:
+    """A list of words is one that some column keeps the words of (2-log, 2-analytics)."""
+    used = {column.among for purpose in pack.purposes.values() for column in purpose.columns.values()}
+    for name, words in pack.lists.items():
+        if name not in used:
+            message = f"no column keeps the words of {name}"
+            yield Finding("idle_list", ("lists", name), words.clause, message, "drop it")

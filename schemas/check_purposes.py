@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from datetime import date
 
-from schemas.datasets import datasets
+from schemas.datasets import Dataset, datasets
 from schemas.findings import Finding
 from schemas.policy import Basis, Pack
+from schemas.yaml_files import Place
 
 _CLAUSE_OF_BASIS = {Basis.LEGITIMATE_INTEREST: "1.2-ops", Basis.OPT_OUT: "1.2-promo"}
 
@@ -63,48 +64,64 @@ def nobody_can_consent(pack: Pack, today: date) -> Iterator[Finding]:
 
 
 def version_unfit(pack: Pack, today: date) -> Iterator[Finding]:
-    """Editions are compared as dates, and a purpose asks for none that nobody can have agreed to yet (9)."""
-    rule, remedy = "version_unfit", 'write a date such as "2021-01-15"'
-    if not _is_date(pack.version):
-        yield Finding(rule, ("version",), "9", f"version {pack.version!r} is no date", remedy)
-    for name, purpose in pack.purposes.items():
-        least = purpose.minimum_policy_version
-        place = ("purposes", name, "minimum_policy_version")
-        if least and not _is_date(least):
-            yield Finding(rule, place, "9", f"minimum_policy_version {least!r} is no date", remedy)
-        elif least and least > pack.version:
-            message = f"{name} asks for consent under {least}, and this pack is of {pack.version}"
-            yield Finding(rule, place, "9", message, "name this edition or an older one")
-
-
-def _is_date(word: str) -> bool:
-    try:
-        return date.fromisoformat(word).isoformat() == word
-    except ValueError:
-        return False
+    """A purpose asks for no edition that nobody can have agreed to yet (9), nor does an overlay of it."""
+    overlays = [
+        ((kind, name, "purposes"), overlay.purposes)
+        for kind, of in (("by_region", pack.by_region), ("by_service", pack.by_service))
+        for name, overlay in of.items()
+    ]
+    for place, purposes in [(("purposes",), pack.purposes), *overlays]:
+        for name, rules in purposes.items():
+            least = rules.minimum_policy_version
+            if least and least > pack.version:
+                message = f"{name} asks for consent under {least}, and this pack is of {pack.version}"
+                where = (*place, name, "minimum_policy_version")
+                yield Finding("version_unfit", where, "9", message, "name this edition or an older one")
 
 
 def retention_too_long(pack: Pack, today: date) -> Iterator[Finding]:
-    """No dataset is kept for longer than a region allows for what it holds (4.4-a)."""
-    for dataset in datasets(pack).values():
-        purpose, held = pack.purposes[dataset.purpose], {column.field.category for column in dataset.columns}
-        days = pack.retention_days(dataset.purpose, held)
-        exceeded = [
-            (limit, category, region)
-            for region, rules in pack.regions.items()
-            for category, limit in rules.longest_days.items()
-            if limit < days and (category == "any" or category in held)
-        ]
-        if not exceeded:
-            continue
-        limit, category, _ = min(exceeded)
-        regions = ", ".join(region for *least, region in exceeded if least == [limit, category])
-        given = [("retention", each) for each in purpose.retention if each in held and purpose.retention[each] == days]
-        of = "" if category == "any" else f" for {category}"
-        yield Finding(
-            "retention_too_long",
-            ("purposes", dataset.purpose, *(given or [("retention_days",)])[0]),
-            "4.4-a",
-            f"{dataset.name} is kept for {days} days, and the longest{of} is {limit} in {regions}",
-            f"write `retention_days: {limit}`" if category == "any" else f"write `retention: {{{category}: {limit}}}`",
-        )
+    """No dataset is kept for longer than a region allows for what it holds there (4.4-a)."""
+    exceeded: dict[str, list[tuple[int, str, int, str]]] = {}
+    for region, rules in pack.regions.items():
+        held = pack.effective_for(None, region)
+        for dataset in datasets(held).values():
+            if dataset.purpose in held.closed:
+                continue
+            categories = {column.field.category for column in dataset.columns}
+            days = held.retention_days(dataset.purpose, categories)
+            exceeded.setdefault(dataset.name, []).extend(
+                (limit, category, days, region)
+                for category, limit in rules.longest_days.items()
+                if limit < days and (category == "any" or category in categories)
+            )
+    for name, found in exceeded.items():
+        if found:
+            yield _too_long(pack, datasets(pack)[name], found)
+
+
+def _too_long(pack: Pack, dataset: Dataset, exceeded: list[tuple[int, str, int, str]]) -> Finding:
+    """The strictest of the limits that a dataset exceeds, with the regions that share it."""
+    limit, category, days, _ = strictest = min(exceeded, key=lambda each: each[:3])
+    regions = [each[3] for each in exceeded if each[:3] == strictest[:3]]
+    of = "" if category == "any" else f" for {category}"
+    place = _said_at(pack, dataset, days, regions[0])
+    whole = category == "any" or place[0] == "by_region"  # an overlay says one retention for all
+    return Finding(
+        "retention_too_long",
+        place,
+        "4.4-a",
+        f"{dataset.name} is kept for {days} days, and the longest{of} is {limit} in {', '.join(regions)}",
+        f"write `retention_days: {limit}`" if whole else f"write `retention: {{{category}: {limit}}}`",
+    )
+
+
+def _said_at(pack: Pack, dataset: Dataset, days: int, region: str) -> Place:
+    """Where the days are said that a dataset is kept for in a region."""
+    own = ("purposes", dataset.purpose)
+    overlay = pack.by_region.get(region)
+    if overlay and dataset.purpose in overlay.purposes and overlay.purposes[dataset.purpose].retention_days == days:
+        return ("by_region", region, *own, "retention_days")
+    retention = pack.purposes[dataset.purpose].retention
+    held = {column.field.category for column in dataset.columns}
+    given = [("retention", category) for category in retention if category in held and retention[category] == days]
+    return (*own, *(given or [("retention_days",)])[0])

@@ -45,6 +45,7 @@ RULES: tuple[Rule, ...] = (
     check_idle.idle_condition,
     check_idle.idle_purpose,
     check_idle.idle_counted_column,
+    check_idle.idle_list,
     without_module,
 )
 

@@ -80,7 +80,7 @@ def markers(folder: Path = TESTS) -> tuple[Cited, ...] | None:
     for file in sorted(folder.rglob("*.py")):
         name = str(file.relative_to(folder.parent))
         for test, call in _markers(ast.parse(file.read_text(encoding="utf-8")), name):
-            words = [str(arg.value) for arg in call.args if isinstance(arg, ast.Constant)]
+            words = [str(arg.value) if isinstance(arg, ast.Constant) else "" for arg in call.args]
             found += [Cited(word, test, f"{name}:{call.lineno}") for word in words]
     return tuple(found)
 

@@ -3,7 +3,15 @@
 from datetime import date
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+)
 
 
 class Misfit(ValueError):
@@ -25,10 +33,21 @@ def _word(value: Any) -> str:
     return value.isoformat() if isinstance(value, date) else value
 
 
+def _day(word: str) -> str:
+    try:
+        if date.fromisoformat(word).isoformat() == word:
+            return word
+    except ValueError:
+        pass
+    raise ValueError('this is no date; write one such as "2021-01-15"')
+
+
 Word = Annotated[str, BeforeValidator(_word)]
 ClauseId = Annotated[Word, Field(description="The clause of the policy that asks for it")]
 # An edition is named after a day, so that editions can be compared as text: the ledger has no other names for them.
-Edition = Annotated[str, BeforeValidator(_word), StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+Edition = Annotated[
+    str, BeforeValidator(_word), AfterValidator(_day), WithJsonSchema({"type": "string", "format": "date"})
+]
 # A region, purpose or table names a folder, a key and a word of the ledger.
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 # Never `yes`, which YAML reads as true and Python as 1; a century is more than any law asks for.

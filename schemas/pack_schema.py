@@ -37,8 +37,7 @@ def pack_schema() -> dict[str, Any]:
     for definition in _parts(schema):
         if "patternProperties" in definition:
             definition["additionalProperties"] = False
-        for bound in _BOUNDS.keys() & definition.keys():
-            definition[_BOUNDS[bound]] = definition.pop(bound)
+        definition |= {name: definition.pop(bound) for bound, name in _BOUNDS.items() if bound in definition}
     for name, definition in schema["$defs"].items():
         if {"form", "step"} <= set(definition.get("properties", ())):
             schema["$defs"][name] = _with_short_forms(definition, schema["$defs"])

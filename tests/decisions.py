@@ -192,7 +192,8 @@ def _kept(pack: Pack) -> Iterator[tuple[tuple, Any]]:
         yield ("schema", name), (str(dataset.schema), dataset.hidden)
         categories = {column.field.category for column in dataset.columns}
         for region in pack.regions:
-            yield ("days", name, region), pack.retention_days(dataset.purpose, categories)
+            here = pack.effective_for(None, region)
+            yield ("days", name, region), here.retention_days(dataset.purpose, categories)
     yield ("rejected",), pack.limits.quarantine_percent
 
 

@@ -1,7 +1,9 @@
 """Editions of the policy before the shipped one, made up: each differs from it in many ways."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from datetime import date
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -15,17 +17,28 @@ DAY_MS = 86_400_000
 
 
 def rules(version: str, change: Callable[[dict], None]) -> dict:
-    """The shipped pack as YAML has it, in force from another day and changed."""
+    """The shipped pack as YAML has it, without its overlays, in force from another day and changed."""
+    merged = deepcopy(_base()) | {"version": version, "effective": version}
+    change(merged)
+    return merged
+
+
+@cache
+def _base() -> dict:
+    """What the files of the shipped pack hold, without its overlays."""
     merged = {}
     for file in sorted((SHIPPED / DEFAULT_PACK).glob("*.yaml")):
         merged |= yaml.safe_load(file.read_text(encoding="utf-8"))
-    merged |= {"version": version, "effective": version}
-    change(merged)
     return merged
 
 
 def edition(version: str, change: Callable[[dict], None] = lambda rules: None) -> Pack:
     return Pack.model_validate(rules(version, change))
+
+
+def bare() -> Pack:
+    """The shipped pack as if nothing were narrowed and everything collected."""
+    return load_pack().model_copy(update={"by_region": {}, "by_service": {}, "collection": ()})
 
 
 def write_edition(folder: Path, version: str, change: Callable[[dict], None]) -> Path:
@@ -68,7 +81,7 @@ def old(rules: dict) -> None:
 
 
 def older(rules: dict) -> None:
-    del rules["purposes"]["user_experience"]
+    del rules["purposes"]["user_experience"], rules["collection"]
     rules["gates"] = [{"clause": "1.1.2-loc", "categories": ["exact_location"], "purpose": "find_device"}]
 
 

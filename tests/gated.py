@@ -13,7 +13,7 @@ from apache_beam.utils.timestamp import Timestamp
 
 from schemas.consent import SEALED_LEDGER, Kind, SubjectType
 from schemas.fields import EVENT_TYPES, SOURCES
-from schemas.layout import layout
+from schemas.layout import SERVICE, layout
 from schemas.pack_files import load_pack
 from tests.oracle import collected, decide
 from transforms.exchange import LEDGER, TELEMETRY, layout_digest, locked_telemetry
@@ -32,7 +32,8 @@ CRASH = EVENT_TYPES.index("crash")
 
 @dataclass(frozen=True)
 class Record:
-    """A sealed record; numbers stand for sealed values. It is of the kind `crash`, unless told otherwise."""
+    """A sealed record; numbers stand for sealed values. It is of the kind `crash`, and of a service without an overlay,
+    unless told otherwise."""
 
     id: int
     received_time: int
@@ -41,6 +42,7 @@ class Record:
     account: int | None = None
     event_type: int = CRASH
     app: str | None = None
+    service: str | None = "browser"
     fault: bool = False
     source: int = 0
     key: int = EU * SHARDS
@@ -87,6 +89,7 @@ def telemetry(records):
         "device": [sealed(r.device) for r in records],
         "account": [sealed(r.account) for r in records],
         PLAN.application: [r.app for r in records],
+        PLAN.places[SERVICE]: [r.service for r in records],
     }
     columns = [
         pa.array(head[field.name], field.type) if field.name in head else pa.nulls(len(records), field.type)

@@ -30,7 +30,7 @@ def _number(value: Any) -> bool:
 
 def _is_date(value: Any, _: str) -> bool:
     try:
-        return bool(date.fromisoformat(value))
+        return not isinstance(value, str) or bool(date.fromisoformat(value))
     except ValueError:
         return False
 

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.fields import EVENT_TYPES, SOURCES
-from schemas.layout import layout
+from schemas.layout import SERVICE, layout
 from schemas.policy import Pack
 
 NOW = 1_767_225_600_000
@@ -12,7 +12,8 @@ NOW = 1_767_225_600_000
 
 def judged_batch(pack: Pack, rows: int, seed: int, nulls: float = 0.3, opened: int | None = None) -> pa.RecordBatch:
     """`rows` records of one region, received over four days around a New Year. `opened` is the mask of all of them;
-    without it each has its own. All that is open stands."""
+    without it each has its own. All that is open stands. Where the pack tells services apart, each is of one without
+    an overlay."""
     draw = np.random.default_rng(seed)
     plan = layout(pack)
     received = NOW + draw.integers(-2 * 86_400_000, 2 * 86_400_000, rows)
@@ -31,7 +32,7 @@ def judged_batch(pack: Pack, rows: int, seed: int, nulls: float = 0.3, opened: i
         if field.name in head:
             columns.append(pa.array(head[field.name]).cast(field.type))
         else:
-            absent = draw.random(rows) < (0 if field.name == "event_id" else nulls)
+            absent = draw.random(rows) < (0 if field.name in ("event_id", plan.places.get(SERVICE)) else nulls)
             columns.append(_values(field, rows, draw, absent))
     opened = pa.array(masks.astype(np.uint64))
     names = [*plan.schema.names, "open", "stands"]

@@ -7,6 +7,8 @@ fields of the ledger, with `subject` = (type, value) and `purposes` = a set of n
 
 from itertools import groupby
 
+from tests.overlays import laid_over, sayings, untold
+
 STOPS = ("withdraw", "object", "restrict", "minor", "erase", "close")
 CLOCKS = ("time", "received_time")
 
@@ -80,9 +82,45 @@ def decide(record, purpose, entries, policy, bounded):
     )
 
 
-def collected(purpose, event_type, region, pack, opened):
+def policy_of(purpose, region, service, pack):
+    """A purpose of a pack as `decide` has it: the strictest of what its base and its overlays say."""
+    base, said = pack.purposes[purpose], sayings(pack, region, service, purpose)
+    minima = [each.minimum_policy_version for each in (base, *said)]
+    return {
+        "closed": False,
+        "consent": basis_of(purpose, region, service, pack) == "consent",
+        "needs": set(base.subject),
+        "grants": set(base.granted_by or base.subject),
+        "minors_excluded": base.minors == "excluded" or any(each.minors for each in said),
+        "per_application": base.per_application,
+        "minimum": max(filter(None, minima), default=None),
+    }
+
+
+def basis_of(purpose, region, service, pack):
+    declared = pack.purposes[purpose].basis
+    declared = declared.get(region, declared["default"])
+    by_overlay = any(each.basis for each in sayings(pack, region, service, purpose))
+    return "consent" if by_overlay or declared not in pack.regions[region].bases else declared
+
+
+def admitted(purpose, event_type, source, notice, region, service, pack):
+    """True if such a record may serve the purpose if it is open, whoever it is about: nothing of the pack or of its
+    overlays keeps it out. `notice` is the word of its push_interaction, None if it has none."""
+    over, said = laid_over(pack, region, service), sayings(pack, region, service, purpose)
+    both = (pack.purposes[purpose], *said)
+    return not (
+        untold(service, pack)
+        or any(each.closed == "all" or purpose in each.closed for each in over)
+        or any(event_type in each.without_events for each in said)
+        or any(each.sources is not None and source not in each.sources for each in both)
+        or any(notice in each.unless.get("push_interaction.notice", ()) for each in both)
+    )
+
+
+def collected(purpose, event_type, region, pack, opened, service=None):
     """True if a record of that event type is collected for the purpose there, given which purposes are `opened` for it.
     A rule spares what rests on contract or a legal obligation; for all else one of its purposes has to be open."""
     rules = [rule for rule in pack.collection if event_type in rule.events and region in rule.regions]
-    spared = pack.basis(purpose, region) in ("contract", "legal_obligation")
-    return spared or all(any(opened(each) for each in rule.admitted_by) for rule in rules)
+    admits = all(any(opened(each) for each in rule.admitted_by) for rule in rules)
+    return admits or basis_of(purpose, region, service, pack) in ("contract", "legal_obligation")

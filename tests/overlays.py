@@ -7,7 +7,7 @@ from functools import cache
 from schemas.editions import Editions
 from schemas.fields import EVENT_FIELD, EVENT_TYPES, INTEGER, Handling, payload_of
 from schemas.pack_files import DEFAULT_PACK
-from schemas.policy import Pack
+from schemas.policy import Form, Pack
 from tests.editions import OLD, OLDER, edition, old, older
 
 SERVICES = ("notes", "mail")  # that have overlays
@@ -85,7 +85,7 @@ def _narrowed(draw: random.Random, purpose, of_region: bool) -> dict:
 
 def _coarser(draw: random.Random, path: str, column) -> str | dict:
     handling, choices = EVENT_FIELD[path].handling, ["absent"]
-    if handling is Handling.LABEL:
+    if handling is Handling.LABEL and column.form in (Form.PLAIN, Form.MAJOR):  # a listed one is all or nothing
         choices.append("major")
     if handling is Handling.MEASURE:  # powers of two: those of a region and of a service are multiples of each other
         whole = 1 if EVENT_FIELD[path].type == INTEGER else 0.5

@@ -55,6 +55,9 @@ REASONS = {
     r"regions\.\w+\.longest_days(\.\w+)?": "a bound on the pack's own retention, which `check` holds",
     r"not_admitted": "what must stay unknown: `check` holds that no field is made of it",
     r"held_by_code|not_yet": "where a duty is held that no rule expresses; `check --coverage` reads it",
+    r"apart": "a bound on what a sample may show; `check --joinability` holds the pack to it",
+    r"purposes\.\w+\.identifiers": "what the clause names; `check` holds the columns to it",
+    r"regions\.\w+\.(transfers|data_centre)": "where nothing may leave, and where a job may run",
 }
 
 

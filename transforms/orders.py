@@ -9,14 +9,15 @@ Purposes without a subject hold nobody's token: nothing of theirs can be found, 
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
 from itertools import product
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from apache_beam.transforms.window import TimestampedValue
+from apache_beam.utils.timestamp import MIN_TIMESTAMP, Timestamp
 
 from schemas.consent import ABOUT_PURPOSES, EVERY_PURPOSE, STOPS, SubjectType
 from schemas.datasets import ORDERS_SUFFIX, SUBJECT_FIELD, Dataset, datasets
@@ -35,6 +36,7 @@ from transforms.seal import Partition
 
 _DAY_MS = 86_400_000
 _KINDS = (max(STOPS) + 1, len(SubjectType))  # a table with a place for each (kind, subject type)
+_AT_ONCE = 1 << 20  # stops in a batch: the names of all of a region may be more than an Arrow array can hold
 _OF_PURPOSES = np.isin(np.arange(_KINDS[0]), sorted(ABOUT_PURPOSES))
 
 # What leaves this step: the columns of the lists, with codes for words.
@@ -67,6 +69,8 @@ class Owner:
     dataset: Dataset
     pack: Pack
     last: int | None
+    # What was asked of it: a worker makes this step anew again and again, and nothing of it may outlive it.
+    asked: dict[tuple[str, str], "_Asked"] = field(default_factory=dict, init=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,13 @@ class _Asked:
     by_app: np.ndarray
 
 
-@cache
 def _asked(owner: Owner, name: str, region: str) -> _Asked:
+    if (name, region) not in owner.asked:
+        owner.asked[name, region] = _table(owner, name, region)
+    return owner.asked[name, region]
+
+
+def _table(owner: Owner, name: str, region: str) -> _Asked:
     purpose, basis = owner.pack.purposes[name], owner.pack.basis(name, region)
     asked = _Asked(*(np.zeros(_KINDS, bool) for _ in range(4)))
     for kind, subject in product(STOPS, SubjectType):
@@ -120,9 +129,16 @@ def touching(stops: pa.RecordBatch, owner: Owner, region: str) -> pa.RecordBatch
     far as its time does (clause 9).
     """
     parts = [_about(stops, owner, name, region) for name in serving(owner.dataset)]
-    collected = dict.fromkeys(admitting(owner.dataset, owner.pack, region))
-    parts += [_about(stops, owner, name, region, event_type) for name, event_type in collected]
+    for name, event_type in dict.fromkeys(admitting(owner.dataset, owner.pack, region)):
+        parts.append(_beside(parts, _about(stops, owner, name, region, event_type)))
     return parts[0] if len(parts) == 1 else pa.concat_batches(parts)
+
+
+def _beside(parts: list[pa.RecordBatch], more: pa.RecordBatch) -> pa.RecordBatch:
+    """What asks for rows of one event type, without the stops that ask for all rows already."""
+    whole = [part.filter(pc.and_(pc.is_null(part["until"]), pc.is_null(part["app"]))) for part in parts]
+    taken = pa.concat_arrays([part["row"].filter(pc.is_null(part["event_type"])) for part in whole])
+    return more.filter(pc.invert(pc.is_in(more["row"], value_set=taken)))
 
 
 def _about(
@@ -224,29 +240,44 @@ def by_owners(stops: pa.RecordBatch, of: list[Owner], region: str) -> pa.RecordB
 
 
 class _Lock(beam.DoFn):
-    def __init__(self, keys: Mapping[int, str], shards: int) -> None:
-        self._keys, self._shards = dict(keys), shards
+    def __init__(self, keys: Mapping[int, str], partition: Partition) -> None:
+        self._keys, self._partition = dict(keys), partition
 
     def setup(self) -> None:
-        self._locks = Locks(self._keys, self._shards)
+        self._locks = Locks(self._keys, self._partition.shards)
 
-    def process(self, element: Judged) -> Iterator[Stops]:
+    def process(self, element: Judged, timestamp=beam.DoFn.TimestampParam) -> Iterator:
         (region, shard, window), stops = element
-        payload = self._locks.lock(region * self._shards + shard, WAITING, to_buffer(stops))
-        yield region, (shard, window, payload)
+        payload = self._locks.lock(region * self._partition.shards + shard, WAITING, to_buffer(stops))
+        since = _month_before(window, self._partition.window_ms)
+        yield TimestampedValue((region, (shard, window, payload)), max(timestamp, since))
+
+
+def _month_before(window: int, window_ms: int | None) -> Timestamp:
+    """When the month began that holds the day before a window. No epoch is shorter than a month: once all rows from
+    before it are stored, each token that a stop of the window must name has a key, or is of an epoch that
+    `_Orders._ciphers` adds. A block of the ledger may hold years, and bears the time of its first entry."""
+    if window_ms is None:
+        return MIN_TIMESTAMP
+    month = np.datetime64(max(0, window * window_ms - _DAY_MS), "ms").astype("datetime64[M]")
+    return Timestamp(micros=int(month.astype("datetime64[us]").astype(np.int64)))
 
 
 @dataclass
 class LockStops(beam.PTransform):
-    """((region, shard, window), stops) -> `Stops`: how stops wait for the others of their region. `keys` are keyring
-    URIs by region."""
+    """((region, shard, window), stops) -> `Stops`: how stops wait for the others of their region, at the time from
+    which on they may be asked about. `keys` are keyring URIs by region."""
 
     keys: Mapping[int, str]
-    shards: int
+    partition: Partition
 
     def expand(self, stops):
-        lock = beam.ParDo(_Lock(self.keys, self.shards))
+        lock = beam.ParDo(_Lock(self.keys, self.partition))
         return stops | "Lock" >> lock.with_input_types(Judged).with_output_types(Stops)
+
+
+def _together(stops: list[pa.RecordBatch], shards: list[np.ndarray]) -> pa.RecordBatch:
+    return legible(coalesce(stops)).append_column("shard", pa.array(np.concatenate(shards)))
 
 
 class _Orders(beam.DoFn):
@@ -271,16 +302,21 @@ class _Orders(beam.DoFn):
                 yield (region, name, start), self._locks.lock(region * self._partition.shards, ORDERED, rows)
 
     def _by_window(self, region: int, parts: Iterable[tuple[int, int, bytes]]) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """The stops that each window is the first to know, as `legible` gives them."""
+        """The stops that each window is the first to know, as `legible` gives them; many in several batches."""
         found: dict[int, list[tuple[int, bytes]]] = {}
         for shard, window, payload in parts:
             found.setdefault(window, []).append((shard, payload))
         for window, lots in sorted(found.items()):
-            keys = (region * self._partition.shards + shard for shard, _ in lots)
-            opened = (self._locks.unlock(key, WAITING, payload) for key, (_, payload) in zip(keys, lots, strict=True))
-            stops = [ledger_rows(content) for content in opened]
-            shard = np.repeat([shard for shard, _ in lots], [part.num_rows for part in stops])
-            yield window, legible(coalesce(stops)).append_column("shard", pa.array(shard, pa.int32()))
+            stops, shards = [], []
+            for shard, payload in lots:
+                key = region * self._partition.shards + shard
+                stops.append(ledger_rows(self._locks.unlock(key, WAITING, payload)))
+                shards.append(np.full(stops[-1].num_rows, shard, np.int32))
+                if sum(map(len, shards)) >= _AT_ONCE:
+                    yield window, _together(stops, shards)
+                    stops, shards = [], []
+            if stops:
+                yield window, _together(stops, shards)
 
     def _of_dataset(
         self, name: str, of: list[Owner], region: int, window: int, stops: pa.RecordBatch, held: Mapping

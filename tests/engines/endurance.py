@@ -38,6 +38,7 @@ _OPEN_WINDOWS = 4  # whose records may lie in state at once: the gate keeps so m
 # Of state, for each: a record that waits, an entry in one region, a fingerprint, what a record adds to statistics.
 _RECORD_BYTES, _ENTRY_BYTES, _SEEN_BYTES, _COUNTED_BYTES = 400, 400, 16, 100
 _FIXED_BYTES = 8 << 20
+_SWEEP_SECONDS = 900  # it looks at every file, of which there are tens of thousands
 _QUANTILES = np.linspace(0, 1, 201)
 
 
@@ -76,7 +77,7 @@ class Endurance:
         time.sleep(3 * self._window)  # until the books of the last window are closed
         self.stream.stop()
         load.end()
-        self.stream.command("sweep", "--older-than", "0")
+        self.stream.command("sweep", "--older-than", "0", seconds=_SWEEP_SECONDS)
         sent = json.loads(self._sent.read_text())
         search = [self.cluster.checkpoints, self.cluster.savepoints, self._processes.folder]
         verdict = judge(self.stream.deployment, answer, sent["ended_ms"], None, sent["canaries"], search)
@@ -242,9 +243,10 @@ def main(argv: list[str] | None = None) -> int:
     }
     if options.backlog:
         kept["backlog"] = _run(options, lambda stream: stream.backlog(options.backlog))
+        options.out.write_text(json.dumps(kept))
     if options.rate:
         kept["steady"] = _run(options, lambda stream: stream.sustained(options.rate, options.seconds))
-    options.out.write_text(json.dumps(kept))
+        options.out.write_text(json.dumps(kept))
     parts = [kept[name] for name in ("backlog", "steady") if name in kept]
     for part in parts:
         print(json.dumps(part["verdict"]))

@@ -30,7 +30,8 @@ from schemas.policy import Pack
 from tests.engines.load import DAY_MS, HEARTBEAT
 from tests.engines.pack import NUMBER_OF
 from tests.invariants.crowd import HOMES
-from tests.oracle import STOPS, collected, decide
+from tests.oracle import STOPS, admitted, collected, decide, policy_of
+from tests.overlays import sayings
 
 _REQUIRED = [each.path for each in EVENT_FIELDS if each.required]
 _REGION_OF = {tuple(sorted(home.items())): region for region, home in HOMES}
@@ -108,6 +109,7 @@ class Record:
     account: str | None
     fault: bool
     app: str | None
+    service: str | None  # None also where the line says one that does not come through as it is
     notice: str | None
     exact: frozenset[str]  # paths of exact location that it carries
     number: int  # by which rows of purposes without a subject are found
@@ -143,6 +145,7 @@ def record_of(line: bytes, received: int | None, pack: Pack) -> Record | None:
         account=event.get("account_id"),
         fault=not android_id and any(name in device for name in _DEVICE_IDENTIFIERS),
         app=event.get("app", {}).get("package"),
+        service=service if "@" not in (service := event.get("service") or "@") else None,
         notice=own.get("notice"),
         exact=frozenset(path for path in _EXACT if path.partition(".")[2] in place) if len(place) > 1 else frozenset(),
         number=own.get(NUMBER_OF.get(event_type, ".").partition(".")[2], 0),
@@ -223,9 +226,11 @@ class Judge:
         if who not in self._histories:
             self._histories[who] = _History(self._entries(record))
         history = self._histories[who]
-        place = history.place(record, end)
+        # What no overlay names has the answer of any other.
+        service = record.service if record.service in self._pack.by_service else None
+        place = *history.place(record, end), service
         if place not in history.answers:
-            history.answers[place] = _Answers(self, record, history.entries[: place[0]])
+            history.answers[place] = _Answers(self, record, service, history.entries[: place[0]])
         return history.answers[place]
 
     def _entries(self, record: Record) -> list[dict]:
@@ -234,36 +239,36 @@ class Judge:
         ids = dict.fromkeys(entry["entry_id"] for entry in own)
         return [entry for id_ in ids for entry in self._of_id[id_] if record.region in entry["acts_in"]]
 
-    def decided(self, record: dict, shape: tuple, region: str, name: str, entries: list[dict]) -> tuple[bool, bool]:
-        """(open, stands)."""
+    def decided(self, record: dict, shape: tuple, where: tuple, name: str, entries: list[dict]) -> tuple[bool, bool]:
+        """(open, stands). `where` is a region and a service."""
         if self._bounded:
-            opened = self._ask(record, shape, region, name, entries, True)
+            opened = self._ask(record, shape, where, name, entries, True)
             return opened, opened
-        opened = self._ask(record, shape, region, name, entries, False)
-        return opened, opened and self._ask(record, shape, region, name, entries, True)
+        opened = self._ask(record, shape, where, name, entries, False)
+        return opened, opened and self._ask(record, shape, where, name, entries, True)
 
-    def _ask(self, record: dict, shape: tuple, region: str, name: str, entries: list[dict], bounded: bool) -> bool:
-        key = shape, region, name, bounded
+    def _ask(self, record: dict, shape: tuple, where: tuple, name: str, entries: list[dict], bounded: bool) -> bool:
+        key = shape, where, name, bounded
         if key not in self._known:
             self.asked += 1
-            if (region, name) not in self._policies:
-                self._policies[region, name] = policy_of(self._pack, region, name)
-            self._known[key] = decide(record, name, entries, self._policies[region, name], bounded)
+            if (where, name) not in self._policies:
+                self._policies[where, name] = policy_of(name, *where, self._pack)
+            self._known[key] = decide(record, name, entries, self._policies[where, name], bounded)
         return self._known[key]
 
 
 class _Answers(dict):
     """By purpose (open, stands), of records in one place of one history."""
 
-    def __init__(self, judge: Judge, record: Record, entries: list[dict]) -> None:
+    def __init__(self, judge: Judge, record: Record, service: str | None, entries: list[dict]) -> None:
         super().__init__()
-        self._judge, self._entries, self._region = judge, entries, record.region
+        self._judge, self._entries, self._where = judge, entries, (record.region, service)
         names = ("device", "account", "fault", "app", "event_time")
         self._record = {name: getattr(record, name) for name in names} | {"received_time": record.received}
         self._shape = _shape(self._record, entries)
 
     def __missing__(self, name: str) -> tuple[bool, bool]:
-        self[name] = self._judge.decided(self._record, self._shape, self._region, name, self._entries)
+        self[name] = self._judge.decided(self._record, self._shape, self._where, name, self._entries)
         return self[name]
 
 
@@ -292,21 +297,6 @@ def _shape(record: dict, entries: list[dict]) -> tuple:
         for entry, pair in zip(entries, clocks, strict=True)
     ]
     return record["device"] is not None, record["account"] is not None, record["fault"], record["app"], own, *seen
-
-
-def policy_of(pack: Pack, region: str, name: str) -> dict:
-    """A purpose as the oracle has it."""
-    purpose = pack.purposes[name]
-    declared = purpose.basis.get(region, purpose.basis["default"])
-    return {
-        "closed": False,
-        "consent": declared not in pack.regions[region].bases or declared == "consent",
-        "needs": set(purpose.subject),
-        "grants": set(purpose.granted_by or purpose.subject),
-        "minors_excluded": purpose.minors == "excluded",
-        "per_application": purpose.per_application,
-        "minimum": purpose.minimum_policy_version,
-    }
 
 
 # --- the answer
@@ -363,10 +353,17 @@ class Expected:
         for column in dataset.columns:
             path = column.field.path
             if path in _EXACT:
-                carried = np.array([path in record.exact for record in self.records], bool)
+                carried = np.array([self._carries(record, path, dataset.purpose) for record in self.records], bool)
                 on = np.isin(self.event_type, list(column.events))
                 found |= carried & on & (self.gates[column.gate] if column.gate else True)
         return found
+
+    def _carries(self, record: Record, path: str, purpose: str) -> bool:
+        """Whether a record has an exact location that no overlay keeps from the purpose."""
+        if path not in record.exact:
+            return False
+        said = [each.columns.get(path) for each in sayings(self.pack, record.region, record.service, purpose)]
+        return not any(coarser and coarser.form == "absent" for coarser in said)
 
     def counts(self) -> dict[tuple[str, str], Counter]:
         """What the audit must hold, by (step, outcome): how many of a region, event type and purpose; of what lies in
@@ -455,7 +452,7 @@ def _judged(records: list[Record], judge: Judge, pack: Pack, window_ms: int | No
     wanted: dict[tuple, tuple[list[str], list[str], list[str]]] = {}
     for at, record in enumerate(records):
         end = inf if window_ms is None else (record.received // window_ms + 1) * window_ms
-        kind = record.event_type, record.source, record.notice, bool(record.exact)
+        kind = record.event_type, record.source, record.notice, bool(record.exact), record.region, record.service
         if kind not in wanted:
             wanted[kind] = _admitted(record, pack)
         answers = judge.answers(record, end)
@@ -469,11 +466,15 @@ def _judged(records: list[Record], judge: Judge, pack: Pack, window_ms: int | No
 
 def _collected(record: Record, name: str, pack: Pack, fed: list[str], answers: "_Answers") -> tuple[bool, bool]:
     """(open, stands), heeding what is collected of the record's event type."""
-    of = (record.event_type, record.region, pack)
-    return tuple(
-        answers[name][which] and collected(name, *of, lambda each, which=which: each in fed and answers[each][which])
-        for which in (0, 1)
-    )
+
+    of = record.event_type, record.region, pack
+
+    def asked(which: int) -> bool:
+        return answers[name][which] and collected(
+            name, *of, lambda each: each in fed and answers[each][which], record.service
+        )
+
+    return asked(0), asked(1)
 
 
 def _admitted(record: Record, pack: Pack) -> tuple[list[str], list[str], list[str]]:
@@ -481,8 +482,8 @@ def _admitted(record: Record, pack: Pack) -> tuple[list[str], list[str], list[st
     that it may feed, whatever its event type."""
     fits = [
         name
-        for name, purpose in pack.purposes.items()
-        if record.source in purpose.sources and record.notice not in purpose.unless.get("push_interaction.notice", ())
+        for name in pack.purposes
+        if admitted(name, record.event_type, record.source, record.notice, record.region, record.service, pack)
     ]
     gates = [gate.purpose for gate in pack.gates if record.exact and gate.purpose in fits]
     return [name for name in fits if record.event_type in pack.purposes[name].events], gates, fits

@@ -148,7 +148,7 @@ class Load:
             "event_time": moment(happened),
             "received_time": moment(now),
             "source": draw.choice(("device", "device", "device", "web", "partner")),
-            "service": "browser" if draw.random() < 0.99 else person.email,
+            "service": draw.choices(("browser", "notes", person.email), (97, 2, 1))[0],
             "ip": "203.0.113.77",
             "residency": {} if nowhere else person.home,
             "device": self._device(person),
@@ -181,7 +181,11 @@ class Load:
         if event_type in NUMBER_OF:
             event[event_type] = {NUMBER_OF[event_type].partition(".")[2]: self._number}
         elif event_type == "crash":
-            event["crash"] = {"exception": f"Failed for {person.email}", "trace": f"at x\nimei={person.imei}"}
+            event["crash"] = {
+                "exception": f"Failed for {person.email}",
+                "trace": f"at x\nimei={person.imei}",
+                "signal": person.email,
+            }
         elif event_type == "page_view":
             event["page_view"] = {"page": f"/home?mail={person.email}", "duration_ms": 1000}
         elif event_type == "push_interaction":

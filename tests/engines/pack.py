@@ -4,6 +4,7 @@ A row of a purpose that needs a subject is found by the token of its event. A pu
 token, so here it receives one number as it is: the load writes the number of the record there.
 """
 
+import shutil
 from pathlib import Path
 
 import yaml
@@ -20,11 +21,12 @@ NUMBER_OF = {event_type: path for paths in NUMBERED.values() for event_type, pat
 
 
 def write_pack(folder: Path, closes: int) -> Path:
-    """The pack as a folder. `closes` is when the statistics of the day before end, in milliseconds since the epoch: of
-    that day each region makes its release if the watermark passes the moment, and of earlier days none is due."""
-    folder.mkdir(parents=True)
-    for source in (SHIPPED / DEFAULT_PACK).glob("*.yaml"):
-        content = yaml.safe_load(source.read_text())
+    """The pack as a folder, with its overlays. `closes` is when the statistics of the day before end, in milliseconds
+    since the epoch: of that day each region makes its release if the watermark passes the moment, and of earlier days
+    none is due."""
+    shutil.copytree(SHIPPED / DEFAULT_PACK, folder)
+    for file in folder.glob("*.yaml"):
+        content = yaml.safe_load(file.read_text())
         for name, paths in NUMBERED.items() if "purposes" in content else ():
             purpose = content["purposes"][name]
             purpose["columns"] |= dict.fromkeys(paths.values(), "plain")
@@ -32,5 +34,5 @@ def write_pack(folder: Path, closes: int) -> Path:
                 purpose["events"][event_type].append(path)
         if "statistics" in content:
             content["statistics"]["grace_hours"] = closes % DAY_MS / HOUR_MS
-        (folder / source.name).write_text(yaml.safe_dump(content, sort_keys=False))
+        file.write_text(yaml.safe_dump(content, sort_keys=False))
     return folder

@@ -1,7 +1,8 @@
 """Made-up people with histories of consent, and what the rule says of each of their records.
 
 Every record carries a label of its own in `service` (`r.<region>.<number>`), which the policy of these tests brings
-into every dataset: so a stored row tells which record it is of, and in which region it belongs.
+into every dataset: so a stored row tells which record it is of, and in which region it belongs. Where the policy shuts
+a service out, some records are of that service or of none instead: no row of theirs may stand anywhere.
 """
 
 import json
@@ -19,7 +20,7 @@ import yaml
 from schemas.fields import EVENT_TYPES, PERMISSION_KINDS, STOP_KINDS
 from schemas.pack_files import DEFAULT_PACK, SHIPPED, load_pack
 from schemas.policy import Pack
-from tests.oracle import STOPS, collected, decide
+from tests.oracle import STOPS, admitted, collected, decide, policy_of
 
 LABEL = "service"
 _START = datetime(2021, 3, 1, tzinfo=UTC)
@@ -50,16 +51,16 @@ HOMES = (
 
 
 def write_pack(folder: Path, pack: Path = SHIPPED / DEFAULT_PACK) -> Path:
-    """A policy, the shipped one if none is named, with the label in each dataset of records."""
+    """A policy, the shipped one if none is named, with its overlays and with the label in each dataset of records."""
     shutil.copytree(pack, folder)
-    for source in folder.glob("*.yaml"):
-        content = yaml.safe_load(source.read_text())
+    for file in folder.glob("*.yaml"):
+        content = yaml.safe_load(file.read_text())
         for purpose in content.get("purposes", {}).values():
             if not purpose.get("stored", True):
                 continue
             purpose["columns"][LABEL] = "plain"
             purpose["events"] = {event: [*{*paths, LABEL}] for event, paths in purpose["events"].items()}
-        source.write_text(yaml.safe_dump(content, sort_keys=False))
+        file.write_text(yaml.safe_dump(content, sort_keys=False))
     return folder
 
 
@@ -112,22 +113,14 @@ class Crowd:
         about = {("device", record["device"]), ("account", record["account"])}
         # A stop acts everywhere, a permission where it was given.
         acting = [e for e in self.entries if e["subject"] in about and record["region"] in e["acts_in"]]
+        region, service = record["region"], record["line"].get(LABEL)
 
         def opened(name: str) -> bool:
-            purpose = pack.effective_for(record["label"], record["region"]).purposes[name]
-            declared = purpose.basis.get(record["region"], purpose.basis["default"])
-            policy = {
-                "closed": False,
-                "consent": declared not in pack.regions[record["region"]].bases or declared == "consent",
-                "needs": set(purpose.subject),
-                "grants": set(purpose.granted_by or purpose.subject),
-                "minors_excluded": purpose.minors == "excluded",
-                "per_application": purpose.per_application,
-                "minimum": purpose.minimum_policy_version,
-            }
-            return record["source"] in purpose.sources and decide(record, name, acting, policy, bounded=True)
+            where = region, service, pack
+            fits = admitted(name, record["type"], record["source"], None, *where)
+            return fits and decide(record, name, acting, policy_of(name, *where), bounded=True)
 
-        return opened(name) and collected(name, record["type"], record["region"], pack, opened)
+        return opened(name) and collected(name, record["type"], region, pack, opened, service)
 
     def _clock(self) -> int:
         return self._random.randrange(1, 9) * _TICK_MS
@@ -201,6 +194,14 @@ class Crowd:
             again = record | {"received_time": received + _TICK_MS, "label": f"r.{region}.{next(self._numbers)}"}
             self.records.append(again | {"line": self._record_line(again, home)})
 
+    def _service(self, label: str) -> dict:
+        """What a record says of its service: the label, but of one in eight a service that is shut out, or nothing."""
+        shut_out = [name for name, overlay in self.pack.by_service.items() if overlay.closed == "all"]
+        number = int(label.rpartition(".")[2])
+        if shut_out and number % 8 == 0:
+            return {LABEL: shut_out[number % len(shut_out)]} if number % 16 else {}
+        return {LABEL: label}
+
     def _record_line(self, record: dict, home: dict) -> dict:
         line = {
             "event_id": record["id"],
@@ -209,7 +210,7 @@ class Crowd:
             "event_time": _time(record["event_time"]),
             "received_time": _time(record["received_time"]),
             "source": record["source"],
-            LABEL: record["label"],
+            **self._service(record["label"]),
             "residency": home,
             "location": {"latitude": 1.5, "longitude": 2.5, "mcc": 204},
             "device": {"os_version": "11"},

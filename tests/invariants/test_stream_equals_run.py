@@ -198,5 +198,34 @@ def test_a_stream_is_read_as_a_run(tmp_path, seed):
     assert len(missing) < len(of_run) / 4
 
 
+@pytest.mark.clause("5.3")
+def test_a_stop_that_came_in_one_block_with_years_before_it_finds_rows_that_wait_for_their_first_key(tmp_path):
+    """A ledger's history is one block, stamped with its first entry. What it stops may yet be judged without knowing of
+    it, in an epoch that nobody has a key of when the history is read."""
+    stopped = START + 8 * DAY  # in the month after the records'
+    records = [Record(each, START + DAY + HOUR, device=1, event_type=each) for each in range(len(EVENT_TYPES))]
+    ledger = [Entry(1, "grant", 0), Entry(2, "withdraw", stopped)]
+    site, partition = Site.new(tmp_path / "stream"), Partition(SHARDS, DAY)
+    create_keystore(site.place("eu").keys, "eu")
+    keys, draw = {EU: site.place("eu").keys}, random.Random(1)
+    steps = test_stream.TestStream(output_tags={"telemetry", "ledger"})
+    steps.add_elements([piece(ledger, keys, partition)], tag="ledger")
+    steps.advance_watermark_to(at(stopped + DAY), tag="ledger")
+    for day in range(0, 10):
+        if day == 1:
+            steps.add_elements(pieces(records, keys, partition, draw), tag="telemetry")
+        steps.advance_watermark_to(at(START + day * DAY + 2 * HOUR), tag="telemetry")
+    for tag in ("telemetry", "ledger"):
+        steps.advance_watermark_to(at(1_000 * DAY), tag=tag)
+        steps.advance_watermark_to_infinity(tag=tag)
+    with beam.Pipeline(options=PipelineOptions(["--runner=BundleBasedDirectRunner", "--streaming"])) as pipeline:
+        inputs = pipeline | steps
+        typed = [inputs[tag] | tag >> beam.Map(same).with_output_types(Piece) for tag in ("telemetry", "ledger")]
+        store(typed | beam.Flatten(), site, partition, "stream")
+    manifest = site.place("eu").manifest
+    assert sum(entry.rows for entry in manifest.entries("personalised_ads")), "without rows nothing is shown"
+    assert open_dataset(site.file, "eu", "personalised_ads").count_rows() == 0
+
+
 def same(element):
     return element

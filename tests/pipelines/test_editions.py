@@ -71,7 +71,7 @@ def test_a_purpose_that_came_later_has_no_row_of_before(ran):
 
 def test_an_event_type_that_a_purpose_was_not_given_has_no_row_of_before(ran):
     before, after = by_edition(ran, "operations", "page_view", "page_view_duration_ms")
-    assert (before, after) == ([], [0, 0])
+    assert (before, after) == ([], [0])  # page views are the programme's own, and one of the two is in it
 
 
 def test_where_consent_was_the_basis_only_who_gave_it_has_a_row_of_before(ran):

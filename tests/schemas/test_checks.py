@@ -10,10 +10,14 @@ import pytest
 import yaml
 
 from schemas import check_identifiers
+from schemas.check_purposes import retention_too_long
 from schemas.checks import RULES, findings
 from schemas.fields import EVENT_FIELDS
 from schemas.findings import Finding, PackError
+from schemas.overlays import Overlay
 from schemas.pack_files import SHIPPED, check_pack, load_pack
+from tests.editions import bare
+from tests.models import put
 
 GOOD = SHIPPED / "2021-01-15"
 TODAY = date(2024, 2, 29)
@@ -84,6 +88,26 @@ def test_a_field_without_category_or_sensitivity(monkeypatch, lacking):
     assert str(found) == (
         "pack: [0-a] the field service lacks a data category or a sensitivity; give it both in schemas/fields.py"
     )
+
+
+@pytest.mark.clause("4.4-a")
+def test_a_region_that_keeps_less_is_judged_by_what_it_keeps():
+    pack = load_pack()
+
+    def told(days: int) -> list[Finding]:
+        """Of promotion, which is kept for 180 days, and for 90 in ru, where no more than that is allowed."""
+        limited = put(pack, ("regions", "ru", "longest_days"), {"any": days})
+        return [each for each in retention_too_long(limited, TODAY) if "promotion" in each.place]
+
+    assert (pack.purposes["promotion"].retention_days, told(90)) == (180, [])
+    (found,) = told(89)
+    assert found.place == ("by_region", "ru", "purposes", "promotion", "retention_days")
+    assert found.remedy == "write `retention_days: 89`"
+    pack = bare()
+    (found,) = told(90)
+    assert found.place == ("purposes", "promotion", "retention_days")
+    pack = put(load_pack(), ("by_region", "ru"), Overlay(clause="6-ru", closed=("promotion",)))
+    assert told(1) == []
 
 
 @pytest.mark.clause("3.2")

@@ -1,5 +1,6 @@
 """What a change of a pack opens and closes: in words, by region, and no difference without a word."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -18,9 +19,11 @@ from schemas.overlays import Collection, Overlay, PurposeOverlay
 from schemas.pack_files import load_pack
 from schemas.policy import Column, Pack, Purpose
 from schemas.sharing import Combination, Recipient, TransferGrant
+from tests.editions import bare
 from tests.models import models, parts, put
 
-PACK = load_pack()
+SHIPPED = load_pack()
+PACK = bare()  # a change of it holds everywhere
 
 
 def texts(new: Pack, old: Pack = PACK) -> list[tuple[str, str]]:
@@ -65,18 +68,21 @@ def without(name: str, path: str) -> Pack:
             receiving("promotion", "push_interaction", "device.model"),
             [("opens", "promotion now also receives `device.model` (plain) of push_interaction")],
         ),
-        (without("support", "device.model"), [("closes", "support no longer receives `device.model` (plain)")]),
+        (
+            without("support", "device.model"),
+            [("closes", "support no longer receives `device.model` (listed in common_models)")],
+        ),
         (
             receiving("support", "session", "event_id", "account_id"),
             [("opens", "support now also receives session (`event_id` token, `account_id` token)")],
         ),
         (
             as_column("support", app__version="plain"),
-            [("opens", "support receives `app.version` as plain instead of major")],
+            [("opens", "support receives `app.version` as plain instead of listed in common_versions")],
         ),
         (
-            as_column("service", session__events={"bucket": 20}),
-            [("closes", "service receives `session.events` as bucket of 20 instead of bucket of 10")],
+            as_column("service", session__events={"bucket": 200}),
+            [("closes", "service receives `session.events` as bucket of 200 instead of bucket of 100")],
         ),
         # on which basis, for whom, for how long
         (
@@ -222,6 +228,14 @@ def test_packs_without_a_region_in_common_are_compared_all_the_same():
     ]
 
 
+def test_what_overlays_narrow_is_told_where_they_hold():
+    said = texts(SHIPPED, PACK)
+    assert {kind for kind, _ in said} <= {"closes", "changes"}
+    shorter = "operations in cn, in and eu keeps rows 90 days instead of 180"
+    assert ("closes", f"{shorter}, but not for service notes") in said
+    assert ("closes", "support opens for nothing any more, for service notes") in said
+
+
 # --- every field ---
 
 GRANT = TransferGrant(
@@ -286,6 +300,8 @@ def other(value: Any, annotation: Any) -> Any:
         return value[:-1] if value else (annotation_words(annotation) or ("some",))[:1]
     if isinstance(value, dict):
         return _with_other_end(value)
+    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
+        return (date.fromisoformat(value) + timedelta(1)).isoformat()
     if isinstance(value, str):
         words = annotation_words(annotation)
         none = () if value == "all" else None
@@ -344,4 +360,4 @@ def test_no_difference_goes_without_a_word(model):
 
 
 def test_the_same_is_no_difference():
-    assert difference(RICH, RICH) == () == difference(PACK, load_pack())
+    assert difference(RICH, RICH) == () == difference(SHIPPED, load_pack())

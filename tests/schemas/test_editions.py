@@ -8,14 +8,14 @@ from schemas.editions import Editions, load_editions, newest_of
 from schemas.fields import EVENT_TYPES
 from schemas.findings import PackError
 from schemas.layout import Source, layout
-from schemas.pack_files import DEFAULT_PACK, load_pack
+from schemas.pack_files import DEFAULT_PACK
 from schemas.policy import Form
 from schemas.variants import NONE
-from tests.editions import OLD, OLDER, edition, midnight, old, three, write_edition
+from tests.editions import OLD, OLDER, bare, edition, midnight, old, older, write_edition
 
 pytestmark = pytest.mark.clause("9")
-PACK = load_pack()
-EDITIONS = three()
+PACK = bare()
+EDITIONS = Editions((PACK, edition(OLDER, older), edition(OLD, old)))
 VARIANTS = EDITIONS.of("eu")
 
 
@@ -74,7 +74,7 @@ def changed(**changes):
 
 
 def without_us(rules):
-    del rules["regions"]["us"], rules["purposes"]["promotion"]["basis"]["us"]
+    del rules["regions"]["us"], rules["purposes"]["promotion"]["basis"]["us"], rules["collection"]
 
 
 @pytest.mark.parametrize(

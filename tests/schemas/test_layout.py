@@ -4,11 +4,11 @@ import pytest
 from schemas.datasets import datasets
 from schemas.fields import EVENT_FIELD, EVENT_TYPES, Handling
 from schemas.layout import HEAD, LABEL, Source, layout, source_of
-from schemas.pack_files import load_pack
 from schemas.policy import Form
+from tests.editions import bare
 
-PACK = load_pack()
-CONDITIONS = {path for purpose in load_pack().purposes.values() for path in purpose.unless}
+PACK = bare()
+CONDITIONS = {path for purpose in PACK.purposes.values() for path in purpose.unless}
 PLAN = layout(PACK)
 DATASETS = datasets(PACK)
 SLOTS = {
@@ -97,7 +97,7 @@ def test_the_schema_is_the_head_and_the_slots():
 
 
 def test_the_layout_follows_from_the_pack_alone():
-    assert layout(load_pack()) == PLAN
+    assert layout(bare()) == PLAN
 
 
 def test_without_statistics_nothing_travels_for_them():

@@ -6,18 +6,18 @@ from pydantic import ValidationError
 from schemas.datasets import datasets
 from schemas.fields import EVENT_TYPES
 from schemas.layout import APPLICATION, SERVICE, layout
-from schemas.pack_files import DEFAULT_PACK, load_pack
+from schemas.pack_files import DEFAULT_PACK
 from schemas.policy import Basis, Form
 from schemas.yaml_files import explain
-from tests.editions import edition
+from tests.editions import bare, edition
 from tests.overlays import SERVICES, overlaid, sayings
 
 pytestmark = pytest.mark.clause("0-b")
-PACK = load_pack()
+PACK = bare()
 
 
 def pack_with(**sections):
-    return edition(DEFAULT_PACK, lambda rules: rules.update(sections))
+    return edition(DEFAULT_PACK, lambda rules: rules.update({"collection": []} | sections))
 
 
 def of(purpose, **said):
@@ -71,12 +71,14 @@ def test_words_that_keep_out_are_added():
 
 
 def test_of_a_region_and_a_service_the_narrower_holds_key_by_key():
-    region = of("service", event_time="hour", columns={"session.events": {"bucket": 40}, "service": "major"})
-    service = of("service", event_time="day", columns={"session.events": {"bucket": 20}}, minors="excluded")
-    found = effective("service", "notes", by_region={"cn": region}, by_service={"notes": service})
+    name, north, east = "find_device", "location.latitude", "location.longitude"
+    absent = {"location.cell_id": "absent"}
+    region = of(name, event_time="hour", columns={north: {"bucket": 40}, east: {"bucket": 20}} | absent)
+    service = of(name, event_time="day", columns={north: {"bucket": 20}, east: {"bucket": 40}}, minors="excluded")
+    found = effective(name, "notes", by_region={"cn": region}, by_service={"notes": service})
     assert (found.event_time, found.minors) == ("day", "excluded")
-    assert found.columns["session.events"].step == 40 and found.columns["service"].form is Form.MAJOR
-    assert effective("service", "mail", by_region={"cn": region}, by_service={"notes": service}).event_time == "hour"
+    assert found.columns[north].step == found.columns[east].step == 40 and not absent.keys() & found.columns.keys()
+    assert effective(name, "mail", by_region={"cn": region}, by_service={"notes": service}).event_time == "hour"
 
 
 @pytest.mark.clause("1.2-local")
@@ -204,10 +206,10 @@ def test_what_is_not_narrower_is_refused_in_one_sentence(said, message):
         ({"by_service": {"my notes": of("push", basis="consent")}}, "String should match pattern"),
         (
             {
-                "by_region": {"cn": of("service", columns={"session.events": {"bucket": 20}})},
-                "by_service": {"notes": of("service", columns={"session.events": {"bucket": 30}})},
+                "by_region": {"cn": of("service", columns={"session.events": {"bucket": 200}})},
+                "by_service": {"notes": of("service", columns={"session.events": {"bucket": 300}})},
             },
-            "by_service.notes.purposes.service.columns.session.events: {bucket: 30} cuts across {bucket: 20} of by_reg",
+            "by_service.notes.purposes.service.columns.session.events: {bucket: 300} cuts across {bucket: 200} of",
         ),
         (
             {"collection": [{"clause": "x", "events": [], "regions": ["eu"], "admitted_by": ["push"]}]},

@@ -75,6 +75,7 @@ def test_an_editor_takes_the_columns_that_the_loader_takes(column):
     [
         ("purpose: {}", ".purpose: additionalProperties"),
         ("version: 2021", ".version: type"),
+        ("version: third", ".version: format"),
         ("effective: some day", ".effective: format"),
         ("limits: {clause: 4.4-a, future_minutes: -1}", ".limits.future_minutes: minimum"),
         ("limits: {clause: 4.4-a}", ".limits: required"),

@@ -11,6 +11,7 @@ from schemas.findings import PackError
 from schemas.layout import layout
 from schemas.pack_files import SHIPPED, load_pack
 from schemas.policy import WITHOUT_LEDGER, Basis, Pack
+from tests.editions import bare
 
 REGIONS = ("cn", "in", "ru", "eu", "us", "sg")
 PURPOSES = set(
@@ -162,10 +163,10 @@ POLICY, PLACES, RULES = "policy.yaml", "residency.yaml", "purposes.yaml"
         (RULES, "event_id: token", "event_id: {form: token, step: 2}", "columns.event_id", "take no step"),
         (RULES, "event_id: token", "event_id: {form: token, among: apps}", "columns.event_id", "take no list"),
         (RULES, "{listed: common_services}", "listed", "purposes.service.columns.service", "{listed: NAME}"),
-        (RULES, "{listed: common_services}", "{listed: some}", "purposes.service.columns.service", "'some', which"),
+        (RULES, "{listed: common_services}", "{listed: some}", "purposes.service.columns.service", "'some' is no list"),
         (RULES, "{bucket: 100}", "{listed: common_services}", "session.events cannot go as", "bucket, plain"),
         # what keeps datasets apart
-        (POLICY, "[weather2, finddevice]", "[]", "lists.common_services.words", "at least 1 item"),
+        (POLICY, "[weather2, finddevice]", "[]", "lists.common_services.words", "at least 1 must stand"),
         (POLICY, "[weather2, finddevice]", "[weather2, weather2]", "lists.common_services.words", "listed twice"),
         (POLICY, "singled_out_percent: 5", "singled_out_percent: 105", "apart.singled_out_percent", "equal to 100"),
         (POLICY, "least_records: 1000", "least_records: 0", "apart.least_records", "greater than 0"),
@@ -202,7 +203,7 @@ POLICY, PLACES, RULES = "policy.yaml", "residency.yaml", "purposes.yaml"
         (RULES, "purposes:\n", "limit: 3\npurposes:\n", "limit", "not permitted"),
         (POLICY, 'version: "2021-01-15"', "", "version", "required"),
         # what names an edition, a dataset and a folder
-        (POLICY, 'version: "2021-01-15"', "version: edition-9", "version", "match pattern"),
+        (POLICY, 'version: "2021-01-15"', "version: edition-9", "version", "is no date; write one such as"),
         (RULES, '_version: "2021-01-15"', "_version: 2021", "personalisation.minimum_policy_version", "valid string"),
         (RULES, "  legal:", "  audit:", "purposes ['audit']", "other datasets"),
         (RULES, "  legal:", "  inbox:", "purposes ['inbox']", "other datasets"),
@@ -262,9 +263,10 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path, content):
         load_pack(str(tmp_path))
 
 
-def test_a_pack_has_as_many_regions_as_their_codes_can_tell_apart(pack):
-    region = pack.model_dump(mode="json")["regions"]["cn"]
-    few, many = ({**pack.model_dump(mode="json"), "purposes": {}, "gates": [], "statistics": None} for _ in range(2))
+def test_a_pack_has_as_many_regions_as_their_codes_can_tell_apart():
+    content = bare().model_dump(mode="json")
+    region = content["regions"]["cn"]
+    few, many = ({**content, "purposes": {}, "gates": [], "statistics": None} for _ in range(2))
     codes = sorted(countries())
     for pack_, number in ((few, 127), (many, 128)):
         pack_["residency"] |= {"localising": []}
@@ -277,10 +279,13 @@ def test_a_pack_has_as_many_regions_as_their_codes_can_tell_apart(pack):
 @pytest.mark.clause("0-b")
 def test_another_pack_gives_another_job_and_no_rule_is_in_the_code(tmp_path):
     """A pack of one purpose: its datasets and its layout are what it says, and nothing of the shipped one remains."""
-    shutil.copytree(GOOD, tmp_path / "pack", ignore=shutil.ignore_patterns("statistics.yaml"))
+    shutil.copytree(GOOD, tmp_path / "pack", ignore=shutil.ignore_patterns("statistics.yaml", "regions", "services"))
     rules = yaml.safe_load((GOOD / RULES).read_text(encoding="utf-8"))["purposes"]
     kept = {name: rules[name] for name in ("location_services", "find_device", "legal")}
     (tmp_path / "pack" / RULES).write_text(yaml.safe_dump({"purposes": kept}), encoding="utf-8")
+    rest = yaml.safe_load((GOOD / POLICY).read_text(encoding="utf-8")) | {"collection": []}
+    rest["lists"] = {"common_outcomes": rest["lists"]["common_outcomes"]}
+    (tmp_path / "pack" / POLICY).write_text(yaml.safe_dump(rest), encoding="utf-8")
     pack = load_pack(str(tmp_path / "pack"))
     places = ("location_services", "find_device")
     assert set(datasets(pack)) == {*places, *(f"{name}_sensitive" for name in places), "legal"}

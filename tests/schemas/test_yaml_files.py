@@ -127,8 +127,6 @@ def test_thousands_of_faults_are_not_all_told(tmp_path, quick):
 
 def test_an_overlay_that_cannot_be_read_is_told_from_others_of_its_name(tmp_path):
     pack = shutil.copytree(SHIPPED / "2021-01-15", tmp_path / "pack")
-    for within in ("regions", "services"):
-        (pack / within).mkdir()
     (pack / "services" / "cn.yaml").write_text("a: [")
     (pack / "regions" / "cn.yaml").write_text("a: [\n\n  }")
     _, (found,) = check_pack(str(pack))

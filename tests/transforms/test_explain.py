@@ -2,6 +2,7 @@
 
 import pytest
 
+from schemas.apart import OTHER
 from schemas.consent import CLAUSE_OF_REASON
 from schemas.editions import Editions
 from schemas.explanation import Did
@@ -241,12 +242,12 @@ def test_what_an_overlay_or_a_rule_of_collection_closes_is_told_with_its_clause(
 
 @pytest.mark.clause("0-b")
 def test_a_column_that_an_overlay_leaves_out_is_told(explain_narrowed):
-    told = explain_narrowed(event(event_type="crash", device__model="M2", **DEVICE), GRANT)
+    told = explain_narrowed(event(event_type="crash", device__model="M2011K2C", **DEVICE), GRANT)
     assert (purpose(told, "operations").outcome, purpose(told, "operations").basis) == ("open", "consent")
     by_dataset = {each.dataset: each for each in field(told, "device.model").datasets}
     assert by_dataset["operations"].why_not == "not allowed in its region, or for its service"
     assert (by_dataset["operations"].clause, by_dataset["operations"].stored) == ("0-b", None)
-    assert by_dataset["user_experience"].stored == "M2" and told.rows["operations"]["device_model"] is None
+    assert by_dataset["user_experience"].stored == "M2011K2C" and told.rows["operations"]["device_model"] is None
 
 
 @pytest.mark.parametrize(("reason", "name", "one", "given", "expected"), REASONS, ids=[r for r, *_ in REASONS])
@@ -483,6 +484,10 @@ def test_forms_of_a_field(explain):
     assert (field(session, "ip").outcome, field(session, "ip").shown) == ("cut to its network", "203.0.113.0/24")
     forms = {each.dataset: (each.form, each.stored) for each in field(session, "session.duration_ms").datasets}
     assert forms == {"research": ("bucket 3600000", 0), "user_experience": ("plain", 61_000)}
+
+    rare = explain(event(event_type="crash", device__model="M2", **DEVICE), entries("grant"))
+    listed = {each.dataset: (each.form, each.stored) for each in field(rare, "device.model").datasets}
+    assert listed["user_experience"] == ("listed common_models", OTHER)
 
     activation = explain(event(event_type="activation", device__imei=EXAMPLES["imei"], **DEVICE))
     assert field(activation, "device.imei").outcome == "sealed, reversibly"

@@ -1,5 +1,6 @@
 import math
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import apache_beam as beam
@@ -267,8 +268,7 @@ def made_under(packs, dataset, column, record, service, plan):
         return None
     value = record[plan.column_of(column, dataset.purpose)]
     for (form, step), *_ in all_forms:
-        as_column = type(column)(column.field, form, step, column.events, None)
-        value = generalised(as_column, value)
+        value = generalised(replace(column, form=form, step=step), value)
     return value
 
 

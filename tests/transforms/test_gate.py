@@ -1,6 +1,7 @@
 """The decision on one batch: under the edition of each record's time and under the newest, and what stands of it."""
 
 import random
+from datetime import date
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,7 @@ from schemas.layout import layout
 from schemas.pack_files import DEFAULT_PACK, load_pack
 from schemas.policy import WITHOUT_LEDGER
 from schemas.tallies import Counts
-from tests.editions import OLD, OLDER, edition, midnight, three
+from tests.editions import OLD, OLDER, edition, midnight, old, older, three
 from tests.oracle import decide
 from tests.overlays import OTHERS, SERVICES, laid_over, overlaid, sayings, untold
 from tests.strategies import seeds
@@ -23,6 +24,7 @@ from transforms.gate import Gate
 
 PACK = load_pack()
 EDITIONS = three()
+BARE = Editions((edition(DEFAULT_PACK),))  # without overlays
 NOW = midnight(DEFAULT_PACK)
 LABELS = {  # what the gate looks at
     "app.package": ("com.example.map", "com.example.mail"),
@@ -47,7 +49,7 @@ def record(number=0, event_time=NOW, received=NOW, event_type="session", **chang
         "device": 1,
         "account": None,
     }
-    return made | dict.fromkeys(LABELS) | changes
+    return made | dict.fromkeys(LABELS) | {"service": OTHERS[0]} | changes
 
 
 def entry(number, kind, time=NOW, received=None, **changes):
@@ -382,11 +384,19 @@ def test_one_edition_is_judged_once(monkeypatch):
     asked = []
     judge = Gate._under
     monkeypatch.setattr(Gate, "_under", lambda self, *given: asked.append(given[0]) or judge(self, *given))
+    bare = Editions((edition(OLDER, older), edition(OLD, old), edition(DEFAULT_PACK)))
+    for editions, variants in ((bare, [0, 1, 2]), (EDITIONS, [0, 2, 4])):  # here with a second variant, of notes
+        for records, expected in (
+            ([record(1)], variants[2:]),
+            ([record(1), record(2, BEFORE)], [variants[2], variants[1]]),
+        ):
+            asked.clear()
+            judged(records, [GRANT], editions)
+            assert asked == expected
+    asked.clear()
     judged([record(1)], [GRANT], Editions((PACK,)))
-    judged([record(1)], [GRANT])
-    assert asked == [0, 2]
-    judged([record(1), record(2, BEFORE)], [GRANT])
-    assert asked[2:] == [2, 1]
+    judged([record(1), record(2, service="notes")], [GRANT], Editions((PACK,)))
+    assert asked == [0, 0, 1]
 
 
 # --- overlays, and what is collected ---
@@ -425,7 +435,7 @@ def test_an_overlay_closes_for_its_region_or_service_and_no_other(overlay, purpo
         for kind in ({"by_region": {"eu": overlay}}, {"by_service": {"notes": overlay}})
     )
     assert outcome(one, [], purpose, of_region) == outcome(other, [], purpose, of_region) == reason
-    assert outcome(one, [], purpose, of_region, region="us") == outcome(one, [], purpose) == "open"
+    assert outcome(one, [], purpose, of_region, region="us") == outcome(one, [], purpose, BARE) == "open"
     assert outcome(one, [], purpose, of_service) == reason and outcome(other, [], purpose, of_service) == "open"
 
 
@@ -436,7 +446,7 @@ def test_whose_service_cannot_be_told_opens_nothing_where_services_are_told_apar
     one = record(1, service=service)
     _, verdict = judged([one], [entry(1, "restrict")], Editions((local,)))
     assert verdict.open.tolist() == [0] and list(verdict.reasons) == ["no_service"]
-    assert outcome(one, [], "service") == "open"
+    assert outcome(one, [], "service", BARE) == "open"
 
 
 PROGRAMME = {"clause": "1.2-uep", "events": ["page_view"], "regions": ["eu"], "admitted_by": ["user_experience"]}
@@ -520,6 +530,6 @@ def test_nothing_is_judged_of_no_record():
 
 
 def test_an_edition_that_is_the_newest_but_for_its_day_changes_nothing():
-    history, early = History(5), edition("2000-01-01")
+    history, early = History(5), PACK.model_copy(update={"version": "2000-01-01", "effective": date(2000, 1, 1)})
     alone, both = (judged(history.records, history.entries, Editions(packs)) for packs in ((early,), (early, PACK)))
     assert (alone[1].open == both[1].open).all() and alone[1].open.any()

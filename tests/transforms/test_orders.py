@@ -1,5 +1,7 @@
 """Orders: which stop asks what of which dataset, in words that no two datasets share."""
 
+import gc
+import weakref
 from datetime import date
 from functools import cache
 
@@ -17,9 +19,10 @@ from schemas.pack_files import DEFAULT_PACK, load_pack
 from schemas.policy import Basis
 from tests.editions import edition
 from tests.lines import keystores
+from transforms import orders as orders_module
 from transforms.cmac import ColumnCmac
-from transforms.exchange import ORDERED, Judged
-from transforms.ipc import from_ipc
+from transforms.exchange import ORDERED, WAITING, Judged
+from transforms.ipc import from_ipc, to_buffer
 from transforms.keyring import open_keyring
 from transforms.locks import Locks
 from transforms.orders import ORDERS, Known, LockStops, Orders, Owner, by_owners, legible, orders, owners, touching
@@ -102,7 +105,7 @@ def test_an_erasure_takes_the_whole_unit_in_which_it_lies():
     for name, unit in ends.items():
         rows = asked(name, stop("erase"), early, stop("erase", 3, time=NOW + 10 * HOUR))
         ahead = [at // unit * unit + unit - 1 for at in (NOW, NOW - 10 * HOUR, NOW)]
-        assert [row["until"] for row in rows] == ahead
+        assert [row["until"] for row in rows if row["event_type"] is None] == ahead
     assert [row["until"] for row in asked("user_experience", stop("erase"))] == [None]
 
 
@@ -124,7 +127,8 @@ def test_a_stop_of_a_gate_reaches_the_datasets_whose_columns_wait_for_it():
 def test_bases_are_those_of_the_region():
     """Legitimate interest is none in cn, so it is consent there, and an erasure has no end."""
     assert [row["until"] is None for row in asked("operations", stop("erase"), region="cn")] == [True]
-    assert [row["until"] is None for row in asked("operations", stop("erase"), region="eu")] == [False]
+    of_all = (row for row in asked("operations", stop("erase"), region="eu") if row["event_type"] is None)
+    assert [row["until"] is None for row in of_all] == [False]
 
 
 def test_an_entry_is_one_order_and_another_content_another():
@@ -166,6 +170,16 @@ def test_there_is_a_row_for_each_epoch_and_one_without_a_token_where_there_is_no
     }
 
 
+def test_what_was_asked_of_a_dataset_goes_with_it():
+    """A worker makes the step anew whenever it has been idle for a minute: what it remembers must not add up."""
+    owner = Owner(DATASETS["operations"], PACK, None)
+    assert touching(legible(stops(stop("withdraw"))), owner, "eu").num_rows
+    gone = weakref.ref(owner)
+    del owner
+    gc.collect()
+    assert gone() is None
+
+
 @pytest.fixture
 def uris(tmp_path):
     return keystores(tmp_path, {EU: "eu"})
@@ -173,8 +187,9 @@ def uris(tmp_path):
 
 def run(uris, window_ms, lots, check):
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        orders_of = Orders(Editions((PACK,)), uris, Partition(1, window_ms))
-        stops = pipeline | beam.Create(lots).with_output_types(Judged) | LockStops(uris, 1)
+        partition = Partition(1, window_ms)
+        orders_of = Orders(Editions((PACK,)), uris, partition)
+        stops = pipeline | beam.Create(lots).with_output_types(Judged) | LockStops(uris, partition)
         made = stops | beam.MapTuple(_alone).with_output_types(Known) | orders_of
         assert_that(made | beam.ParDo(_Open(uris)), check)
 
@@ -229,6 +244,29 @@ def test_a_stream_names_also_the_epochs_whose_rows_may_still_be_waiting(uris):
     run(uris, 600_000, [((EU, 0, window), stops(stop("object", received=new_year, time=new_year)))], told)
 
 
+def test_so_many_stops_that_one_array_does_not_hold_them_make_the_same_orders(uris, monkeypatch):
+    """A stop of an account is told by every shard, and a bounded run asks about all of them at once."""
+    lots = [((EU, 0, 0), stops(stop("object", n), stop("erase", n + 10, subject=bytes([n]) * 16))) for n in range(1, 6)]
+    found = []
+    for most in (orders_module._AT_ONCE, 4, 1):
+        monkeypatch.setattr(orders_module, "_AT_ONCE", most)
+        step = orders_module._Orders(Editions((PACK,)), uris, Partition(1, None))
+        step.setup()
+        locks, seen = Locks(uris, 1), []
+
+        def watched(rows, seen=seen):
+            seen.append(rows.num_rows)
+            return legible(rows)
+
+        parts = [(0, 0, locks.lock(EU, WAITING, to_buffer(rows))) for _, rows in lots]
+        monkeypatch.setattr(orders_module, "legible", watched)
+        made = {name: locked for (_, name, _), locked in step.process(((EU, 0), parts))}
+        opened = {name: from_ipc(locks.unlock(EU, ORDERED, locked)).to_pylist() for name, locked in made.items()}
+        found.append({name: sorted(rows, key=str) for name, rows in opened.items()})
+        assert seen == {1: [2] * 5, 4: [4, 4, 2]}.get(most, [10])
+    assert found[0] == found[1] == found[2]
+
+
 @pytest.mark.clause("9")
 def test_a_stop_reaches_what_was_stored_under_an_earlier_edition():
     """Its own terms hold for rows of its time: a purpose that was given up since, and a basis that was consent."""
@@ -254,7 +292,7 @@ def test_a_stop_reaches_what_was_stored_under_an_earlier_edition():
 
 def owned(region="eu", **sections):
     """The owners of each dataset under the shipped pack with these sections."""
-    pack = edition(DEFAULT_PACK, lambda rules: rules.update(sections))
+    pack = edition(DEFAULT_PACK, lambda rules: rules.update({"collection": []} | sections))
     return lambda name, *rows: by_owners(
         legible(stops(*rows)), owners(Editions((pack,)), region)[name], region
     ).to_pylist()
@@ -297,3 +335,6 @@ def test_who_leaves_a_programme_takes_along_what_it_admitted():
     assert {row["event_type"] for row in under("user_experience", left)} == {None}
     assert under("legal", left) == under("support", left) == owned("us", collection=[rule])("operations", left) == []
     assert {row["event_type"] for row in under("operations", stop("withdraw", purposes="operations"))} == {None}
+    assert [row["event_type"] for row in under("operations", stop("withdraw"))] == [None]  # all rows, once
+    erased = {row["event_type"]: row["until"] for row in under("operations", stop("erase"))}
+    assert erased.keys() == {None, *of_types} and [time for time in erased.values() if time] == [erased[None]]

@@ -132,9 +132,9 @@ def test_kinds_of_payloads_keep_their_codes():
 
     codes = {
         name: getattr(exchange, name)
-        for name in ("TELEMETRY", "LEDGER", "IDS", "HELD", "SEEN", "PAIRS", "GROUPS", "ORDERED")
+        for name in ("TELEMETRY", "LEDGER", "IDS", "HELD", "SEEN", "PAIRS", "GROUPS", "ORDERED", "WAITING")
     }
-    assert list(codes.values()) == list(range(8))
+    assert list(codes.values()) == list(range(9))
 
 
 # --- bytes of another version ---

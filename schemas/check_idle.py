@@ -116,6 +116,7 @@ def idle_condition(pack: Pack, today: date) -> Iterator[Finding]:
 def idle_purpose(pack: Pack, today: date) -> Iterator[Finding]:
     """A purpose receives events, or something else hangs on whether it is open (1.1-a)."""
     needed = {gate.purpose for gate in pack.gates} | {entry.control for entry in pack.combinations.entries}
+    needed |= {name for rule in pack.collection for name in rule.admitted_by}
     for name, purpose in pack.purposes.items():
         if not purpose.events and name not in needed:
             message = f"{name} receives nothing, and nothing hangs on it"

@@ -60,6 +60,7 @@ def write_pack(folder: Path, pack: Path = SHIPPED / DEFAULT_PACK) -> Path:
                 continue
             purpose["columns"][LABEL] = "plain"
             purpose["events"] = {event: [*{*paths, LABEL}] for event, paths in purpose["events"].items()}
+        content.get("lists", {}).pop("common_services", None)  # no column keeps its words any more
         file.write_text(yaml.safe_dump(content, sort_keys=False))
     return folder
 
@@ -195,11 +196,11 @@ class Crowd:
             self.records.append(again | {"line": self._record_line(again, home)})
 
     def _service(self, label: str) -> dict:
-        """What a record says of its service: the label, but of one in eight a service that is shut out, or nothing."""
+        """What a record says of its service: the label, or for one in sixteen one that is shut out, or nothing."""
         shut_out = [name for name, overlay in self.pack.by_service.items() if overlay.closed == "all"]
         number = int(label.rpartition(".")[2])
-        if shut_out and number % 8 == 0:
-            return {LABEL: shut_out[number % len(shut_out)]} if number % 16 else {}
+        if shut_out and number % 16 == 0:
+            return {LABEL: shut_out[number % len(shut_out)]} if number % 32 else {}
         return {LABEL: label}
 
     def _record_line(self, record: dict, home: dict) -> dict:

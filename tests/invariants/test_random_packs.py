@@ -1,6 +1,5 @@
 """Whatever `check` passes, the job builds; and no run of it leaves an identifier that the pack does not allow."""
 
-import json
 import shutil
 import tempfile
 from datetime import date
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import apache_beam as beam
 import pytest
+import yaml
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -52,14 +52,14 @@ def passes(made: dict) -> bool:
 
 
 def write(made: dict, folder: Path) -> Path:
-    """The pack's files, of which each may as well be JSON."""
+    """The pack's files."""
     overlays = {within: made.get(key, {}) for within, key in OVERLAYS.items()}
     base = {key: value for key, value in made.items() if key not in OVERLAYS.values()}
-    (folder / "pack.yaml").write_text(json.dumps(base, default=str))
+    (folder / "pack.yaml").write_text(yaml.safe_dump(base))
     for within, files in overlays.items():
         (folder / within).mkdir()
         for name, part in files.items():
-            (folder / within / f"{name}.yaml").write_text(json.dumps(part, default=str))
+            (folder / within / f"{name}.yaml").write_text(yaml.safe_dump(part))
     return folder
 
 

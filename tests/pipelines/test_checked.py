@@ -60,7 +60,7 @@ def test_the_policy_in_force_as_json(run):
     purposes = {each["purpose"]: each for each in held["purposes"]}
     assert list(purposes) == list(PACK.purposes)
     assert {name: each["basis"] for name, each in purposes.items()} == {n: str(PACK.basis(n, "cn")) for n in purposes}
-    assert purposes["service"]["events"]["session"]["session.events"] == "bucket of 10"
+    assert purposes["service"]["events"]["session"]["session.events"] == "bucket of 100"
     assert (
         purposes["promotion"]["granted_by"] == ["device", "account"]
         and purposes["promotion"]["opens"] == "after a grant"

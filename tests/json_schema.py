@@ -45,6 +45,7 @@ _CHECKS = {
     "maximum": lambda value, bound: not _number(value) or value <= bound,
     "exclusiveMinimum": lambda value, bound: not _number(value) or value > bound,
     "minItems": lambda value, least: not isinstance(value, list) or len(value) >= least,
+    "maxItems": lambda value, most: not isinstance(value, list) or len(value) <= most,
     "minProperties": lambda value, least: not isinstance(value, dict) or len(value) >= least,
     "required": lambda value, keys: not isinstance(value, dict) or set(keys) <= set(value),
 }

@@ -12,6 +12,7 @@ from schemas.pack_files import load_pack
 from schemas.policy import Pack
 from tests.invariants.crowd import Crowd, write_pack
 from tests.invariants.runs import Run, Site, ingest
+from tests.invariants.smallmaker import Small, lived
 
 TIMES = 4
 
@@ -96,3 +97,9 @@ def judged(tmp_path_factory) -> Judged:
     run = ingest(Site.new(folder / "site"), [events], [consents], f"--policy={pack}")
     assert run.status == 0
     return Judged(run, crowd, load_pack(str(pack)), run.site.datasets())
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory) -> Small:
+    """Two runs under the pack of another maker. Shared: nobody changes it."""
+    return lived(tmp_path_factory.mktemp("small"))

@@ -106,7 +106,8 @@ class Crowd:
         """The records for which a purpose is open, whether or not it receives their event type: an earlier record of
         the same event id hides the others."""
         first: dict[tuple, dict] = {}
-        for record in sorted(self.records, key=lambda record: record["received_time"]):
+        read = (record for record in self.records if LABEL in record["line"])  # without it a line is rejected, unseen
+        for record in sorted(read, key=lambda record: record["received_time"]):
             first.setdefault((record["region"], record["device"], record["account"], record["id"]), record)
         return (record for record in first.values() if self._is_open(record, name, pack))
 

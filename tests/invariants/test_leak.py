@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 import apache_beam as beam
@@ -30,7 +31,7 @@ from pipelines.quarantine import main as quarantine
 from pipelines.sample import Sample, write_sample
 from schemas.datasets import AUDIT, QUARANTINE, RECEIVED_DATE
 from schemas.tallies import COUNTS
-from tests.invariants.needles import Needles, spellings
+from tests.invariants.needles import Needles, as_bytes, content, spellings
 from tests.invariants.planted import Planted
 from tests.invariants.runs import REGIONS, ROOT, Site
 from transforms.border import REGISTER, Border
@@ -80,14 +81,6 @@ class Dirty:
             yield "a name", str(path.relative_to(self.folder)).encode()
 
 
-def content(table: pa.Table) -> bytes:
-    """Every buffer of a table."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return sink.getvalue().to_pybytes()
-
-
 @pytest.fixture(scope="module")
 def dirty(tmp_path_factory) -> Dirty:
     folder = tmp_path_factory.mktemp("dirty")
@@ -113,14 +106,6 @@ def dirty(tmp_path_factory) -> Dirty:
         timeout=300,
     )
     return Dirty(site, folder, process, {text.encode() for text in texts} | set(as_bytes(texts)))
-
-
-def as_bytes(texts: set[str]) -> Iterator[bytes]:
-    """What the values are once their notation is off: 16 bytes of a UUID, 8 of an Android ID, 6 of a MAC."""
-    for text in texts:
-        digits = text.replace("-", "").replace(":", "")
-        if len(digits) in (12, 16, 32) and re.fullmatch("[0-9a-fA-F]+", digits):
-            yield bytes.fromhex(digits)
 
 
 def unwrapped(pipeline: bytes) -> bytes:
@@ -175,8 +160,8 @@ def test_the_run_went_well_and_everything_was_planted(dirty):
     held = dirty.held
     assert {region for region, _ in held} == set(REGIONS)
     assert held["eu", "user_experience"].num_rows > 30
-    traces = held["eu", "user_experience"]["crash_trace"].drop_null().to_pylist()
-    assert any("<EMAIL>" in trace for trace in traces)
+    traces = [held[region, "user_experience"]["crash_trace"].drop_null().to_pylist() for region in REGIONS]
+    assert any("<EMAIL>" in trace for trace in chain(*traces))
 
 
 def test_no_value_is_in_any_byte_that_the_run_left(dirty):
@@ -294,9 +279,9 @@ def crossed(dirty, tmp_path_factory) -> Crossed:
         if isinstance(what, tuple):
             key = job.arrival_code * job.partition.shards if what[0] == IDS else where
             opened = Locks(job.keys, job.partition.shards).unlock(key, what[0], seen)
-        for name, content in (("seen", seen), ("opened", opened)):
+        for name, part in (("seen", seen), ("opened", opened)):
             with open(folder / name, "ab") as file:
-                file.write(content)
+                file.write(part)
 
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         for name, ledger, paths in (("Telemetry", False, events), ("Ledger", True, consents)):

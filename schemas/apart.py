@@ -26,7 +26,7 @@ class Together(Model):
     """Two purposes that the policy does not keep apart: they serve the same thing to the same person."""
 
     clause: ClauseId
-    purposes: tuple[Name, Name] = Field(description="The two")
+    purposes: tuple[Name, ...] = Field(min_length=2, max_length=2, description="The two")
     why: str = Field(description="What they have to do with each other, in one line")
 
 

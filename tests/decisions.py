@@ -52,6 +52,13 @@ class Lines:
         self._country = {region: country for country, region in sorted(pack.where.region_of_country.items())}
         self._services, self._version = services, pack.version
         self._purposes = {name: tuple(purpose.events) for name, purpose in pack.purposes.items()}
+        self._listed = {
+            (path, word)
+            for purpose in pack.purposes.values()
+            for path, column in purpose.columns.items()
+            if column.among
+            for word in pack.lists[column.among].words
+        }
         self._full = {event_type: full_event(event_type) for event_type in EVENT_TYPES}
         self._people = 0
         self._events: list[dict] = []
@@ -112,6 +119,9 @@ class Lines:
             if field.values and payload_of(path) == event_type:
                 for word in field.values:
                     self._add(event_type, own | {path: word})
+        for path, word in sorted(self._listed):
+            if payload_of(path) in (None, event_type):
+                self._add(event_type, own | {path: word})
         self._add(event_type, own | {"ip": "2001:db8:1:2:3:4:5:6"})
         if event_type == "crash":
             self._add(event_type, own | {"crash.trace": "at a.b.c " * 4000})

@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from schemas.consent import Kind, SubjectType
 from schemas.countries import countries
 from schemas.datasets import datasets
 from schemas.editions import Editions
 from schemas.fields import EVENT_FIELD, EVENT_TYPES, SOURCES, payload_of
 from schemas.layout import layout
+from schemas.orders import effect
 from schemas.policy import Pack
 from schemas.recognisers import LABEL_RECOGNISERS
 from schemas.regions import SIGNALS
@@ -130,8 +132,11 @@ class Lines:
         """An event at a time of day of which each unit tells, with values of which a cut to coarser ones does."""
         number = len(self._events)
         made = deepcopy(self._full[event_type])
-        times = {"event_id": event_id(number), "event_time": moment(NOW - 11 * 3_599_123 - number)}
-        for path, value in (times | {"device.os_version": "13.4.2", "app.version": "7.8.9"} | more).items():
+        own = {"event_id": event_id(number), "event_time": moment(NOW - 11 * 3_599_123 - number)}
+        own |= {"device.os_version": "13.4.2", "app.version": "7.8.9"}
+        if event_type == "location":
+            own |= {"location.latitude": 52.37919, "location.longitude": 4.89943}
+        for path, value in (own | more).items():
             outer, _, leaf = path.rpartition(".")
             part = made[outer] if outer else made
             part[leaf] = value
@@ -154,6 +159,7 @@ class Decisions:
         yield from _times(pack)
         yield from _kept(pack)
         yield from _released(pack)
+        yield from _ordered(pack)
         yield ("layout",), str(layout(pack).schema)
         yield ("leaves",), (pack.transfers, pack.recipients, pack.combinations)
         keys = {code: self._keys[name] for code, name in enumerate(pack.where.regions)}
@@ -215,6 +221,13 @@ def _released(pack: Pack) -> Iterator[tuple[tuple, Any]]:
     for name, table in pack.statistics.tables.items():
         widths = {measure: pack.statistics.half_width(table, measure) for measure in table.measures}
         yield ("statistics", name), (pack.statistics.budget(table), widths)
+
+
+def _ordered(pack: Pack) -> Iterator[tuple[tuple, Any]]:
+    """What each kind of stop asks of the rows that are stored."""
+    for (name, purpose), region, kind, subject in product(pack.purposes.items(), pack.regions, Kind, SubjectType):
+        basis = pack.effective_for(None, region).basis(name, region)
+        yield ("ordered", name, region, kind.name, subject), effect(kind, subject, purpose, basis)
 
 
 def _judged(

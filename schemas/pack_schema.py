@@ -16,8 +16,6 @@ PACK_SCHEMA, OVERLAY_SCHEMA = "pack.schema.json", "overlay.schema.json"
 _DRAFT = "http://json-schema.org/draft-07/schema#"  # what YAML language servers read
 _ARGUMENT = {"bucket": "step", "listed": "among"}  # of the forms that need one, the key that holds it
 
-_BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum"}  # pydantic's own, where a number has two types
-
 
 def schema_pages() -> dict[str, str]:
     """The text of each schema, by its file name."""
@@ -37,7 +35,6 @@ def pack_schema() -> dict[str, Any]:
     for definition in _parts(schema):
         if "patternProperties" in definition:
             definition["additionalProperties"] = False
-        definition |= {name: definition.pop(bound) for bound, name in _BOUNDS.items() if bound in definition}
     for name, definition in schema["$defs"].items():
         if {"form", "step"} <= set(definition.get("properties", ())):
             schema["$defs"][name] = _with_short_forms(definition, schema["$defs"])

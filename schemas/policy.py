@@ -18,7 +18,7 @@ from schemas.countries import countries
 from schemas.fields import EVENT_FIELD, EVENT_TYPES, IDENTIFYING, INTEGER, SOURCES, Category, Handling, payload_of
 from schemas.fields import Field as EventField
 from schemas.held_by_code import HeldByCode, NotYet
-from schemas.model import ClauseId, Days, Edition, Misfit, Model, Name, Word
+from schemas.model import ClauseId, Days, Edition, Misfit, Misfits, Model, Name, Word
 from schemas.overlays import Collection, Overlay, Service, effective, overlay_faults
 from schemas.regions import Residency
 from schemas.sharing import Combinations, NotAdmitted, Recipients, Transfers
@@ -83,6 +83,8 @@ class Column(Model):
             return {"form": "bucket", "step": value["bucket"]}
         if isinstance(value, dict) and set(value) == {"listed"}:
             return {"form": "listed", "among": value["listed"]}
+        if isinstance(value, dict) and "form" not in value:
+            raise ValueError("write the word of a form, {bucket: STEP} or {listed: NAME}")
         return value
 
     @model_validator(mode="after")
@@ -353,14 +355,14 @@ class Pack(Model):
                 what = f"basis names {unknown}, which are no regions of this pack"
                 raise Misfit(what, "purposes", name, "basis", unknown[0])
         _check_lists(self.purposes, self.lists)
-        self._check_names_of_datasets()
         for number, gate in enumerate(self.gates):
             if gate.purpose not in self.purposes:
                 raise Misfit(f"{gate.purpose!r} is no purpose of this pack", "gates", number, "purpose")
         if self.statistics:
             self.statistics.check(self)
-        for fault in overlay_faults(self):
-            raise Misfit(fault, *fault.split(" ")[0].rstrip(":").split("."))
+        self._check_names_of_datasets()
+        if faults := [*overlay_faults(self)]:
+            raise Misfits(faults)
         _ = self.where  # raises if the countries or signals do not fit together
         return self
 

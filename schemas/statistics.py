@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
 import pyarrow as pa
-from pydantic import Field, StrictFloat, StrictInt, model_validator
+from pydantic import Field, model_validator
 
 from schemas.fields import EVENT_FIELD, EVENT_TYPES, IDENTIFYING, Handling
 from schemas.model import ClauseId, Misfit, Model, Name
@@ -82,9 +82,7 @@ class Statistics(Model):
         strict=True, gt=0, le=10, description="Of all that is released, for one device, region and day"
     )
     delta: float = Field(strict=True, gt=0, le=1e-6, description="Likewise")
-    grace_hours: StrictInt | StrictFloat = Field(
-        ge=0, le=24 * 365, description="How long after its end a day is held open"
-    )
+    grace_hours: float = Field(strict=True, ge=0, le=24 * 365, description="How long after its end a day is held open")
     least_devices: int = Field(
         strict=True, gt=1, le=1_000_000, description="A group of fewer devices is never shown, whatever chance says"
     )

@@ -1,11 +1,12 @@
 """Rules against rules that nothing can trigger: what a pack says does something, or who reads it trusts in nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
 
 from schemas.datasets import SUBJECT_FIELD
 from schemas.fields import EVENT_FIELD
 from schemas.findings import Finding
+from schemas.overlays import PurposeOverlay, left_of
 from schemas.policy import Basis, Form, Pack, Purpose
 
 
@@ -111,6 +112,36 @@ def idle_condition(pack: Pack, today: date) -> Iterator[Finding]:
             else:
                 continue
             yield Finding("idle_condition", ("purposes", name, *key), purpose.clause, message, "name each word once")
+
+
+def idle_overlay(pack: Pack, today: date) -> Iterator[Finding]:
+    """What an overlay says of a purpose narrows it (0-b): else who reads it trusts in what the base may give up."""
+    for kind, overlays in (("by_region", pack.by_region), ("by_service", pack.by_service)):
+        for name, overlay in overlays.items():
+            regions = [name] if kind == "by_region" else pack.regions
+            for purpose, said in overlay.purposes.items():
+                for key, part in _parts(said):
+                    if _narrows_nothing(pack, purpose, part, regions):
+                        place = (kind, name, "purposes", purpose, *key)
+                        message = f"{purpose} is so without it as well"
+                        yield Finding("idle_overlay", place, said.clause, message, "drop it")
+
+
+def _parts(said: PurposeOverlay) -> Iterator[tuple[tuple[str, ...], PurposeOverlay]]:
+    """Each single thing that an overlay says of a purpose, with its place: as if it said nothing else."""
+    for key in sorted(said.model_fields_set - {"clause"}):
+        value = getattr(said, key)
+        for inner in value if isinstance(value, dict) else [None]:
+            one = value if inner is None else {inner: value[inner]}
+            place = (key,) if inner is None else (key, inner)
+            yield place, PurposeOverlay.model_construct(clause=said.clause, **{key: one})
+
+
+def _narrows_nothing(pack: Pack, purpose: str, said: PurposeOverlay, regions: Iterable[str]) -> bool:
+    if said.basis:
+        return all(pack.basis(purpose, region) is Basis.CONSENT for region in regions)
+    base = pack.purposes[purpose]
+    return left_of(base, said).model_dump() == base.model_dump()
 
 
 def idle_purpose(pack: Pack, today: date) -> Iterator[Finding]:

@@ -83,6 +83,22 @@ def transfer_never(pack: Pack, today: date) -> Iterator[Finding]:
             yield Finding("transfer_never", place, region.clause, message, "drop the grant")
 
 
+def stored_abroad(pack: Pack, today: date) -> Iterator[Finding]:
+    """What a region claims for itself stays there: its data centre is in one of its countries (6-cn, 6-in, 6-ru), and
+    one that nothing may leave loses no record whose signals differ to another region."""
+    claiming = pack.residency.localising
+    for name, region in pack.regions.items():
+        never = region.transfers == "never"
+        if (never or name in claiming) and pack.where.region_of_country.get(region.data_centre) != name:
+            message = f"what {name} claims is stored in {region.data_centre}, which is no country of it"
+            place = ("regions", name, "data_centre")
+            yield Finding("stored_abroad", place, region.clause, message, "name a country that it serves")
+        if never and name not in claiming:
+            message = f"nothing may leave {name}, and where signals differ its records go to another region"
+            place = ("residency", "localising")
+            yield Finding("stored_abroad", place, region.clause, message, f"name {name} there as well")
+
+
 def combination_without_control(pack: Pack, today: date) -> Iterator[Finding]:
     """Services are combined only under a control of its own that people have: a purpose on consent (1.2-combine)."""
     rule, clause = "combination_without_control", "1.2-combine"

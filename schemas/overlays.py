@@ -102,13 +102,13 @@ def effective(pack: "Pack", service: str | None, region: str) -> tuple[dict[str,
     purposes, closed = dict(pack.purposes), {}
     for overlay in filter(None, (pack.by_region.get(region), pack.by_service.get(service))):
         for name in overlay.purposes.keys() & purposes.keys():
-            purposes[name] = _narrowed(purposes[name], overlay.purposes[name])
+            purposes[name] = left_of(purposes[name], overlay.purposes[name])
         closed |= {name: overlay.clause for name in purposes if overlay.closes(name)}
     return purposes, closed
 
 
-def _narrowed(purpose: "Purpose", said: PurposeOverlay) -> "Purpose":
-    """Read again as if it were written so: what is left of a purpose is one."""
+def left_of(purpose: "Purpose", said: PurposeOverlay) -> "Purpose":
+    """What an overlay leaves of a purpose. Read again as if it were written so: what is left of a purpose is one."""
     columns = {path: _coarsened(column, said.columns.get(path)) for path, column in purpose.columns.items()}
     events = {
         event: tuple(path for path in paths if columns[path])

@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from schemas.checks import findings
+from schemas.fields import EVENT_FIELD
 from schemas.findings import Finding, PackError
 from schemas.policy import Pack
 from schemas.yaml_files import Place, YamlFault, faults_of, read_document, shown
@@ -148,8 +149,9 @@ def _misfits(error: ValidationError, sources: Sources) -> Iterator[Finding]:
 def _remedy(place: Place, message: str) -> str:
     if message == "Field required":
         return "add it"
-    if message == "Extra inputs are not permitted":
-        near = difflib.get_close_matches(shown(place[-1]), _words(), n=1)
+    unknown = message.endswith("is no field of an event")
+    if unknown or message == "Extra inputs are not permitted":
+        near = difflib.get_close_matches(shown(place[-1]), EVENT_FIELD if unknown else _words(), n=1)
         return f"did you mean {near[0]!r}?" if near else "remove it, or correct its spelling"
     if message == "Input should be a valid string":
         return "put it in quotes"

@@ -61,8 +61,13 @@ def way_past_its_date(pack: Pack, today: date) -> Iterator[Finding]:
 
 
 def way_for_nothing(pack: Pack, today: date) -> Iterator[Finding]:
-    """Only what is necessary leaves: what a purpose stores, in categories that it holds (3.1-recipient, 6-grant)."""
+    """Only what is necessary leaves: what a purpose stores, in categories that it holds, and that is said once
+    (3.1-recipient, 6-grant)."""
+    said: list[TransferGrant | Recipient] = []
     for place, clause, way in _ways(pack):
+        if way in said:
+            yield Finding("way_for_nothing", place, clause, "the same stands before it", "drop it")
+        said.append(way)
         purpose = pack.purposes.get(way.purpose)
         if purpose is None:
             continue

@@ -44,6 +44,8 @@ RULES: tuple[Rule, ...] = (
     check_idle.idle_grantors,
     check_idle.idle_token_epoch,
     check_idle.idle_condition,
+    check_idle.idle_collection,
+    check_idle.idle_pair,
     check_idle.idle_overlay,
     check_idle.idle_purpose,
     check_idle.idle_counted_column,

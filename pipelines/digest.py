@@ -4,6 +4,7 @@ three cannot disagree. Everything in it is a count, a word of ours or a date; a 
 As JSON (`as_data`), format 1; a count that is not there is zero:
 
     format run input policy ended       ids, edition; false for a stream that may still go on
+    overlays        {regions: [names], services: [names]}: those that narrow the edition
     received                            [first, last] hour of receipt, or []
     reconciles faults checks            faults are sentences; checks [{title left right checked holding}]
     came_in         {telemetry: {lines ...}, ledger, snapshot}: outcomes of reading, deduplicating and judging
@@ -137,6 +138,7 @@ class Digest:
     run: str
     input: str
     policy: str
+    overlays: dict[str, list[str]]
     ended: bool
     received: list[str]
     faults: list[str]
@@ -172,6 +174,7 @@ def digest(totals: Totals, pack: Pack, run: CountedRun, days: Mapping[str, list[
         run=run.name,
         input=run.input_id,
         policy=pack.version,
+        overlays={"regions": [*pack.by_region], "services": [*pack.by_service]},
         ended=ended,
         received=_received(totals),
         faults=broken + alarms(totals),

@@ -62,6 +62,12 @@ def test_what_identified_somebody_and_what_did_not():
     assert found.quarantine["ledger"] == []
 
 
+@pytest.mark.clause("0-b")
+def test_the_overlays_of_the_edition_are_named():
+    found = digested(counted(RECORDS))
+    assert found.overlays == {"regions": ["cn", "eu", "in", "ru", "sg", "us"], "services": ["notes"]}
+
+
 def test_what_is_lost_is_told():
     found = digested(counted(RECORDS, lost=2))
     assert not found.reconciles

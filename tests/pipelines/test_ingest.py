@@ -250,7 +250,11 @@ class TestRunsOverTheSameInput:
         pack = tmp_path / "pack"
         shutil.copytree(SHIPPED / DEFAULT_PACK, pack)
         residency = (pack / "residency.yaml").read_text()
-        for old, new in (("CZ, DE, DK", "CZ, DK"), ("[US, ", "[US, DE, ")):
+        for old, new in (
+            ("CZ, DE, DK", "CZ, DK"),
+            ("[US, ", "[US, DE, "),
+            ("data_centre: DE", "data_centre: FR"),
+        ):
             assert residency.count(old) == 1
             residency = residency.replace(old, new)
         (pack / "residency.yaml").write_text(residency)

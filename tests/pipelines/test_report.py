@@ -109,6 +109,12 @@ def test_what_only_some_counts_hold_is_said():
     assert "for nobody to see" in going_on and "given the whole day" not in going_on
 
 
+def test_the_overlays_in_force_are_named():
+    text = " ".join(page(digested(counted({"eu": 3}))).text.split())
+    assert "Narrowed for regions cn, eu, in, ru, sg, us" in text.replace("regionscn", "regions cn")
+    assert "Narrowed for services notes" in text.replace("servicesnotes", "services notes")
+
+
 def test_the_page_names_a_command_for_its_counts(prepared, tmp_path):
     _, out = put(prepared, tmp_path)
     words = re.search(r"douane (audit --run \w+ --json)", Page(out.read_text()).text)[1].split()

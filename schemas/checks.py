@@ -17,6 +17,7 @@ Rule = Callable[[Pack, date], Iterator[Finding]]
 RULES: tuple[Rule, ...] = (
     check_identifiers.field_without_category,
     check_identifiers.identifier_not_named,
+    check_identifiers.counted_without_device,
     check_identifiers.resettable_beside_persistent,
     check_identifiers.advertising_without_consent,
     check_identifiers.text_in_two_purposes,

@@ -25,6 +25,7 @@ def guarded(command: str, work: Callable[[], int]) -> int:
     """Runs the work; a known failure becomes one line on stderr and its exit status."""
     # Here and not above: what a command raises for keys lives with the keys, and `--help` needs neither.
     from schemas.findings import PackError
+    from transforms.discreet import StepFailed
     from transforms.keyring import KeyUnavailable
 
     logging.basicConfig(level=logging.ERROR, format="douane: %(message)s")  # Beam warns of extras that nobody needs
@@ -33,6 +34,9 @@ def guarded(command: str, work: Callable[[], int]) -> int:
     except (ConfigurationError, PackError, KeyUnavailable) as error:
         print(f"douane {command}: {_plain(error)}", file=sys.stderr)
         return CONFIGURATION
+    except StepFailed as error:
+        print(f"douane {command}: a step failed: {_plain(error)}", file=sys.stderr)
+        return FAILED
     except BrokenPipeError:  # who reads our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK

@@ -329,4 +329,4 @@ def _handed_over(pipeline: beam.Pipeline, runner: str | None) -> PipelineResult:
     except Exception as error:
         if runner not in ELSEWHERE:
             raise
-        raise ConfigurationError(f"--runner={runner} does not take the job on: {in_one_line(error)}") from error
+        raise ConfigurationError(f"--runner={runner} does not take the job on: {in_one_line(error)}") from None

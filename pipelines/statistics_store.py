@@ -25,6 +25,7 @@ from pipelines.manifest import put_new, writing
 from schemas.policy import Pack
 from schemas.statistics import RELEASE, Statistics
 from schemas.tallies import Counts, Tally
+from transforms.discreet import discreet
 from transforms.release import release
 from transforms.statistics import Day
 from transforms.tallies import told
@@ -34,6 +35,7 @@ class _Release(beam.DoFn):
     def __init__(self, places: Mapping[int, RegionalPlace], pack: Pack, run: str) -> None:
         self._places, self._pack, self._run = dict(places), pack, run
 
+    @discreet
     def process(self, element: Day) -> Iterator[Tally]:
         (region, number), (records, exact) = element
         place, statistics, day = self._places[region], self._pack.statistics, str(np.datetime64(number, "D"))

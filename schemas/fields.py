@@ -197,6 +197,7 @@ EVENT_FIELDS: tuple[Field, ...] = (
     _signal("residency.sim_mcc", "Mobile country code of the SIM, ITU E.212", INTEGER),
     _identifier("device.android_id", "android_id", _SUBJECT, "The collector's own Android ID, the device subject"),
     _identifier("device.imei", "imei", _PERSISTENT, "International mobile equipment identity"),
+    _identifier("device.meid", "meid", _PERSISTENT, "Mobile equipment identity, of CDMA handsets"),
     _identifier("device.imsi", "imsi", _PERSISTENT, "International mobile subscriber identity"),
     _identifier("device.oaid", "oaid", _ADVERTISING, "Open anonymous device identifier (mainland China)"),
     _identifier("device.gaid", "gaid", _ADVERTISING, "Google advertising id"),

@@ -27,6 +27,7 @@ from schemas.regions import SIGNALS
 from schemas.tallies import HOUR_MS, Counts, Tally
 from transforms.columns import runs
 from transforms.decode import Limits, Received, decode_events, decode_ledger
+from transforms.discreet import discreet
 from transforms.entry_ids import Register
 from transforms.exchange import LEDGER, TELEMETRY, Piece, layout_digest, locked_telemetry, pieces
 from transforms.ipc import to_buffer
@@ -73,6 +74,7 @@ class _Border(beam.DoFn):
         self._quarantine = Quarantine(self.step, self._pack.where, self._keys, self._arrival)
         self._limits = Limits.of(self._pack)
 
+    @discreet
     def process(self, element: Any, timestamp=beam.DoFn.TimestampParam) -> Iterator:
         self._since = max(0, timestamp.micros // 1000)  # nothing in it was received before
         counts = Counts()

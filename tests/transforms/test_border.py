@@ -6,6 +6,7 @@ import pytest
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
+from pipelines.errors import InputError, StoreError
 from schemas.consent import SEALED_LEDGER, Kind
 from schemas.editions import Editions
 from schemas.layout import layout
@@ -31,7 +32,7 @@ def blocks(element):
     """Stands in for reading: an element is the blocks of an input, and a None among them is where reading fails."""
     for block in element:
         if block is None:
-            raise OSError("the disk is gone")
+            raise InputError("the disk is gone")
         yield block if isinstance(block, tuple) else (block, None)
 
 
@@ -211,7 +212,7 @@ def test_only_reading_is_forgiven(cross, monkeypatch, ledger):
     """A disk that is full while a key is made is no telemetry that breaks off: its block would be lost unseen."""
 
     def full(*_):
-        raise OSError("no space left")
+        raise StoreError("no space left")
 
     sealer = "transforms.seal_ledger.LedgerSealer.seal" if ledger else "transforms.border.EventSealer.seal"
     monkeypatch.setattr(sealer, full)

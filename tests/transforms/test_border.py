@@ -92,7 +92,7 @@ def test_every_line_of_telemetry_is_accounted_for(cross):
     assert faults == {"not_json": 1, "unknown_event_type": 1, "bad_event_id": 1}
     assert (total["lines"], total["blank"], total["unlocatable"], total["foreign"]) == (10, 2, 1, 1)
     assert total["lines"] == total["blank"] + 1 + 1 + faults.total() + total["decoded"]
-    assert counted.by(("reason", "dataset"), step="fields", outcome="unknown") == {("", "telemetry"): 1}
+    assert counted.by(("reason", "dataset"), step="fields", outcome="unknown") == {("*", "telemetry"): 1}
     assert len(rows_of(pieces)) == 3
     assert _rejected_lines() == {"telemetry": 3}
 

@@ -54,6 +54,7 @@ storms: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.main_job
+	$(BIN)/python -m benchmarks.bad_lines
 
 reference: $(READY)
 	$(BIN)/python -m schemas.reference docs/reference

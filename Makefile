@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SAMPLE := run/sample
 
-.PHONY: setup run test kafka-test flink-test storms bench lint reference lock clean
+.PHONY: setup run test kafka-test flink-test storms bench lint reference schema-version lock clean
 
 setup: $(READY)
 
@@ -54,9 +54,14 @@ storms: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.main_job
+	$(BIN)/python -m benchmarks.bad_lines
 
 reference: $(READY)
 	$(BIN)/python -m schemas.reference docs/reference
+
+# For who raises SCHEMA_VERSION in schemas/fields.py: writes down what it is released with.
+schema-version: $(READY)
+	$(BIN)/python -m schemas.versions
 
 # For who changes setup.py: writes the lock anew, for all supported versions of Python.
 lock:

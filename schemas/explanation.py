@@ -123,7 +123,7 @@ class Explanation:
     edition: str | None = None
     place: Place | None = None
     fields: tuple[FieldFate, ...] = ()
-    unknown: Mapping[str, int] = field(default_factory=dict)  # by the path of the object that they stand in
+    unknown: Mapping[str, int] = field(default_factory=dict)  # by path, `*` for a name that is no word of the schema
     entries: tuple[Entry, ...] = ()
     further_entries: int = 0  # that were not looked at one by one; a repetition is none
     nobody: int = 0  # lines of the ledger of which nobody knows whom they are about

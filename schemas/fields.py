@@ -113,7 +113,9 @@ EVENT_TYPES = (
     "push_interaction",
     "ad_interaction",
 )
-SCHEMA_VERSIONS = (1,)
+SCHEMA_VERSION = 1  # the newest that is known here (schemas/versions.py)
+VERSIONS_AHEAD = 10  # by so many a sender may be newer: versions only ever add, and what they add is dropped
+ACCEPTED_VERSIONS = tuple(range(1, SCHEMA_VERSION + VERSIONS_AHEAD + 1))
 SOURCES = ("device", "web", "partner")
 
 _MS_MAX = 31 * 24 * 3_600_000  # no duration is longer than a month

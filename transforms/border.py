@@ -114,8 +114,8 @@ class _Border(beam.DoFn):
     def _lines(self, decoded, counts: Counts) -> None:
         counts.add(self.step, "lines", decoded.lines)
         counts.add(self.step, "blank", decoded.blank)
-        for parent, count in decoded.unknown.items():
-            counts.add("fields", "unknown", count, reason=parent, dataset=self.step)
+        for path, count in decoded.unknown.items():
+            counts.add("fields", "unknown", count, reason=path, dataset=self.step)
 
     def _rejected(self, block: bytes, lines: int, faults: Faults, counts: Counts, again: bool = False) -> Iterator:
         for reason, count in faults.counts().items():
@@ -156,6 +156,7 @@ class _TelemetryBorder(_Border):
         events = decode_events(block, self._limits, self._habits, received)
         again = isinstance(received, int)
         self._lines(events, counts)
+        counts.add(self.step, "ahead", events.ahead)
         if not len(events.event_time):
             yield from self._rejected(block, events.lines, events.faults, counts, again)
             return

@@ -84,7 +84,7 @@ def test_every_line_of_telemetry_is_accounted_for(cross):
         b"\n  \n",
         b"no json\n",
         ndjson(event(3, event_type="unheard of"), event(4, residency=NOWHERE), event(5, residency=IN_IN)),
-        ndjson(event(6, event_id="no uuid"), event(7, surprise=1)),
+        ndjson(event(6, event_id="no uuid"), event(7, surprise=1, schema_version=2)),
     ]
     pieces, counted = cross([b"".join(lines)])
     total = counted.by("outcome", step="telemetry")
@@ -92,8 +92,9 @@ def test_every_line_of_telemetry_is_accounted_for(cross):
     assert counted.by("region", outcome="decoded") == {"eu": 2, "cn": 1}
     assert faults == {"not_json": 1, "unknown_event_type": 1, "bad_event_id": 1}
     assert (total["lines"], total["blank"], total["unlocatable"], total["foreign"]) == (10, 2, 1, 1)
+    assert total["ahead"] == 1
     assert total["lines"] == total["blank"] + 1 + 1 + faults.total() + total["decoded"]
-    assert counted.by(("reason", "dataset"), step="fields", outcome="unknown") == {("", "telemetry"): 1}
+    assert counted.by(("reason", "dataset"), step="fields", outcome="unknown") == {("*", "telemetry"): 1}
     assert len(rows_of(pieces)) == 3
     assert _rejected_lines() == {"telemetry": 3}
 

@@ -57,6 +57,7 @@ bench: $(READY)
 
 reference: $(READY)
 	$(BIN)/python -m schemas.reference docs/reference
+	$(BIN)/python -m tests.corpus.page
 
 # For who changes setup.py: writes the lock anew, for all supported versions of Python.
 lock:

@@ -1,6 +1,6 @@
 # make setup | run | test | bench | reference    all in .venv, from the lock
 # make kafka-test | flink-test | storms          a real broker, a real cluster: Java 17, Maven, unshare
-# make fuzz                                      a million mutated lines; LINES=N for another number
+# make fuzz                                      a million mutated lines; FUZZED=N for another number
 
 PYTHON ?= python3
 # Compiled once and kept: read from source, Beam and what it imports cost every process seconds.
@@ -54,13 +54,13 @@ storms: $(READY)
 	$(ALONE) $(BIN)/python -m tests.engines.storm --times $(TIMES) --results run/storms.jsonl
 
 # What docs/hostile-input.md tells of fuzzing; what fails is left in run/fuzz.
-LINES ?= 1000000
+FUZZED ?= 1000000
 ENGINE := run/fuzz-engine
 
 fuzz: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --upgrade \
 		--target $(ENGINE) --requirement tests/fuzz/requirements.txt
-	PYTHONPATH=$(ENGINE) $(BIN)/python -m tests.fuzz --lines $(LINES)
+	PYTHONPATH=$(ENGINE) $(BIN)/python -m tests.fuzz --lines $(FUZZED)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.main_job

@@ -42,7 +42,7 @@ than 32 levels, and takes a BOM before a line and unknown whole numbers of any l
 ## Fuzzing
 
 `make fuzz` runs mutated lines through what reads them (`tests/fuzz/targets.py`), guided by the code that they reach:
-a million lines, or as many as `LINES=` says. A line has to have the fate and the values that a slow reader finds for
+a million lines, or as many as `FUZZED=` says. A line has to have the fate and the values that a slow reader finds for
 it, which looks at one line at a time and shares no code with the fast one; what stands beside it must change nothing.
 A few thousand are part of every test run (`tests/fuzz/test_fuzz.py`)."""
 

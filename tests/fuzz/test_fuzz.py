@@ -35,9 +35,9 @@ class _Marker:
 FAULTS = {  # what a target calls, and a mistake in it
     "events": (
         "decode_events",
-        lambda of: lambda block, limits: of(block.replace(b'"launches"', b'"lunches"'), limits),
+        lambda of: lambda block, *given: of(block.replace(b'"launches"', b'"lunches"'), *given),
     ),
-    "ledger": ("decode_ledger", lambda of: lambda block: of(block.replace(b'"erase"', b'"close"'))),
+    "ledger": ("decode_ledger", lambda of: lambda block, *given: of(block.replace(b'"erase"', b'"close"'), *given)),
     "identifiers": ("canonical", lambda of: lambda kind, values: tuple(part[::-1] for part in of(kind, values))),
     "times": ("parse_times", lambda of: lambda values: tuple(part[::-1] for part in of(values))),
     "rejected": ("locate_lines", lambda of: lambda lines, where: of(lines if len(lines) > 1 else [b""], where)),

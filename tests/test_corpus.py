@@ -17,6 +17,7 @@ from pipelines.blocks import read_blocks, spans
 from pipelines.errors import InputError
 from pipelines.quarantine import main as quarantine
 from schemas.datasets import AUDIT, QUARANTINE
+from schemas.fields import EVENT_FIELDS, Handling
 from schemas.pack_files import load_pack
 from schemas.shape import MAX_LINE_BYTES
 from tests.corpus import page
@@ -78,15 +79,13 @@ def fates(case: Case, data: bytes) -> list[str]:
 def _fates_of_events(decoded) -> list[str]:
     regions, conflict = locate({s: decoded.columns[f"residency.{s}"] for s in PACK.where.signals}, PACK.where)
     words = np.where(conflict, CONFLICTING, np.where(regions == NOWHERE, UNLOCATABLE, "good")).tolist()
-    for path, column in decoded.columns.items():
-        kind = path.rpartition(".")[2]
-        if path not in ("event_id", "account_id") and not path.startswith("device."):
+    for each in EVENT_FIELDS:
+        if each.handling is not Handling.IDENTIFIER:
             continue
-        if kind in ("manufacturer", "model", "os_version", "rom_version", "sales_channel"):
-            continue
-        values, malformed = canonical(kind, column)
+        path, column = each.path, decoded.columns[each.path]
+        values, malformed = canonical(each.kind, column)
         for row in np.flatnonzero(malformed).tolist():
-            words[row] = "bad_event_id" if kind == "event_id" else f"malformed {path}"
+            words[row] = "bad_event_id" if path == "event_id" else f"malformed {path}"
         absent = column.is_valid().to_numpy(zero_copy_only=False) & values.is_null().to_numpy(zero_copy_only=False)
         for row in np.flatnonzero(absent & ~malformed).tolist():
             words[row] = f"absent {path}"

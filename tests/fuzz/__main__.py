@@ -23,7 +23,9 @@ WORK = Path("run/fuzz")
 def main() -> int:
     """Runs every target, or as a child the one that is named."""
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--lines", type=int, default=1_000_000, help="mutated lines over all targets")
+    arguments.add_argument(
+        "--lines", type=int, default=1_000_000, help="over all targets, those to start from included"
+    )
     arguments.add_argument("--seed", type=int, default=1)
     arguments.add_argument("--target", choices=SHARES, help="this one alone, in this process")
     options = arguments.parse_args()
@@ -71,7 +73,7 @@ def _fuzz(target: str, lines: int, seed: int) -> None:
     start.mkdir(parents=True, exist_ok=True)
     for at in range(0, len(seeds), LINES):
         (start / f"seed-{at}").write_bytes(b"\n".join(seeds[at : at + LINES]))
-    given = [sys.argv[0], str(start), f"-runs={lines // LINES}", f"-seed={seed}", "-max_len=300000", "-timeout=60"]
+    given = [sys.argv[0], str(start), f"-runs={-(-lines // LINES)}", f"-seed={seed}", "-max_len=300000", "-timeout=60"]
     given += ["-print_final_stats=1", f"-artifact_prefix={WORK}/{target}-"]
     atheris.Setup(given, TARGETS[target], custom_mutator=mutated)
     atheris.Fuzz()

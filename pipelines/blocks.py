@@ -87,7 +87,7 @@ def _inside(directory: str) -> list[str]:
         _check_listable(directory)
         with os.scandir(directory) as entries:
             for entry in entries:
-                if entry.is_dir():
+                if os.path.isdir(entry.path):
                     waiting.append(entry.path)
                 elif entry.name.endswith(SUFFIXES) and stat.S_ISREG(_stat(entry.path).st_mode):
                     found.append(entry.path)

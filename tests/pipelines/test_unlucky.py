@@ -155,7 +155,7 @@ def quote(*_) -> None:
 FAULTS = {
     "disk full": (lambda: instead(Path, "write_bytes", refuse(errno.ENOSPC), after=1), 2, "No space left on device"),
     "quota, in a file": (lambda: instead(Path, "write_bytes", half_written, after=1), 2, "Disk quota exceeded"),
-    "disk fails": (lambda: instead(os, "fsync", refuse(errno.EIO), after=9), 2, "Input/output error): make room or"),
+    "disk fails": (lambda: instead(os, "fsync", refuse(errno.EIO), after=9), 2, "Input/output error): make room"),
     "manifest refuses": (
         lambda: instead(os, "rename", refuse(errno.EACCES)),
         2,

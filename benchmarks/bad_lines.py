@@ -2,8 +2,9 @@
 
 A sample without bad lines crosses the border, from bytes to sealed pieces and sealed rejected lines; then the same
 sample with a share of its lines spoilt, at random or in bursts, by all kinds of faults in turn. Clean and spoilt
-alternate in one process, and what is written down is the median of the ratios of neighbours. Floods of worthless lines
-are told by what a line and a byte of them take. Seconds are of processor time: other load moves them less.
+alternate in one process, and what is written down is the median of the ratios of neighbours. The same is done with the
+whole job, each run in a process of its own. Floods of worthless lines are told by what a line and a byte of them take.
+Seconds at the border are of processor time: other load moves them less.
 """
 
 import argparse
@@ -20,7 +21,8 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.utils.timestamp import Timestamp
 
-from benchmarks.main_job import sample, say
+from benchmarks.main_job import alone, deployment, sample, say
+from pipelines.quarantine import main as quarantine
 from schemas.editions import Editions
 from schemas.pack_files import load_pack
 from schemas.shape import MAX_LINE_BYTES
@@ -121,6 +123,25 @@ def shares(draw: np.random.Generator, lines: list[bytes], crossing: Crossing, ru
     return figures
 
 
+def whole_jobs(draw: np.random.Generator, events: Path, consents: Path, work: Path, runs: int) -> list[dict]:
+    """For each share of bad lines at random, how many times the clean time the whole job takes."""
+    lines, figures = events.read_bytes().splitlines(), []
+    for name, (share, bar) in SHARES.items():
+        say(f"{name} bad lines, the whole job")
+        bad = work / "bad.ndjson"
+        bad.write_bytes(b"\n".join(spoilt(draw, lines, share, 1)) + b"\n")
+        seconds = [[_job_seconds(each, consents, work) for each in (events, bad)] for _ in range(runs)]
+        ratio = float(np.median([spoilt_s / clean_s for clean_s, spoilt_s in seconds]))
+        figures.append({"share": name, "ratio": round(ratio, 3), "at_most": bar})
+    return figures
+
+
+def _job_seconds(events: Path, consents: Path, work: Path) -> float:
+    place = deployment(work / "bad-lines")
+    quarantine(["keygen", f"--deployment={place}", f"--out={work / 'bad-lines' / 'private'}"])
+    return alone("benchmarks.steps", events, consents, place)["seconds"][1]
+
+
 def floods(draw: np.random.Generator, lines: list[bytes], crossing: Crossing, runs: int) -> list[dict]:
     """What worthless lines take, a line and a byte, and how many times the time that good telemetry takes a byte."""
     samples = {"good": lines, "all spoilt": spoilt(draw, lines, 1, 1)}
@@ -139,12 +160,13 @@ def floods(draw: np.random.Generator, lines: list[bytes], crossing: Crossing, ru
 
 def measure(given: argparse.Namespace) -> dict:
     """All figures, with what they are of."""
-    events, _ = sample(given.work, given.events, given.devices, given.devices)
+    events, consents = sample(given.work, given.events, given.devices, given.devices)
     lines, draw = events.read_bytes().splitlines(), np.random.default_rng(given.seed)
     with TemporaryDirectory() as folder:
         crossing = Crossing(Path(folder))
         figures = {"lines": len(lines), "bytes_a_line": round(sum(map(len, lines)) / len(lines))}
         figures["shares"] = shares(draw, lines, crossing, given.runs)
+        figures["whole job"] = whole_jobs(draw, events, consents, given.work, min(given.runs, 3))
         return figures | {"floods": floods(draw, lines, crossing, given.runs)}
 
 
@@ -154,6 +176,9 @@ def table(figures: dict) -> str:
     for each in figures["shares"]:
         name = f"{each['share']} {each['where']}"
         rows.append(f"{name:22}{each['ratio']:7.2f}{each['at_most']:9.1f}{each['us_a_line']:11.2f}")
+    rows += [
+        f"{each['share'] + ' whole job':22}{each['ratio']:7.2f}{each['at_most']:9.1f}" for each in figures["whole job"]
+    ]
     rows += ["", f"{'lines':22}{'us a line':>11}{'ns a byte':>11}{'times a good byte':>19}"]
     for each in figures["floods"]:
         rows.append(f"{each['lines']:22}{each['us_a_line']:11.2f}{each['ns_a_byte']:11.1f}{each['ratio_a_byte']:19.2f}")

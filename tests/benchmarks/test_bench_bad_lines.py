@@ -44,6 +44,8 @@ def test_a_tiny_run_writes_every_figure_down(tmp_path, capsys):
     assert figures["lines"] == 2000
     assert [each["share"] for each in figures["shares"]] == [name for name in SHARES for _ in range(2)]
     assert all(each["ratio"] > 0 and each["us_a_line"] > 0 for each in figures["shares"])
+    assert [each["share"] for each in figures["whole job"]] == list(SHARES)
+    assert all(each["ratio"] > 0 for each in figures["whole job"])
     assert figures["floods"][0]["lines"] == "good" and figures["floods"][0]["ratio_a_byte"] == 1
     table = capsys.readouterr().out
     assert all(f"{each['share']} {each['where']}" in table for each in figures["shares"])

@@ -27,7 +27,17 @@ NAMED = {
     "cmac": {"tags.type", "values.type"},
     "discreet": {"_told(error)"},
     "envelope": {"bound_to", "path", "error.strerror"},
-    "keyring": {"uri", "folder", "path.parent", "error.strerror", "description", "key", "name", "self._folder"},
+    "keyring": {
+        "uri",
+        "folder",
+        "path.parent",
+        "error.strerror",
+        "description",
+        "key",
+        "name",
+        "self._folder",
+        "keystore",
+    },
     "locate": {"', '.join(rules.signals)"},
     "locks": {"region", "kind", "key", "_SECRET"},
     "tallies": {"step", "outcome", "count"},
@@ -36,6 +46,7 @@ NAMED = {
 # Exceptions that speak of files, settings and brokers, and whose own words are passed on.
 QUOTED = {
     "pipelines/check.py": {"ConfigurationError"},
+    "pipelines/command.py": {"Exception"},  # its type and its place
     "pipelines/deployment.py": {"ValidationError", "ValueError", "yaml.YAMLError"},
     "pipelines/following.py": {"Exception"},  # of a runner elsewhere, whose steps are discreet
     "pipelines/job.py": {"ValueError", "Exception"},  # before anything is read

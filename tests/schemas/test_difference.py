@@ -90,8 +90,8 @@ def without(name: str, path: str) -> Pack:
             [("closes", "operations in eu now stands on consent instead of legitimate interest")],
         ),
         (
-            edited("promotion", basis={"default": "consent", "us": "opt_out", "sg": "opt_out"}),
-            [("opens", "promotion in sg now stands on opt out instead of consent")],
+            edited("promotion", basis={"default": "consent", "us": "opt_out", "sg": "legitimate_interest"}),
+            [("opens", "promotion in sg now stands on legitimate interest instead of consent")],
         ),
         (edited("security", retention_days=30), [("closes", "security keeps rows 30 days instead of 90")]),
         (

@@ -34,13 +34,16 @@ _TABLES = [_bits(signs) for signs in _SIGNS]
 
 
 class Sieve:
-    """Patterns in the syntax of RE2, so that reading is linear. `^` and `$` in them are the ends of a row."""
+    """Patterns in the syntax of RE2, so that reading is linear. `^` and `$` in them are the ends of a line.
 
-    def __init__(self, patterns: Sequence[str]):
+    `across` are patterns that reach over the end of a line; only `occurs` looks for them.
+    """
+
+    def __init__(self, patterns: Sequence[str], across: Sequence[str] = ()):
         options = re2.Options()
         options.max_mem = _MEMORY
         lines = [f"(?m:{pattern})" for pattern in patterns]
-        self._any = re2.compile("|".join(dict.fromkeys(lines)), options)
+        self._any = re2.compile("|".join(dict.fromkeys([*lines, *across])), options)
         self._each = re2.Set.SearchSet(options)
         for line in lines:
             self._each.Add(line)
@@ -48,42 +51,47 @@ class Sieve:
         self._size = len(lines)
 
     def occurs(self, texts: pa.StringArray) -> bool:
-        """Whether any of the patterns may occur in any of the texts; the search ends at the first that does."""
-        return self._any.search(_joined(texts.drop_null())) is not None
+        """Whether any of the patterns occurs in any of the texts, none of them null; the first one ends the search."""
+        return self._any.search(joined(texts, "\n\n")) is not None
 
     def flags(self, rows: pa.StringArray) -> np.ndarray:
         """(patterns, rows) of bool: false where the pattern does not occur in the row.
 
-        No row is null or has a line break in it. Rows that look alike are read together, in blocks in which few of the
-        patterns occur; all rows of a block are flagged for what occurs in one of them.
+        No row is null or has a line break in it. Rows that look alike are put together, and read in blocks in which
+        few of the patterns occur; all rows of a block are flagged for what occurs in one of them.
         """
         flags = np.zeros((self._size, len(rows)), bool)
         if not len(rows):
             return flags
         order = np.argsort(_looks(rows), kind="stable")
-        alike = rows.take(pa.array(order))
-        joined = memoryview(_joined(alike))
-        edges = [*_starts(alike)[::_BLOCK].tolist(), len(joined)]
-        for block, (start, end) in enumerate(zip(edges, edges[1:], strict=False)):
-            hit = self._each.Match(joined[start:end])
-            if hit:
-                flags[np.ix_(hit, order[block * _BLOCK : (block + 1) * _BLOCK])] = True
+        alike = self.flags_of_alike(rows.take(pa.array(order)))
+        for pattern in np.flatnonzero(alike.any(axis=1)):
+            flags[pattern, order[alike[pattern]]] = True
         return flags
 
+    def flags_of_alike(self, rows: pa.StringArray) -> np.ndarray:
+        """The `flags` of rows that are much alike, in the order in which they are."""
+        text = memoryview(joined(rows))
+        edges = [*starts(rows)[::_BLOCK].tolist(), len(text)]
+        hits = np.zeros((self._size, len(edges) - 1), bool)
+        for block, (start, end) in enumerate(zip(edges, edges[1:], strict=False)):
+            hits[self._each.Match(text[start:end]) or [], block] = True
+        return np.repeat(hits, _BLOCK, axis=1)[:, : len(rows)]
 
-def _joined(texts: pa.StringArray) -> pa.Buffer:
-    """The texts, none of them null, with a line break behind each but the last."""
+
+def joined(texts: pa.StringArray, between: str = "\n") -> pa.Buffer:
+    """The texts, none of them null, one behind the other."""
     whole = pa.ListArray.from_arrays(pa.array([0, len(texts)], pa.int32()), texts)
-    return pc.binary_join(whole, "\n")[0].as_buffer()
+    return pc.binary_join(whole, between)[0].as_buffer()
 
 
-def _starts(texts: pa.StringArray) -> np.ndarray:
-    """Where each text begins in what is joined."""
+def starts(texts: pa.StringArray) -> np.ndarray:
+    """Where each text begins in what is joined by line breaks."""
     sizes = pc.binary_length(texts).to_numpy() + 1
     return np.cumsum(sizes) - sizes
 
 
 def _looks(rows: pa.StringArray) -> np.ndarray:
-    joined, starts = _joined(rows).to_pybytes() + b"\n", _starts(rows)
-    first, second = (np.bitwise_or.reduceat(np.frombuffer(joined.translate(t), np.uint8), starts) for t in _TABLES)
+    text, begin = joined(rows).to_pybytes() + b"\n", starts(rows)
+    first, second = (np.bitwise_or.reduceat(np.frombuffer(text.translate(t), np.uint8), begin) for t in _TABLES)
     return first.astype(np.uint16) << 8 | second

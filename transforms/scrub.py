@@ -1,61 +1,46 @@
 r"""Free text without what identifies somebody: `Scrubber` applies the table of `schemas.recognisers` to a column.
 
-Two sieves come first, texts and then the lines of the texts that hit, so that the recognisers see few bytes; all of it
-runs in Arrow and numpy, never row by row. While it works, a tag stands between marks (\x01EMAIL\x02 for <EMAIL>, of
-the same length): no text can bring one along, no recogniser touches one again, and replacements are counted exactly.
+Texts are taken apart into lines, and each distinct line is looked at once: traces of one application repeat them. Next
+to a line stand its variants: undisguised, and joined with what follows. Where more is found in a variant, it takes the
+line's place. All of it runs in Arrow and numpy, never row by row.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import re2
 
 from schemas.recognisers import MARKS, RECOGNISERS, Recogniser
+from transforms import disguises, wrapped
+from transforms.settle import REMOVED, Found, Settler
 
-_OPEN, _CLOSE, _FRESH, _EDGE = "\x01", "\x02", "\x03", "\x04"  # around a tag; opens a new tag; around a candidate
 _ROUNDS = 8
-REMOVED = "REMOVED"
-_LONGEST_NUMBER = 19
 # What a cut may have split: the last token, with the groups of digits that stand before it.
 _LAST_TOKEN = r"[0-9 ().+:-]*\S*\z"
-
-
-def luhn(numbers: pa.StringArray) -> np.ndarray:
-    """Which of the texts, of 19 digits at most, end in their check digit (ISO/IEC 7812-1, annex B); others aside."""
-    digits = pc.replace_substring_regex(numbers, r"[^0-9]", "")
-    padded = pc.utf8_lpad(digits, _LONGEST_NUMBER, "0").cast(pa.binary(_LONGEST_NUMBER))
-    values = np.frombuffer(padded.buffers()[1], np.uint8).reshape(-1, _LONGEST_NUMBER) - ord("0")
-    doubled = values[:, -2::-2] * 2
-    total = values[:, ::-2].sum(axis=1) + (doubled - 9 * (doubled > 9)).sum(axis=1)
-    return total % 10 == 0
-
-
-VALIDATORS: dict[str, Callable[[pa.StringArray], np.ndarray]] = {"luhn": luhn}
 
 
 class Scrubber:
     """Replaces what a table of recognisers finds in a column of texts by typed tags such as `<EMAIL>`.
 
     It guarantees that each text is treated alone (its neighbours change nothing), that the time is linear in the
-    text, that no valid UTF-8 raises, and that scrubbing a second time changes nothing. A value that runs over the end
-    of a line is found up to there. It does not find what has neither shape nor key, such as a bare name
-    (1.1.1, 1.1.2-log).
+    text, that no valid UTF-8 raises, and that scrubbing a second time changes nothing. It does not find what has
+    neither shape nor key, such as a bare name (1.1.1, 1.1.2-log).
 
     Arrow compiles the patterns that hit anew in each call, some milliseconds in all: pass large columns. A malformed
     pattern raises `re2.error` here.
     """
 
     def __init__(self, recognisers: tuple[Recogniser, ...] = RECOGNISERS, max_bytes: int = 8192):
-        self._max_bytes = max_bytes
-        self._recognisers = [(recogniser, re2.compile(recogniser.pattern)) for recogniser in recognisers]
-        hints = dict.fromkeys(recogniser.hint for recogniser in recognisers)
-        self._suspect = re2.compile("|".join(f"(?:{hint})" for hint in hints))
-        self._suspect_or_mark = re2.compile(f"[{MARKS}]|{self._suspect.pattern}")
-        tags = {REMOVED, *(recogniser.tag for recogniser in recognisers)}
-        self._tags = f"<({'|'.join(sorted(tags))})>"
+        self._recognisers, self._max_bytes = recognisers, max_bytes
+        self._settler = Settler(recognisers, [f"[{MARKS}]", *disguises.HINTS, disguises.REST], wrapped.HINTS)
+        self._sieve = self._settler.sieve
+        self._marks = len(recognisers) + 1
+        self._hides = slice(self._marks + 1, self._marks + 1 + len(disguises.HINTS))
+
+    def __reduce__(self):
+        return Scrubber, (self._recognisers, self._max_bytes)
 
     def scrub(self, texts: pa.StringArray) -> tuple[pa.StringArray, dict[str, int]]:
         """The scrubbed texts, null where null, and the number of replacements by name of recogniser.
@@ -64,105 +49,109 @@ class Scrubber:
         `cut`. A line that keeps changing, which takes a text made for it, becomes `<REMOVED>` and counts as `removed`.
         """
         hits: Counter[str] = Counter()
-        dirty = pc.or_(self._too_long(texts), _matches(self._suspect_or_mark, texts))
-        if not pc.any(dirty).as_py():
-            return texts, {}
-        dirty = dirty.fill_null(False)
-        return pc.replace_with_mask(texts, dirty, self._scrub_texts(texts.filter(dirty), hits)), dict(+hits)
+        scrubbed = self._scrub(texts.drop_null(), hits)
+        return pc.replace_with_mask(texts, texts.is_valid(), scrubbed), dict(+hits)
 
-    def _too_long(self, texts: pa.StringArray) -> pa.BooleanArray:
-        return pc.greater(pc.binary_length(texts), self._max_bytes)
-
-    def _scrub_texts(self, texts: pa.StringArray, hits: Counter) -> pa.StringArray:
+    def _scrub(self, texts: pa.StringArray, hits: Counter) -> pa.StringArray:
         too_long = self._too_long(texts)
-        if pc.any(too_long).as_py():
+        if too_long is not None:
             texts = pc.replace_with_mask(texts, too_long, self._cut(texts.filter(too_long)))
             hits["cut"] += pc.sum(too_long).as_py()
-        lines = pc.split_pattern(texts, "\n")
-        scrubbed = pc.binary_join(_with_values(lines, self._scrub_lines(lines.values, hits)), "\n")
+        if not self._sieve.occurs(texts):
+            return texts
+        scrubbed = self._scrub_lines(texts, hits, _ROUNDS)
         # A tag can be longer than what it replaces.
-        return self._scrub_texts(scrubbed, hits) if pc.any(self._too_long(scrubbed)).as_py() else scrubbed
+        return scrubbed if self._too_long(scrubbed) is None else self._scrub(scrubbed, hits)
+
+    def _too_long(self, texts: pa.StringArray) -> pa.BooleanArray | None:
+        too_long = pc.greater(pc.binary_length(texts), self._max_bytes)
+        return too_long if pc.any(too_long).as_py() else None
 
     def _cut(self, texts: pa.StringArray) -> pa.StringArray:
         # As bytes, since a character may be split too; what is dropped reaches back to a blank, so the rest is UTF-8.
         head = pc.binary_slice(texts.view(pa.binary()), 0, self._max_bytes)
         return pc.replace_substring_regex(head, _LAST_TOKEN, "").view(pa.string())
 
-    def _scrub_lines(self, lines: pa.StringArray, hits: Counter) -> pa.StringArray:
-        suspect = _matches(self._suspect_or_mark, lines)
-        if not pc.any(suspect).as_py():
-            return lines
-        settled = self._settle(self._mark(lines.filter(suspect)), hits, _ROUNDS)
-        return pc.replace_with_mask(lines, suspect, _unmark(settled))
+    def _scrub_lines(self, texts: pa.StringArray, hits: Counter, rounds: int) -> pa.StringArray:
+        split = pc.split_pattern(texts, "\n")
+        distinct = split.values.dictionary_encode()
+        rows, row = distinct.dictionary, distinct.indices.to_numpy()  # the row of each line
+        offsets = split.offsets.to_numpy()
+        needs = self._sieve.flags(rows)
+        marked = np.flatnonzero(needs[self._marks])
+        if len(marked):
+            rows = _put(rows, marked, pc.replace_substring_regex(rows.take(pa.array(marked)), f"[{MARKS}]", " "))
+            needs = self._sieve.flags(rows)
 
-    def _mark(self, lines: pa.StringArray) -> pa.StringArray:
-        """The tags of an earlier scrub between marks, after any other use of the marks is gone."""
-        clean = pc.replace_substring_regex(lines, f"[{MARKS}]", " ")
-        return pc.replace_substring_regex(clean, self._tags, rf"{_OPEN}\1{_CLOSE}")
+        joints = wrapped.joints(offsets, row, rows, needs[: len(self._recognisers)].any(axis=0))
+        beside = pa.concat_arrays([joints.joined, joints.token])
+        settled, found = self._settler.settle(
+            pa.concat_arrays([rows, beside]), np.hstack([needs, self._sieve.flags(beside)])
+        )
+        hidden, bare, found_bare = self._undisguise(rows, np.flatnonzero(needs[self._hides].any(axis=0)), settled)
+        found += [replace(each, rows=each.rows + len(settled)) for each in found_bare]
+        shown = np.arange(len(rows))
+        shown[hidden] = len(settled) + np.arange(len(hidden))
+        shown = shown[row]
+        over = self._goes_over(settled, joints, row, len(rows))
+        shown[joints.first[over]] = len(rows) + np.flatnonzero(over)
+        moved = over[joints.run]
+        lines = pa.concat_arrays([settled, bare]).take(pa.array(shown))
+        lines = _put(lines, joints.line[moved], joints.remains.filter(pa.array(moved)))
 
-    def _settle(self, lines: pa.StringArray, hits: Counter, rounds: int) -> pa.StringArray:
-        """Scrubs until nothing changes: what one recogniser replaces can bring out what another one looks for."""
+        counted = np.ones(len(row), np.int64)
+        counted[joints.line[moved]] = 0
+        times = np.bincount(shown, counted, len(settled) + len(bare)).astype(np.int64)
+        for each in found:
+            hits[each.name] += int(times[each.rows] @ each.counts)
+        changed = shown >= len(rows)
         if not rounds:
-            hits["removed"] += len(lines)
-            return pa.array([f"{_OPEN}{REMOVED}{_CLOSE}"] * len(lines), pa.string())
-        scrubbed = lines
-        for recogniser, compiled in self._recognisers:
-            if _occurs(compiled, scrubbed):
-                scrubbed, count = _replace(recogniser, scrubbed)
-                hits[recogniser.name] += count
-        again = pc.and_(pc.not_equal(lines, scrubbed), _matches(self._suspect, scrubbed))
-        if not pc.any(again).as_py():
+            lines = _put(lines, np.flatnonzero(changed), pa.array([f"<{REMOVED}>"] * int(changed.sum()), pa.string()))
+            hits["removed"] += int(changed.sum())
+        scrubbed = pc.binary_join(pa.ListArray.from_arrays(split.offsets, lines), "\n")
+        if not rounds or not changed.any():
             return scrubbed
-        return pc.replace_with_mask(scrubbed, again, self._settle(scrubbed.filter(again), hits, rounds - 1))
+        # In what was hidden, or stood apart, there may be more of it.
+        again = np.logical_or.reduceat(changed, offsets[:-1])
+        return pc.replace_with_mask(
+            scrubbed, again, self._scrub_lines(scrubbed.filter(pa.array(again)), hits, rounds - 1)
+        )
+
+    def _undisguise(
+        self, rows: pa.StringArray, hidden: np.ndarray, settled: pa.StringArray
+    ) -> tuple[np.ndarray, pa.StringArray, list[Found]]:
+        """Of the rows that may hide something those of which less is left if they are undisguised before they are
+        scrubbed than if they are only now; what is left then, and what was found."""
+        flags = self._sieve.flags_of_alike(settled.take(pa.array(hidden)))
+        hidden = hidden[flags[self._hides.start :].any(axis=0)]
+        disguised, plain = (disguises.undisguised(column.take(pa.array(hidden))) for column in (rows, settled))
+        bare, found = self._settler.settle(disguised, self._sieve.flags(disguised))
+        better = self._left(bare) < self._left(plain)
+        places = np.cumsum(better) - 1
+        kept = [(each, better[each.rows]) for each in found]
+        found = [Found(each.name, places[each.rows[mine]], each.counts[mine]) for each, mine in kept]
+        return hidden[better], bare.filter(pa.array(better)), found
+
+    def _goes_over(self, settled: pa.StringArray, joints: wrapped.Joints, row: np.ndarray, rows: int) -> np.ndarray:
+        """By run: whether less is left of the lines joined than of the line and the tokens each for itself."""
+        if not len(joints.first):
+            return np.zeros(0, bool)
+        joined = settled.slice(rows, len(joints.first))
+        tokens = settled.slice(rows + len(joints.first), len(joints.token))
+        first = settled.take(pa.array(row[joints.first]))
+        begin = np.searchsorted(joints.run, np.arange(len(joined)))
+        apart = self._left(first) - joints.lost + np.add.reduceat(self._left(tokens), begin)
+        ended = np.asarray(pc.match_substring_regex(first, f"{self._settler.tags}$"))
+        over = (self._left(joined) < apart) & (joints.goes_on | ~(ended | joints.open))
+        # A line can move once: what begins where another one is to move waits for its turn.
+        return over & ~np.isin(joints.first, joints.line[over[joints.run]])
+
+    def _left(self, rows: pa.StringArray) -> np.ndarray:
+        """How many bytes of each row are no tag."""
+        return pc.binary_length(pc.replace_substring_regex(rows, self._settler.tags, "")).to_numpy()
 
 
-def _occurs(compiled, texts: pa.StringArray) -> bool:
-    """Whether the pattern may match in any of the texts: one search over all of them, and nothing is compiled."""
-    present = texts.drop_null()
-    joined = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(present)], pa.int32()), present), "\n")
-    return compiled.search(joined[0].as_buffer()) is not None
-
-
-def _matches(compiled, texts: pa.StringArray) -> pa.BooleanArray:
-    if not _occurs(compiled, texts):
-        return pa.repeat(pa.scalar(False), len(texts))
-    return pc.match_substring_regex(texts, compiled.pattern)
-
-
-def _replace(recogniser: Recogniser, texts: pa.StringArray) -> tuple[pa.StringArray, int]:
-    if recogniser.accept or recogniser.validator:
-        return _replace_accepted(recogniser, texts)
-    tag = recogniser.tag
-    replacement = recogniser.replacement.replace(f"<{tag}>", f"{_FRESH}{tag}{_CLOSE}")
-    replaced = pc.replace_substring_regex(texts, recogniser.pattern, replacement)
-    count = pc.sum(pc.count_substring(replaced, _FRESH)).as_py()
-    return pc.replace_substring(replaced, _FRESH, _OPEN), count
-
-
-def _replace_accepted(recogniser: Recogniser, texts: pa.StringArray) -> tuple[pa.StringArray, int]:
-    pieces = pc.split_pattern(pc.replace_substring_regex(texts, recogniser.pattern, rf"{_EDGE}\0{_EDGE}"), _EDGE)
-    # A text splits into an odd number of pieces, of which those at odd places are the candidates.
-    offsets = pieces.offsets.to_numpy()
-    place = np.arange(len(pieces.values)) - np.repeat(offsets[:-1], np.diff(offsets))
-    candidates = np.flatnonzero(place % 2)
-    accepted = np.zeros(len(pieces.values), bool)
-    accepted[candidates] = _accepts(recogniser, pieces.values.take(pa.array(candidates)))
-    values = pc.if_else(accepted, f"{_OPEN}{recogniser.tag}{_CLOSE}", pieces.values)
-    return pc.binary_join(_with_values(pieces, values), ""), int(accepted.sum())
-
-
-def _accepts(recogniser: Recogniser, candidates: pa.StringArray) -> np.ndarray:
-    accepted = np.ones(len(candidates), bool)
-    if recogniser.accept:
-        accepted[:] = pc.match_substring_regex(candidates, rf"\A(?:{recogniser.accept})\z")
-    if recogniser.validator:
-        accepted[accepted] = VALIDATORS[recogniser.validator](candidates.filter(pa.array(accepted)))
-    return accepted
-
-
-def _with_values(lists: pa.ListArray, values: pa.StringArray) -> pa.ListArray:
-    return pa.ListArray.from_arrays(lists.offsets, values)
-
-
-def _unmark(texts: pa.StringArray) -> pa.StringArray:
-    return pc.replace_substring(pc.replace_substring(texts, _OPEN, "<"), _CLOSE, ">")
+def _put(values: pa.StringArray, places: np.ndarray, new: pa.StringArray) -> pa.StringArray:
+    mask = np.zeros(len(values), bool)
+    mask[places] = True
+    return pc.replace_with_mask(values, mask, new) if len(places) else values

@@ -1,0 +1,193 @@
+r"""Texts without what hides a value from a pattern: escapes, foreign digits, invisible signs, separators, base64.
+
+What comes out is there to be searched, not to be kept: other things than values change as well (a path loses its
+escapes). Whoever finds no more in it than in the text as it was goes on with that one.
+"""
+
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import re2
+
+from transforms.pieces import in_pieces, put_together
+from transforms.sieve import joined
+
+_HEX = "[0-9A-Fa-f]"
+
+# What values are made of. What may end one, such as a blank or a quote, stays escaped: behind it the value goes on.
+_MATERIAL = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ@.+-_:=/?"
+_BLANKS, _DASHES, _DOTS = "\u00a0\u2007\u202f\u3000", "\u2010\u2011\u2012\u2013\u2212", "\u3002\uff61"
+_FULL_WIDTH = 0xFEE0  # from a sign of ASCII to the same in full width
+
+
+def _foreign() -> Iterator[tuple[str, str]]:
+    """Characters beyond ASCII that look like some of ASCII, or like nothing, with what they stand for."""
+    for sign in map(chr, range(0x80, 0x20000)):
+        category = unicodedata.category(sign)
+        if category == "Nd":
+            yield sign, str(unicodedata.decimal(sign))
+        elif category == "Cf":
+            yield sign, ""
+    yield from ((chr(ord(sign) + _FULL_WIDTH), sign) for sign in _MATERIAL)
+    for signs, plain in ((_BLANKS, " "), (_DASHES, "-"), (_DOTS, ".")):
+        yield from ((sign, plain) for sign in signs)
+
+
+def _escaped(sign: str) -> tuple[str, str, str]:
+    """The ways to escape a sign, in the form that `_one_form` brings them to."""
+    return f"u{ord(sign):x}", f"#{ord(sign)}", "".join(f"%{byte:02x}" for byte in sign.encode())
+
+
+def _ranges(signs: Iterable[str]) -> str:
+    """The inside of a class of characters."""
+    codes = sorted(map(ord, signs))
+    runs = [list(run) for _, run in groupby(enumerate(codes), lambda numbered: numbered[1] - numbered[0])]
+    return "".join(rf"\x{{{run[0][1]:x}}}-\x{{{run[-1][1]:x}}}" for run in runs)
+
+
+_FOREIGN = dict(_foreign())
+_PLAIN = _FOREIGN | {r"\n": " ", r"\r": " ", r"\t": " ", r"\/": "/"}
+for _sign, _plain in [*_FOREIGN.items(), *zip(_MATERIAL, _MATERIAL, strict=True)]:
+    _PLAIN |= dict.fromkeys(_escaped(_sign), _plain)
+_SIGNS, _STAND_FOR = pa.array(_PLAIN.keys()), pa.array(_PLAIN.values())
+
+_PERCENT = "%(?:25)*"
+_ESCAPES = (
+    rf"{_PERCENT}[2-7]{_HEX}|{_PERCENT}[C-Fc-f]{_HEX}(?:{_PERCENT}[89ABab]{_HEX}){{1,3}}"
+    rf"|\\+(?:u{_HEX}{{4}}|u\{{{_HEX}{{2,6}}\}}|U{_HEX}{{8}}|x{_HEX}{{2}}|[nrt/])"
+    rf"|&(?:amp;)*#(?:[0-9]{{2,6}}|[xX]{_HEX}{{2,6}});"
+)
+_DISGUISED_SIGNS = rf"[{_ranges(_FOREIGN)}]|{_ESCAPES}"
+_ONE_FORM = (
+    (r"%(?:25)+", "%"),
+    (r"^(?:\\+(?:u\{?|x)|&(?:amp;)*#x)0*", "u"),
+    (r"^&(?:amp;)*#0*", "#"),
+    (r"^\\+", r"\\"),
+    (r"[;}]$", ""),
+)
+
+# Digits with a sign between some of them, as many as an identifier has.
+_BY = "(?:[ ._/,|*-]| - )"
+_BROKEN_NUMBER = rf"\+?\b[0-9]+(?:{_BY}[0-9]+){{2,}}\b"
+_NUMBER = r"^(?:[0-9]{13,20}|\+[0-9]{8,15})$"
+_BROKEN_LATE, _BROKEN_EARLY = rf"[0-9]{{5}}{_BY}(?:[0-9]{_BY}?){{6}}[0-9]", rf"[0-9]{_BY}(?:[0-9]{_BY}?){{8}}[0-9]"
+_BROKEN_PHONE = r"\+[0-9]{1,3}[_/,|*.][0-9]{1,4}[_/,|*.]"
+# The same of a UUID, an Android ID, a MAC address and a bank account; runs are matched whole, and judged then.
+_BANK = r"[A-Z]{2}[0-9]{2}(?:[._-][0-9A-Z]{1,4}){3,8}"
+_BROKEN_UUID = rf"{_HEX}{{8}}(?:[ _:.]{_HEX}{{4}}){{3}}[ _:.]{_HEX}{{12}}"
+_BROKEN_ID = rf"\b(?:{_BROKEN_UUID}|{_HEX}{{4}}(?:[ _.-]{_HEX}{{4}})+|{_HEX}{{2}}(?:[_.]{_HEX}{{2}})+|{_BANK})\b"
+_ID = rf"^(?:{_BROKEN_UUID}|{_HEX}{{4}}(?:[ _.-]{_HEX}{{4}}){{3}}|{_HEX}{{2}}(?:[_.]{_HEX}{{2}}){{5}}|{_BANK})$"
+_UUID = rf"^({_HEX}{{8}})({_HEX}{{4}})({_HEX}{{4}})({_HEX}{{4}})({_HEX}{{12}})$"
+_MAC = "^" + rf"({_HEX}{{2}})" * 6 + "$"
+
+_SPELT = r" ?[\[({<] ?(?i:at|@|dot|\.) ?[\])}>] ?|\w @ \w"
+
+# Three printable signs of ASCII in base64, where each place allows for a part of the alphabet only; then one or two.
+_THREE = r"[I-Za-f][C-HS-Xi-nyz0-3][ABEFIJMNQRUVYZcdghklopstwx014589][\w+/-]"
+_BASE64 = rf"(?:{_THREE}){{3,}}(?:[I-Za-f](?:[AQgw](?:==)?|[C-HS-Xi-nyz0-3][AEIMQUYcgkosw048]=?))?"
+_SIXES = np.zeros(256, np.uint32)
+_SIXES[list(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")] = range(64)
+_SIXES[list(b"-_")] = 62, 63
+
+
+def _plain(signs: pa.StringArray) -> pa.StringArray:
+    return pc.coalesce(_STAND_FOR.take(pc.index_in(_one_form(signs), value_set=_SIGNS)), signs)
+
+
+def _one_form(signs: pa.StringArray) -> pa.StringArray:
+    signs = pc.ascii_lower(signs)
+    for pattern, replacement in _ONE_FORM:
+        signs = pc.replace_substring_regex(signs, pattern, replacement)
+    return signs
+
+
+def _blank(escaped: pa.StringArray) -> pa.StringArray:
+    return pc.replace_substring_regex(escaped, "%.*", " ")
+
+
+def _sign(spelt: pa.StringArray) -> pa.StringArray:
+    dot = pc.replace_substring_regex(spelt, r"^ ?[\[({<] ?(?i:dot|\.).*", ".")
+    return pc.replace_substring_regex(pc.replace_substring_regex(dot, r"^ ?[\[({<].*", "@"), " @ ", "@")
+
+
+def _number(broken: pa.StringArray) -> pa.StringArray:
+    whole = pc.replace_substring_regex(broken, "[^0-9+]", "")
+    return pc.if_else(pc.match_substring_regex(whole, _NUMBER), whole, broken)
+
+
+def _id(broken: pa.StringArray) -> pa.StringArray:
+    whole = pc.replace_substring_regex(broken, "[^0-9A-Za-z]", "")
+    for pattern, written in ((_UUID, r"\1-\2-\3-\4-\5"), (_MAC, r"\1:\2:\3:\4:\5:\6")):
+        whole = pc.replace_substring_regex(whole, pattern, written)
+    return pc.if_else(pc.match_substring_regex(broken, _ID), whole, broken)
+
+
+def _decoded(tokens: pa.StringArray) -> pa.StringArray:
+    encoded = pc.match_substring_regex(tokens, f"^(?:{_BASE64})$")
+    decoded = pc.replace_with_mask(tokens, encoded, _from_base64(tokens.filter(encoded)))
+    return pc.if_else(pc.match_substring_regex(decoded, "^[ -~]*$"), decoded, tokens)
+
+
+def _from_base64(tokens: pa.StringArray) -> pa.StringArray:
+    """The text of each token that `_BASE64` matches, in one calculation over all of them."""
+    bare = pc.ascii_rtrim(tokens, characters="=")
+    missing = -pc.binary_length(bare).to_numpy() % 4
+    fours = pc.binary_join_element_wise(bare, pa.array(["", "A", "AA", "AAA"]).take(pa.array(missing)), "")
+    numbers = _SIXES[np.frombuffer(joined(fours, ""), np.uint8)].reshape(-1, 4)
+    threes = numbers @ np.array([1 << 18, 1 << 12, 1 << 6, 1], np.uint32)
+    text = np.ascontiguousarray(threes.astype(">u4").view(np.uint8).reshape(-1, 4)[:, 1:])
+    ends = np.append(0, np.cumsum(pc.binary_length(fours).to_numpy() // 4 * 3)).astype(np.int32)
+    padded = pa.StringArray.from_buffers(len(tokens), pa.py_buffer(ends), pa.py_buffer(text))
+    return pc.ascii_rtrim(padded, characters="\0")
+
+
+class _Disguise:
+    """What a pattern matches, and what it stands for. A row without `hint` is left alone."""
+
+    def __init__(self, pattern: str, plain: Callable[[pa.StringArray], pa.StringArray], hint: str | None = None):
+        self._pattern, self._plain = f"(?:{pattern})", plain
+        self.hint = hint or pattern
+        self._seen = re2.compile(self.hint)
+
+    def off(self, rows: pa.StringArray) -> pa.StringArray:
+        if not self._seen.search(joined(rows)):
+            return rows
+        pieces, form = in_pieces(rows, self._pattern, r"\0")
+        matches = pa.array(form == 1)
+        plain = self._plain(pieces.values.filter(matches))
+        return put_together(pieces, pc.replace_with_mask(pieces.values, matches, plain))
+
+
+_DISGUISES = (
+    _Disguise(_DISGUISED_SIGNS, _plain),
+    _Disguise("[0-9]%(?:25)*20", _blank),
+    _Disguise(_SPELT, _sign),
+    _Disguise(_BROKEN_NUMBER, _number, hint=f"{_BROKEN_LATE}|{_BROKEN_EARLY}|{_BROKEN_PHONE}"),
+    _Disguise(
+        _BROKEN_ID,
+        _id,
+        hint=rf"{_HEX}{{4}}[ _:.]{_HEX}{{4}}[ _:.]{_HEX}{{4}}[ _:.]|{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{4}}\b"
+        rf"|{_HEX}{{2}}(?:[_.]{_HEX}{{2}}){{5}}|[A-Z]{{2}}[0-9]{{2}}[._-][0-9A-Z]{{1,4}}[._-][0-9A-Z]{{1,4}}[._-]",
+    ),
+    _Disguise(r"[\w+/-]{12,}={0,2}", _decoded, hint=rf"[=:][ \\\"']{{0,3}}(?:{_THREE}){{3}}"),
+)
+HINTS = tuple(disguise.hint for disguise in _DISGUISES)
+"""What occurs in every row that `undisguised` changes to any purpose."""
+REST = rf">[ ._/,|*-]{{1,3}}(?:[0-9]|{_HEX}{{2,4}}\b)|[0-9][ ._/,|*-]{{1,3}}<"
+"""What is left beside a tag of a value that was broken."""
+
+
+def undisguised(rows: pa.StringArray) -> pa.StringArray:
+    """The rows, of which none is null, as a pattern would have to see them.
+
+    Escapes and foreign signs give way to what they stand for, a number or an address that is broken by signs is whole,
+    and tokens that are base64 of printable ASCII are decoded. That takes one layer off: what was hidden twice over is
+    hidden once then.
+    """
+    for disguise in _DISGUISES:
+        rows = disguise.off(rows)
+    return rows

@@ -7,7 +7,7 @@ one again, and replacements are counted exactly.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,12 +54,20 @@ class _Rows:
 
 
 @dataclass(frozen=True)
-class _Found:
-    """How often a recogniser replaced something in which rows."""
+class Found:
+    """How often a recogniser (or `cut`, `removed`) changed something in which rows; a name may come more than once."""
 
     name: str
     rows: np.ndarray
     counts: np.ndarray
+
+
+def counted(found: Iterable[Found]) -> dict[str, int]:
+    """How often each was found in all."""
+    hits: Counter[str] = Counter()
+    for each in found:
+        hits[each.name] += int(each.counts.sum())
+    return dict(hits)
 
 
 class Scrubber:
@@ -91,21 +99,30 @@ class Scrubber:
         A text longer than `max_bytes`, as it comes or once it is scrubbed, is cut before a token; that counts as
         `cut`. A line that keeps changing, which takes a text made for it, becomes `<REMOVED>` and counts as `removed`.
         """
-        hits: Counter[str] = Counter()
-        present = texts.drop_null()
-        scrubbed = self._scrub_texts(present, hits)
-        return pc.replace_with_mask(texts, texts.is_valid(), scrubbed), dict(hits)
+        scrubbed, found = self.find(texts)
+        return scrubbed, counted(found)
 
-    def _scrub_texts(self, texts: pa.StringArray, hits: Counter) -> pa.StringArray:
+    def find(self, texts: pa.StringArray) -> tuple[pa.StringArray, list[Found]]:
+        """As `scrub`, with what was replaced in which of the texts."""
+        found: list[Found] = []
+        scrubbed = self._scrub_texts(texts.drop_null(), found)
+        if texts.null_count:
+            rows = np.flatnonzero(texts.is_valid().to_numpy(zero_copy_only=False))
+            scrubbed = pc.replace_with_mask(texts, texts.is_valid(), scrubbed)
+            found = [Found(each.name, rows[each.rows], each.counts) for each in found]
+        return scrubbed, found
+
+    def _scrub_texts(self, texts: pa.StringArray, found: list[Found]) -> pa.StringArray:
         too_long = self._too_long(texts)
         if too_long is not None:
             texts = pc.replace_with_mask(texts, too_long, self._cut(texts.filter(too_long)))
-            hits["cut"] += pc.sum(too_long).as_py()
+            rows = np.flatnonzero(too_long.to_numpy(zero_copy_only=False))
+            found.append(Found("cut", rows, np.ones(len(rows), np.int64)))
         if not self._sieve.occurs(texts):
             return texts
-        scrubbed = self._scrub_lines(texts, hits)
+        scrubbed = self._scrub_lines(texts, found)
         # A tag can be longer than what it replaces.
-        return scrubbed if self._too_long(scrubbed) is None else self._scrub_texts(scrubbed, hits)
+        return scrubbed if self._too_long(scrubbed) is None else self._scrub_texts(scrubbed, found)
 
     def _too_long(self, texts: pa.StringArray) -> pa.BooleanArray | None:
         too_long = pc.greater(pc.binary_length(texts), self._max_bytes)
@@ -116,16 +133,14 @@ class Scrubber:
         head = pc.binary_slice(texts.view(pa.binary()), 0, self._max_bytes)
         return pc.replace_substring_regex(head, _LAST_TOKEN, "").view(pa.string())
 
-    def _scrub_lines(self, texts: pa.StringArray, hits: Counter) -> pa.StringArray:
+    def _scrub_lines(self, texts: pa.StringArray, found: list[Found]) -> pa.StringArray:
         lines = pc.split_pattern(texts, "\n")
         distinct = lines.values.dictionary_encode()
-        rows, found = self._settle(distinct.dictionary)
-        times = np.bincount(distinct.indices, minlength=len(rows))
-        for each in found:
-            hits[each.name] += int(times[each.rows] @ each.counts)
+        rows, in_lines = self._settle(distinct.dictionary)
+        found += _by_text(in_lines, lines.offsets.to_numpy(), distinct)
         return pc.binary_join(_with_values(lines, rows.take(distinct.indices)), "\n")
 
-    def _settle(self, distinct: pa.StringArray) -> tuple[pa.StringArray, list[_Found]]:
+    def _settle(self, distinct: pa.StringArray) -> tuple[pa.StringArray, list[Found]]:
         """Scrubs until nothing changes: what one recogniser replaces can bring out what another one looks for."""
         rows, found = _Rows(distinct), []
         needs = self._sieve.flags(distinct)
@@ -142,12 +157,12 @@ class Scrubber:
                 break
         else:
             rows[changed] = pa.array([f"{_OPEN}{REMOVED}{_CLOSE}"] * len(changed))
-            found.append(_Found("removed", changed, np.ones(len(changed), np.int64)))
+            found.append(Found("removed", changed, np.ones(len(changed), np.int64)))
         touched = np.unique(np.concatenate([tagged, *(each.rows for each in found)]))
         rows[touched] = _unmark(rows[touched])
         return rows[np.arange(len(distinct))], found
 
-    def _sweep(self, rows: _Rows, needs: np.ndarray, found: list[_Found]) -> np.ndarray:
+    def _sweep(self, rows: _Rows, needs: np.ndarray, found: list[Found]) -> np.ndarray:
         """The recognisers from top to bottom, each on the rows that need it; which rows have changed.
 
         What changed is sieved anew at once, so that all is as if each recogniser saw each row.
@@ -164,8 +179,23 @@ class Scrubber:
                 where, replaced = where[hit], replaced.take(pa.array(hit))
                 rows[where], needs[:, where] = replaced, self._sieve.flags(replaced)
                 changed[where] = True
-                found.append(_Found(recogniser.name, where, counts[hit]))
+                found.append(Found(recogniser.name, where, counts[hit]))
         return np.flatnonzero(changed)
+
+
+def _by_text(found: list[Found], offsets: np.ndarray, lines: pa.DictionaryArray) -> Iterator[Found]:
+    """What was found in distinct lines, of the texts that have them: text n is lines[offsets[n]:offsets[n + 1]]."""
+    touched = np.zeros(len(lines.dictionary), bool)
+    for each in found:
+        touched[each.rows] = True
+    codes = lines.indices.to_numpy()
+    dirty = np.flatnonzero(touched[codes])  # few, so that a recogniser costs little here
+    text, codes = np.searchsorted(offsets, dirty, side="right") - 1, codes[dirty]
+    for each in found:
+        counts = np.zeros(len(touched), np.int64)
+        counts[each.rows] = each.counts
+        hit = counts[codes] > 0
+        yield Found(each.name, text[hit], counts[codes[hit]])
 
 
 def _replace(recogniser: Recogniser, texts: pa.StringArray) -> tuple[pa.StringArray, np.ndarray]:

@@ -49,6 +49,9 @@ _PLATFORM = (
 )
 _APPLICATION = r"\s/(?:system|system_ext|vendor|product|odm)/(?:priv-)?app/"
 
+# What frames of one place have of their own: file and line, or an address.
+_OWN = ((r"^(\s*at \S+?\()[^()]*\)$", r"\1)"), (r"^(\s*#[0-9]+ pc )[0-9a-f]+ ", r"\1- "))
+
 # The numbers that compilers give, which change with any line of source.
 _NUMBERS = (
     (r"-?\$\$Lambda[^.]*", "$$Lambda"),
@@ -79,6 +82,8 @@ def crash_groups(traces: pa.StringArray, exceptions: pa.StringArray) -> pa.Strin
     """
     lists = pc.split_pattern(traces, "\n")
     distinct = lists.flatten().dictionary_encode()
+    for own, common in _OWN:  # first, since it leaves few lines to look at
+        distinct = _replaced(distinct, own, common)
     lines, codes = _looked_at(distinct.dictionary), distinct.indices.to_numpy()
     text = np.repeat(np.arange(len(traces)), pc.list_value_length(lists).fill_null(0).to_numpy())
     failed = _failed(lines, codes, text)
@@ -89,6 +94,12 @@ def crash_groups(traces: pa.StringArray, exceptions: pa.StringArray) -> pa.Strin
     parts = (head, root, _frames(lines, codes, text, len(traces)))
     key = pc.binary_join_element_wise(*(part.fill_null("") for part in parts), "\n")
     return pc.if_else(traces.is_valid(), pc.if_else(pc.equal(key, "\n\n"), traces, key), None)
+
+
+def _replaced(lines: pa.DictionaryArray, pattern: str, by: str) -> pa.DictionaryArray:
+    """The lines with what is replaced in them, each once more."""
+    again = pc.replace_substring_regex(lines.dictionary, pattern, by).dictionary_encode()
+    return pa.DictionaryArray.from_arrays(again.indices.take(lines.indices), again.dictionary)
 
 
 def _looked_at(lines: pa.StringArray) -> _Lines:

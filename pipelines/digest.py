@@ -12,7 +12,7 @@ As JSON (`as_data`), format 1; a count that is not there is zero:
     purposes        {purpose: {title clause opened refused stored erased stopped counted
                                reasons: [{reason clause count}]}}
     identifiers     {field: {carried replaced left_behind malformed}}
-    unknown_fields  {where they stood: count}
+    unknown_fields  {path, * for a name that is no word of the schema: count}
     scrubbed        {event_type: {recogniser: count}}
     quarantine      {telemetry: [{reason clause count outcomes: {kept: ...}}], ledger: [...]}
     counts          [{region step outcome reason event_type purpose dataset count}]: all of the above is made of them
@@ -41,7 +41,7 @@ FORMAT = 1
 _IDENTIFYING = (Handling.IDENTIFIER, Handling.ADDRESS)  # what is replaced, where a purpose may have it at all
 _READ = ("lines", "blank", "quarantined", "unlocatable", "conflicting", "input_unreadable")
 _CAME_IN = {
-    "telemetry": (*_READ, "foreign", "decoded"),
+    "telemetry": (*_READ, "foreign", "decoded", "ahead"),
     "ledger": (*_READ, "entries", "dated_ahead", "nobody", "unlocated", "unknown_purpose"),
     "snapshot": ("entries",),
 }

@@ -50,6 +50,7 @@ def _came_in(found: Digest) -> list[str]:
         ("judged", came["judged"], "records, each for every purpose it could serve"),
         ("late", came["late"], "of these, that came after their window"),
         ("conflicting", came["conflicting"], "signals name several regions; the localising one won"),
+        ("versions ahead", came["ahead"], "records of a newer schema: what it adds is dropped (1.1-a)"),
         ("unknown fields", sum(found.unknown_fields.values()), "dropped (1.1-a)"),
     ]
     return _table(rows, always=("lines", "quarantined"))

@@ -114,7 +114,9 @@ EVENT_TYPES = (
     "push_interaction",
     "ad_interaction",
 )
-SCHEMA_VERSIONS = (1,)
+SCHEMA_VERSION = 1  # the newest that is known here (schemas/versions.py)
+VERSIONS_AHEAD = 10  # by so many a sender may be newer: versions only ever add, and what they add is dropped
+ACCEPTED_VERSIONS = tuple(range(1, SCHEMA_VERSION + VERSIONS_AHEAD + 1))
 CRASH_GROUP = "crash_group"  # the kind of a trace: its fingerprint is that of the group it belongs to
 SOURCES = ("device", "web", "partner")
 
@@ -199,6 +201,7 @@ EVENT_FIELDS: tuple[Field, ...] = (
     _signal("residency.sim_mcc", "Mobile country code of the SIM, ITU E.212", INTEGER),
     _identifier("device.android_id", "android_id", _SUBJECT, "The collector's own Android ID, the device subject"),
     _identifier("device.imei", "imei", _PERSISTENT, "International mobile equipment identity"),
+    _identifier("device.meid", "meid", _PERSISTENT, "Mobile equipment identity, of CDMA handsets"),
     _identifier("device.imsi", "imsi", _PERSISTENT, "International mobile subscriber identity"),
     _identifier("device.oaid", "oaid", _ADVERTISING, "Open anonymous device identifier (mainland China)"),
     _identifier("device.gaid", "gaid", _ADVERTISING, "Google advertising id"),

@@ -16,7 +16,8 @@ from schemas.fields import (
     EVENT_FIELDS,
     EVENT_TYPES,
     LEDGER_FIELDS,
-    SCHEMA_VERSIONS,
+    SCHEMA_VERSION,
+    VERSIONS_AHEAD,
     Field,
     Handling,
     payload_of,
@@ -146,8 +147,9 @@ def _uses(pack: Pack) -> dict[str, list[str]]:
 def _bounds(pack: Pack) -> str:
     limits = pack.limits
     return bullets(
-        f"A line has at most {MAX_LINE_BYTES:,} bytes; schema_version is {' or '.join(map(str, SCHEMA_VERSIONS))}; "
-        "times are RFC 3339.",
+        f"A line has at most {MAX_LINE_BYTES:,} bytes; times are RFC 3339.",
+        f"schema_version {SCHEMA_VERSION} is the newest that is known; up to {SCHEMA_VERSION + VERSIONS_AHEAD} are "
+        "read, since versions only ever add optional fields.",
         f"event_time lies at most {limits.future_minutes} minutes after received_time, and at most "
         f"{limits.oldest_days} days before it ({limits.clause}).",
         f"A free text is cut at {limits.text_bytes:,} bytes.",

@@ -27,6 +27,7 @@ from schemas.regions import SIGNALS
 from schemas.tallies import HOUR_MS, Counts, Tally
 from transforms.columns import runs
 from transforms.decode import Limits, Received, decode_events, decode_ledger
+from transforms.discreet import discreet
 from transforms.entry_ids import Register
 from transforms.exchange import LEDGER, TELEMETRY, Piece, layout_digest, locked_telemetry, pieces
 from transforms.ipc import to_buffer
@@ -74,6 +75,7 @@ class _Border(beam.DoFn):
         self._quarantine = Quarantine(self.step, self._pack.where, self._keys, self._arrival)
         self._limits = Limits.of(self._pack)
 
+    @discreet
     def process(self, element: Any, timestamp=beam.DoFn.TimestampParam) -> Iterator:
         self._since = max(0, timestamp.micros // 1000)  # nothing in it was received before
         counts = Counts()
@@ -113,8 +115,8 @@ class _Border(beam.DoFn):
     def _lines(self, decoded, counts: Counts) -> None:
         counts.add(self.step, "lines", decoded.lines)
         counts.add(self.step, "blank", decoded.blank)
-        for parent, count in decoded.unknown.items():
-            counts.add("fields", "unknown", count, reason=parent, dataset=self.step)
+        for path, count in decoded.unknown.items():
+            counts.add("fields", "unknown", count, reason=path, dataset=self.step)
 
     def _rejected(self, block: bytes, lines: int, faults: Faults, counts: Counts, again: bool = False) -> Iterator:
         for reason, count in faults.counts().items():
@@ -155,6 +157,7 @@ class _TelemetryBorder(_Border):
         events = decode_events(block, self._limits, self._habits, received)
         again = isinstance(received, int)
         self._lines(events, counts)
+        counts.add(self.step, "ahead", events.ahead)
         if not len(events.event_time):
             yield from self._rejected(block, events.lines, events.faults, counts, again)
             return

@@ -33,6 +33,7 @@ _DEVICE_IDENTIFIERS = tuple(
 )
 _IDENTIFYING = tuple(f.path for f in EVENT_FIELDS if f.category in IDENTIFYING)
 _ADVERTISING = tuple(f.path for f in EVENT_FIELDS if f.category is Category.ADVERTISING_IDENTIFIER)
+_ZEROS = "00000000-0000-0000-0000-000000000000"
 TEXT_KIND = "text"
 _EXCEPTION = "crash.exception"  # beside a trace: names its class where the trace does not
 
@@ -259,9 +260,15 @@ class _Rows:
 
 def _zeroed(columns: Mapping[str, pa.Array]) -> pa.BooleanArray:
     """Records with an advertising id of zeros only: that is how a device says that its user opted out (2-adcookie)."""
-    zeros = pa.array(["00000000-0000-0000-0000-000000000000", "0" * 32])
-    found = (pc.is_in(columns[path], value_set=zeros) for path in _ADVERTISING)
-    return reduce(pc.or_, found)
+    return pa.array(reduce(np.logical_or, (_is_zeroed(columns[path]) for path in _ADVERTISING)))
+
+
+def _is_zeroed(ids: pa.StringArray) -> np.ndarray:
+    """However they are written: an opt-out in a notation that is malformed, or in none at all, is one still."""
+    zeroed = pc.equal(ids, _ZEROS).fill_null(False).to_numpy(zero_copy_only=False).copy()
+    others = np.flatnonzero(pc.binary_length(ids).fill_null(len(_ZEROS)).to_numpy() != len(_ZEROS))
+    zeroed[others] = pc.match_substring_regex(ids.take(pa.array(others)), r"^[0\W_]*$").to_numpy(zero_copy_only=False)
+    return zeroed
 
 
 def _nameless(columns: Mapping[str, pa.Array], device: pa.Array) -> np.ndarray:

@@ -76,6 +76,7 @@ PLANTED = [
     ("IMEI490154203237518,slot=1", "490154203237518"),
     ("imei 49-015420-323751-8 read", "015420"),
     ("subscriberId imsi: 262019876543210", "262019876543210"),
+    ("phone 0 MEID=AF0123450ABCDE ready", "AF0123450ABCDE"),
     ("SSID: Familie Jansen, BSSID: 00:00:5e:00:53:af, MAC: 02:00:00:00:00:00", "Jansen"),
     ("SSID: Familie Jansen, BSSID: 00:00:5e:00:53:af", "53:af"),
     ("connected to 00-00-5E-00-53-AF", "53-AF"),

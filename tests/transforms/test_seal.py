@@ -31,6 +31,7 @@ from transforms.texts import Texts
 CN, EU = 0, 3
 PACK = load_pack()
 PLAN = layout(PACK)
+DEVICE_IDENTIFIERS = ("imei", "meid", "imsi", "oaid", "gaid", "mac", "serial")
 HEAD_OF = {"event_id": "event_id", "device.android_id": "device", "account_id": "account"}
 
 
@@ -195,7 +196,10 @@ def test_malformed_values_are_counted_by_field_and_never_kept(seal):
         ({"device__android_id": "9774d56d682e549c"}, True),  # what a whole series of handsets shares
         ({"device__android_id": ANDROID_ID, "account_id": "with a space"}, True),
         ({"account_id": ""}, True),
-        *(({f"device__{name}": EXAMPLES[name]}, True) for name in ("imei", "imsi", "oaid", "gaid", "mac", "serial")),
+        *(
+            ({f"device__{name}": EXAMPLES[name]}, True)
+            for name in ("imei", "meid", "imsi", "oaid", "gaid", "mac", "serial")
+        ),
         ({"device__fcm_token": EXAMPLES["fcm_token"], "account_id": "someone"}, True),
         ({"device__imei": "malformed"}, True),
         ({"device__model": "M1", "ip": "203.0.113.77"}, False),

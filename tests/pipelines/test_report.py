@@ -102,7 +102,7 @@ def test_only_its_owner_reads_the_page(prepared, tmp_path):
 
 def test_what_was_found_in_texts_is_told_by_event_type():
     shown = page(digested(counted({"eu": 3}))).text
-    assert re.search(r"Recogniser, in crash\s+Finds\s+email\s+5\b", shown)
+    assert re.search(r"Recogniser, in crash\s*Finds\s*email\s*5\b", shown)
 
 
 def test_what_only_some_counts_hold_is_said():

@@ -35,7 +35,7 @@ _NATIVE = (
 )
 _DART = r"^#[0-9]+\s+(?P<name>\S.*?) \((?P<file>(?:package|dart):[^:)]+)[:0-9]*\)"
 _SCRIPT = (
-    r"^\s*at (?:async |new )?(?P<name>[\w$.<>\[\] ]*?) ?\(?(?:address at )?(?:[^()\s]*[/\\])?(?P<file>[^()\s/\\]+?)"
+    r"^\s*at (?:async |new )?(?P<name>[\w$.<>\[\] ]*?) ?\(?(?:address at )?(?:[^()]*[/\\])?(?P<file>[^()\s/\\]+?)"
     r"(?::[0-9]+){1,2}\)?$"
 )
 

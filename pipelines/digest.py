@@ -13,7 +13,7 @@ As JSON (`as_data`), format 1; a count that is not there is zero:
                                reasons: [{reason clause count}]}}
     identifiers     {field: {carried replaced left_behind malformed}}
     unknown_fields  {path, * for a name that is no word of the schema: count}
-    scrubbed        {recogniser: count}
+    scrubbed        {event_type: {recogniser: count}}
     quarantine      {telemetry: [{reason clause count outcomes: {kept: ...}}], ledger: [...]}
     counts          [{region step outcome reason event_type purpose dataset count}]: all of the above is made of them
 """
@@ -148,7 +148,7 @@ class Digest:
     purposes: dict[str, OfPurpose]
     identifiers: dict[str, OfIdentifier]
     unknown_fields: dict[str, int]
-    scrubbed: dict[str, int]
+    scrubbed: dict[str, dict[str, int]]
     quarantine: dict[str, list[Rejected]]
 
     @property
@@ -184,9 +184,15 @@ def digest(totals: Totals, pack: Pack, run: CountedRun, days: Mapping[str, list[
         purposes=_purposes(totals, pack),
         identifiers=_identifiers(totals),
         unknown_fields=_largest_first(totals.by("reason", step="fields", outcome="unknown")),
-        scrubbed=_largest_first(totals.by("reason", step="text", outcome="scrubbed")),
+        scrubbed=_scrubbed(totals),
         quarantine={step: _rejected(totals, step) for step in INPUTS},
     )
+
+
+def _scrubbed(totals: Totals) -> dict[str, dict[str, int]]:
+    found = {"step": "text", "outcome": "scrubbed"}
+    types = sorted(totals.by("event_type", **found))
+    return {name: _largest_first(totals.by("reason", event_type=name, **found)) for name in types}
 
 
 def released_days(places: Iterable[RegionalPlace], run: str) -> dict[str, list[str]]:

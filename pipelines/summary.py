@@ -98,7 +98,9 @@ def _identifiers(found: Digest) -> list[str]:
         lines.append(f"  {path:22} {of.carried:>10,} {of.replaced:>10,} {of.left_behind:>12,} {of.malformed:>10,}")
     lines.append("  replaced: by a pseudonym or sealed; left behind: no purpose may have it for that event, or the")
     lines.append("  event is unlocatable or foreign and goes no further")
-    return lines + _labelled("replaced in free text: ", _listed(found.scrubbed))
+    for event_type, counts in found.scrubbed.items():
+        lines += _labelled(f"replaced in free text of {event_type}: ", _listed(counts))
+    return lines
 
 
 def _purposes(found: Digest) -> list[str]:

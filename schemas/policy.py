@@ -49,7 +49,7 @@ class Form(StrEnum):
     TOKEN = "token"  # pseudonym of this purpose, region and epoch
     SEALED = "sealed"  # reversible by the reader of this dataset alone
     TEXT = "text"  # scrubbed free text
-    FINGERPRINT = "fingerprint"  # keyed digest of the scrubbed text
+    FINGERPRINT = "fingerprint"  # keyed digest of the scrubbed text, of a trace that of its crash group
     NETWORK = "network"  # IP address cut to its network
     MAJOR = "major"  # version cut to its first number
     BUCKET = "bucket"  # number cut to a multiple of `step`

@@ -48,7 +48,7 @@ _FORM = {
     Form.TOKEN: "pseudonym of this purpose, region and epoch; no way back",
     Form.SEALED: "reversible, for who holds this dataset's key",
     Form.TEXT: "scrubbed text",
-    Form.FINGERPRINT: "keyed digest of the scrubbed text, of this purpose, region and epoch",
+    Form.FINGERPRINT: "keyed digest of the scrubbed text (a trace: its group), of this purpose, region and epoch",
     Form.NETWORK: "network of the address",
     Form.MAJOR: "first number of the version",
     Form.BUCKET: "cut down to a multiple of the step",

@@ -37,6 +37,7 @@ from transforms.pseudonymise import Tokens
 from transforms.scrub import Scrubber
 from transforms.seal import EventSealer, Partition, Seals
 from transforms.seal_ledger import LedgerSealer
+from transforms.texts import Texts
 
 Table = dict[tuple, Any]
 ALL = Partition(1, None)
@@ -164,10 +165,9 @@ class Decisions:
         yield ("leaves",), (pack.transfers, pack.recipients, pack.combinations)
         keys = {code: self._keys[name] for code, name in enumerate(pack.where.regions)}
         seals, plan = Seals({code: open_keyring(uri) for code, uri in keys.items()}), layout(pack)
-        scrub = Scrubber(max_bytes=pack.limits.text_bytes).scrub
         events = decode_events(self._lines.events, Limits.of(pack))
         regions, _ = locate({name: events.columns[f"residency.{name}"] for name in SIGNALS}, pack.where)
-        batch = EventSealer(seals, plan, ALL, pack.limits, scrub, self._labels).seal(events, regions).batch
+        batch = EventSealer(seals, plan, ALL, pack.limits, Texts(pack.limits), self._labels).seal(events, regions).batch
         known = frozenset(pack.purposes)
         sealer = LedgerSealer(seals, ALL, tuple(keys), 0, self._labels, known)
         ledger = decode_ledger(self._lines.entries)

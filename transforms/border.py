@@ -41,6 +41,7 @@ from transforms.scrub import Scrubber
 from transforms.seal import EventSealer, Partition, Sealed, Seals
 from transforms.seal_ledger import LedgerSealer, SealedLedger
 from transforms.tallies import TALLIES, told, told_apart
+from transforms.texts import Texts
 from transforms.verdict import Reason
 
 _KEPT_ROWS = 1_000  # rejected lines of a block that are kept whatever its size
@@ -133,8 +134,8 @@ class _TelemetryBorder(_Border):
     def setup(self) -> None:
         super().setup()
         plan = layout(self._pack, *self._editions.earlier)
-        scrub = Scrubber(max_bytes=self._pack.limits.text_bytes).scrub
-        self._sealer = EventSealer(self._seals, plan, self._partition, self._pack.limits, scrub, self._labels)
+        limits = self._pack.limits
+        self._sealer = EventSealer(self._seals, plan, self._partition, limits, Texts(limits), self._labels)
         self._digest = layout_digest(plan, self._partition.window_ms)
 
     def _blocks(self, element: Any, counts: Counts) -> Iterator[tuple[bytes, Received]]:
@@ -179,8 +180,8 @@ class _TelemetryBorder(_Border):
         for outcome in ("carried", "sealed", "malformed"):
             for path, count in getattr(sealed, outcome).items():
                 counts.add("fields", outcome, count, reason=path)
-        for recogniser, count in sealed.scrubbed.items():
-            counts.add("text", "scrubbed", count, reason=recogniser)
+        for (event_type, recogniser), count in sealed.scrubbed.items():
+            counts.add("text", "scrubbed", count, reason=recogniser, event_type=event_type)
 
     def _decoded(self, sealed: Sealed) -> Iterator:
         """How many records go on, by region, hour and event type: in a stream at the end of the window that judges

@@ -51,7 +51,7 @@ def test_what_identified_somebody_and_what_did_not():
     (path,) = (found := digested(counted(RECORDS))).identifiers
     of = found.identifiers[path]
     assert (path, of.carried, of.replaced, of.left_behind, of.malformed) == ("device.imei", 9, 4, 3, 2)
-    assert found.scrubbed == {"email": 5}
+    assert found.scrubbed == {"crash": {"email": 5}}
     (rejected,) = found.quarantine["telemetry"]
     assert (rejected.reason, rejected.clause, rejected.count, rejected.outcomes) == (
         "not_json",

@@ -100,6 +100,11 @@ def test_only_its_owner_reads_the_page(prepared, tmp_path):
     assert list(tmp_path.iterdir()) == [out]
 
 
+def test_what_was_found_in_texts_is_told_by_event_type():
+    shown = page(digested(counted({"eu": 3}))).text
+    assert re.search(r"Recogniser, in crash\s*Finds\s*email\s*5\b", shown)
+
+
 def test_what_only_some_counts_hold_is_said():
     ended, going_on = page(digested(counted({"eu": 3}))).text, page(digested(counted({"eu": 3}), ended=False)).text
     assert "Among the lines: 0 with signals that named several regions" in ended

@@ -257,6 +257,18 @@ def test_no_count_is_named_after_what_a_record_brought(cross):
 HOUR = 3_600_000
 
 
+@pytest.mark.clause("1.1.2-log")
+def test_what_was_found_in_texts_is_counted_by_recogniser_and_event_type(cross):
+    lines = [
+        event(0, "crash", crash__trace="a@b.org " * 3_000, residency=IN_CN),
+        event(1, "page_view", page_view__page="for a@b.org", residency=IN_CN),
+    ]
+    _, counted = cross([ndjson(*lines)])
+    found = counted.by(("event_type", "reason"), step="text", outcome="scrubbed")
+    assert found.keys() == {("crash", "email"), ("crash", "cut"), ("page_view", "email")}
+    assert (found["crash", "cut"], found["page_view", "email"]) == (1, 1) and found["crash", "email"] > 1
+
+
 def test_what_goes_on_is_counted_by_the_hour_of_its_receipt(cross):
     lines = [
         event(n, event_type, received=NOW + ms)

@@ -231,6 +231,19 @@ def test_neighbours_change_nothing(texts):
     assert hits == {name: n for name in BY_NAME if (n := sum(alone.get(name, 0) for _, alone in apart))}
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.lists(TEXTS | st.none(), min_size=1, max_size=6))
+def test_what_was_found_is_told_of_the_text_that_has_it(texts):
+    scrubber = Scrubber(max_bytes=60)
+    _, found = scrubber.find(pa.array(texts, pa.string()))
+    for row, text in enumerate(texts):
+        own = [
+            (each.name, count) for each in found for at, count in zip(each.rows, each.counts, strict=True) if at == row
+        ]
+        told = {name: sum(count for other, count in own if other == name) for name, _ in own}
+        assert told == scrub(text, scrubber=scrubber)[1]
+
+
 def test_an_identifier_beside_the_edge_of_its_neighbour_is_found():
     assert scrub("took 12", "490154203237518", "3 s") == (["took 12", "<IMEI>", "3 s"], {"imei": 1})
 

@@ -1,4 +1,4 @@
-# make setup | run | test | bench | reference    all in .venv, from the lock
+# make setup | run | test | bench | reference | scrub-quality    all in .venv, from the lock
 # make kafka-test | flink-test | storms          a real broker, a real cluster: Java 17, Maven, unshare
 
 PYTHON ?= python3
@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SAMPLE := run/sample
 
-.PHONY: setup run test kafka-test flink-test storms bench lint reference lock clean
+.PHONY: setup run test kafka-test flink-test storms bench lint reference scrub-quality lock clean
 
 setup: $(READY)
 
@@ -54,9 +54,14 @@ storms: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.main_job
+	$(BIN)/python -m benchmarks.scrub
 
 reference: $(READY)
 	$(BIN)/python -m schemas.reference docs/reference
+
+# What docs/free-text.md tells of what the scrubber finds and takes.
+scrub-quality: $(READY)
+	$(BIN)/python -m tests.scrubbing.measure --write
 
 # For who changes setup.py: writes the lock anew, for all supported versions of Python.
 lock:

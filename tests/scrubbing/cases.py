@@ -58,6 +58,11 @@ def positives(kind: str, rng: Random, count: int) -> list[Labelled]:
     return list(found.values())
 
 
+def plain(kind: str, rng: Random) -> str:
+    """A text with a value of the kind in its context."""
+    return labelled(*_drawn(kind, rng)).text
+
+
 def negatives(kind: str, rng: Random, count: int) -> list[Labelled]:
     """Different texts that look as if there were a value of the kind in them."""
     found, templates = {}, contexts()[kind].negatives
@@ -86,7 +91,7 @@ def planted(kind: str, rng: Random, disguise: str | None) -> Labelled:
     lines = trace.split("\n")
     place = rng.randint(0, len(lines))
     before, after = "\n".join(lines[:place]), "\n".join(lines[place:])
-    tail = place > 0 and "\n" not in template and rng.random() < 0.5
+    tail = place > 0 and "\n" not in template and not lines[place - 1].endswith("»") and rng.random() < 0.5
     around = clean(before + (": " if tail else "\n" * (place > 0))), clean("\n" * (place < len(lines)) + after)
     return Labelled((*around[0].parts, *case.parts, *around[1].parts), case.secrets)
 

@@ -1,5 +1,6 @@
 """Addresses of people, devices and networks, made by formula: whom they might belong to nobody knows."""
 
+import re
 from functools import cache
 from random import Random
 from string import ascii_uppercase
@@ -41,16 +42,17 @@ def quoted_email(rng: Random) -> str:
 
 
 @cache
-def _phones() -> dict[str, dict]:
+def phones() -> dict[str, dict]:
+    """Calling code, trunk prefix and forms of numbers, by country."""
     return yaml.safe_load((CORPORA / "phones.yaml").read_text(encoding="utf-8"))
 
 
-def _numbered(rng: Random, mask: str) -> str:
+def numbered(rng: Random, mask: str) -> str:
     return "".join(rng.choice(decimal) if place == "#" else place for place in mask)
 
 
 def national(rng: Random) -> str:
-    return _numbered(rng, rng.choice(rng.choice(list(_phones().values()))["forms"]))
+    return numbered(rng, rng.choice(rng.choice(list(phones().values()))["forms"]))
 
 
 def punctuated_phone(rng: Random) -> str:
@@ -59,12 +61,9 @@ def punctuated_phone(rng: Random) -> str:
 
 
 def international(rng: Random) -> str:
-    country = rng.choice(list(_phones().values()))
-    number, trunk = _numbered(rng, rng.choice(country["forms"])), country["trunk"]
-    number = number.replace("/", " ")
-    if trunk:
-        start = number.index(trunk)
-        number = number[:start] + number[start + len(trunk) :]
+    country = rng.choice(list(phones().values()))
+    number, trunk = numbered(rng, rng.choice(country["forms"])), country["trunk"]
+    number = re.sub(rf"^(\(?){trunk} *", r"\1", number.replace("/", " "))
     plain = "".join(filter(str.isdigit, number))
     code = country["code"]
     forms = (
@@ -102,7 +101,13 @@ def iccid(rng: Random) -> str:
 
 
 def meid(rng: Random) -> str:
-    return rng.choice((f"A0{hexadecimal(12)(rng)}".upper(), f"99{hexadecimal(12)(rng)}", f"2704{digits(rng, 14)}"))
+    return rng.choice(
+        (
+            f"A0{hexadecimal(12)(rng)}".upper(),
+            f"99{hexadecimal(12)(rng)}",
+            f"{0xA0000000 + rng.getrandbits(24):010}{rng.getrandbits(24):08}",
+        )
+    )
 
 
 def serial(rng: Random) -> str:

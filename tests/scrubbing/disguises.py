@@ -14,7 +14,8 @@ from tests.scrubbing.people import PEOPLE
 Disguise = Callable[[Random, str], str]
 
 _ZERO_WIDTH = "\u200b\u200c\u200d\u2060\ufeff\u00ad"
-_CONTINUATION = ("\n", "\\\n", "=\n", "\n    ", "\n\t", "\n‹10-17 09:31:07.123 24313 24377 D Sync    : ›")
+CONTINUED = "D Sync    : "  # ends what a log puts before each line
+_WRAPS = ("\n", "\\\n", "=\n", "\n    ", "\n\t", f"\n‹10-17 09:31:07.123 24313 24377 {CONTINUED}›")
 
 
 def _digits_from(zero: str) -> Disguise:
@@ -89,12 +90,13 @@ def other_case(rng: Random, value: str) -> str:
 
 def wrapped(rng: Random, value: str) -> str:
     place = rng.randint(3, len(value) - 3)
-    return value[:place] + rng.choice(_CONTINUATION) + value[place:]
+    return value[:place] + rng.choice(_WRAPS) + value[place:]
 
 
 _LETTERED = {"it_codice_fiscale", "es_dni", "es_nie", "ie_pps", "fi_hetu"}
 _NUMBERS = {"phone", "imei", "imeisv", "imsi", "iccid", "card", *PEOPLE} - _LETTERED
 _SHAPES = {"email", "mac", "ipv4", "ipv6", "uuid", "iban", *_LETTERED}
+_WITHOUT_KEY = {"ipv4", "ipv6"}
 _HEX = {"meid", "android_id", "long_hex"}
 _OPAQUE = {"jwt", "fcm_token", "gcp", "github", "slack", "aws"}
 _ESCAPED = _NUMBERS | _SHAPES | _HEX | {"ssid", "bluetooth_name", "passport", "secret", "serial", "coordinates"}
@@ -112,8 +114,8 @@ DISGUISES: dict[str, tuple[Disguise, set[str]]] = {
     r"\u escapes": (unicode_escape, _ESCAPED),
     r"\x escapes": (hex_escape, _ESCAPED),
     "HTML escapes": (html_escape, _ESCAPED),
-    "base64": (in_base64, _NUMBERS | _SHAPES | _HEX),
-    "base64url": (in_base64url, _NUMBERS | _SHAPES | _HEX),
+    "base64": (in_base64, (_NUMBERS | _SHAPES | _HEX) - _WITHOUT_KEY),
+    "base64url": (in_base64url, (_NUMBERS | _SHAPES | _HEX) - _WITHOUT_KEY),
     "other case": (other_case, {"email", "mac", "ipv6", "uuid", "iban", "it_codice_fiscale", "es_dni", *_HEX}),
     "wrapped line": (wrapped, _NUMBERS | _SHAPES | _HEX | _OPAQUE),
 }

@@ -7,19 +7,22 @@ import re
 import unicodedata
 from urllib.parse import unquote
 
+from tests.scrubbing.disguises import CONTINUED
 from tests.scrubbing.texts import Labelled, Role, words
 
 LONGEST_REST = 5  # characters of a value that may be left in a row
 
-_ESCAPE = re.compile(r"\\(?:u|x)(?:\{)?([0-9a-fA-F]{2,4})\}?")
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2}))")
+_CONTINUED = re.compile(f"\n.*{CONTINUED}")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{8,}")
 _FOLDED = re.compile(r"[\W_]+")
 
 
 def undone(text: str) -> str:
     """The text without its disguises: small letters and ASCII digits alone, in a row."""
+    text = _CONTINUED.sub("", text)
     for _ in range(2):
-        text = html.unescape(unquote(_ESCAPE.sub(lambda found: chr(int(found[1], 16)), text)))
+        text = html.unescape(unquote(_ESCAPE.sub(lambda found: chr(int(found[1] or found[2], 16)), text)))
     text = unicodedata.normalize("NFKC", text).casefold()
     text = "".join(str(unicodedata.digit(c)) if c.isdigit() and not c.isascii() else c for c in text if c.isprintable())
     return _FOLDED.sub("", text)
@@ -51,17 +54,10 @@ def _left_of(secret: str, left: str, around: str) -> bool:
 
 
 def lines_lost(case: Labelled, scrubbed: str) -> list[int]:
-    """The lines of the text that no longer have all of their clean words, in order."""
+    """The lines of the text that no longer have all of their clean words, in order. Where a value took the end of its
+    line along, what follows is read on as one; a loss counts for all lines after it then."""
     kept, found = case.only(Role.KEPT).split("\n"), scrubbed.split("\n")
-    if len(kept) != len(found):  # a value that went over the end of a line took it along
-        kept, found = [" ".join(kept)], [" ".join(found)]
-    return [
-        place
-        for place, (line, now) in enumerate(zip(kept, found, strict=True))
-        if not _in_order(words(line), words(now))
-    ]
-
-
-def _in_order(wanted: list[str], found: list[str]) -> bool:
-    rest = iter(found)
-    return all(word in rest for word in wanted)
+    left = [iter(words(line)) for line in found]
+    if len(kept) != len(found):
+        left = [iter(words(scrubbed))] * len(kept)
+    return [place for place, line in enumerate(kept) if not all(word in left[place] for word in words(line))]

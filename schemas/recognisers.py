@@ -63,7 +63,6 @@ _KEYS = {
 _SUFFIX = r"(?i:[_ .-]?(?:id|no|num|number|name|hash|md5|sha1|sha256|value|[0-9]))?"
 # Closing quote and bracket, then the separator, plain or percent-encoded.
 _SEPARATOR = r"(?:\\*[\"']|%22)?\]?[ \t]{0,3}(?:=>?|:|%3[AaDd])[ \t]{0,3}(?:%22)?"
-_PAIR_HINT = rf"(?:{'|'.join(_KEYS.values())}){_SUFFIX}{_SEPARATOR}[^\s{MARKS}]"
 _WORD = rf"[^\s,;&|\"'(){{}}\[\]<>{MARKS}]+"
 
 
@@ -72,6 +71,7 @@ def _pair(name: str, tag: str, clause: str, example: str, counter_example: str, 
 
     `bare` is what counts as the value when it stands without quotes.
     """
+    key = rf"(?:{_KEYS[name]}){_SUFFIX}{_SEPARATOR}"
     values = [
         rf"(\\+[\"'])[^\"'\\\n{MARKS}][^\"'\\\n]*",  # JSON inside of JSON
         rf"(\")(?:[^\"\\\n{MARKS}]|\\.)(?:[^\"\\\n]|\\.)*",
@@ -81,12 +81,12 @@ def _pair(name: str, tag: str, clause: str, example: str, counter_example: str, 
     return Recogniser(
         name=name,
         tag=tag,
-        pattern=rf"((?:{_KEYS[name]}){_SUFFIX}{_SEPARATOR})(?:{'|'.join(values)})",
+        pattern=rf"({key})(?:{'|'.join(values)})",
         replacement=rf"\1\2\3\4\5<{tag}>",
         clause=clause,
         example=example,
         counter_example=counter_example,
-        hint=_PAIR_HINT,
+        hint=rf"{key}[^\s{MARKS}]",
     )
 
 

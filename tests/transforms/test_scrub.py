@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from schemas.recognisers import RECOGNISERS, Recogniser
 from transforms.scrub import VALIDATORS, Scrubber, luhn
+from transforms.sieve import Sieve
 
 SCRUBBER = Scrubber()
 BY_NAME = {recogniser.name: recogniser for recogniser in RECOGNISERS}
@@ -164,8 +165,8 @@ def test_traces_without_anybody_in_them_stay_as_they_are(line):
 
 
 def test_clean_texts_do_not_even_reach_the_recognisers():
-    suspects = pc.match_substring_regex(pa.array(CLEAN), SCRUBBER._suspect.pattern)
-    assert pc.sum(suspects).as_py() <= len(CLEAN) // 5
+    sieve = Sieve([recogniser.hint for recogniser in RECOGNISERS])
+    assert sum(sieve.occurs(pa.array([line])) for line in CLEAN) <= len(CLEAN) // 5
 
 
 @pytest.mark.clause("1.1.1")

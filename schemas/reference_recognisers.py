@@ -14,8 +14,8 @@ def recognisers_page() -> str:
             "# Recognisers",
             _MADE,
             "What is found in free text, in this order, and the tag that takes its place. An example is changed by its "
-            "recogniser, a counter-example by none. [Free text](../free-text.md) tells what stays, what is made coarse, "
-            "what is not found, and how much of all this was measured. Values are test numbers and reserved names.",
+            "recogniser, a counter-example by none. [Free text](../free-text.md) tells what stays, what is made coarse "
+            "and what is not found, and what was measured. Values are test numbers and reserved names.",
             table(head, map(_row, RECOGNISERS)),
         )
     )

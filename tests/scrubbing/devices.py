@@ -71,7 +71,7 @@ def international(rng: Random) -> str:
         f"+{code} {number.strip(' -')}",
         f"+{code}-{plain}",
         f"00{code} {plain}",
-        f"tel:+{code}{plain}",
+        f"‹tel:›+{code}{plain}",
     )
     return rng.choice(forms + ((f"+{code} (0){plain}",) if trunk == "0" else ()))
 
@@ -173,7 +173,7 @@ def ipv6(rng: Random) -> str:
 def uuid(rng: Random) -> str:
     text = rng.randbytes(16).hex()
     dashed = f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}"
-    return rng.choice((dashed, dashed.upper(), f"{{{dashed}}}", f"urn:uuid:{dashed}"))
+    return rng.choice((dashed, dashed.upper(), f"{{{dashed}}}", f"‹urn:uuid:›{dashed}"))
 
 
 def bluetooth_name(rng: Random) -> str:

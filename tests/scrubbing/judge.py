@@ -8,7 +8,7 @@ import unicodedata
 from urllib.parse import unquote
 
 from tests.scrubbing.disguises import CONTINUED
-from tests.scrubbing.texts import Labelled, Role, words
+from tests.scrubbing.texts import TAG, Labelled, Role, words
 
 LONGEST_REST = 5  # characters of a value that may be left in a row
 
@@ -43,8 +43,13 @@ def remains(case: Labelled, scrubbed: str) -> bool:
     """Whether any value of the case can still be read: whole, or six characters of it in a row, also once disguises
     are undone. Characters that the text around a value has as well say nothing."""
     around = undone(case.only(Role.KEPT, Role.COARSE))
-    left = undone(scrubbed) + undone(_decoded(scrubbed))
+    left = undone(_apart(scrubbed)) + undone(_decoded(scrubbed))
     return any(_left_of(undone(secret), left, around) for secret in case.secrets)
+
+
+def _apart(scrubbed: str) -> str:
+    """With a letter for each tag: what stands before one and what stands after it are not in a row."""
+    return TAG.sub("ʘ", scrubbed)
 
 
 def _left_of(secret: str, left: str, around: str) -> bool:

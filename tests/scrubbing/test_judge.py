@@ -54,6 +54,7 @@ def test_who_takes_everything_loses_every_line_that_has_a_word():
         ("imei=&#52;&#x39;0154 read", True),
         ("imei=NDkwMTU0MjAzMjM3NTE4 read", True),
         ("imei=4901\n54<IMEI> read", True),
+        ("imei=490<IMEI>154 read", False),
     ],
 )
 def test_a_value_is_gone_when_no_six_characters_of_it_can_be_read(scrubbed, left):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 CORPORA = Path(__file__).parent / "corpora"
 _PART = re.compile(r"‹([^›]*)›|«(\w*)(?:\|([^»]*))?»")
-_TAG = re.compile(r"<[A-Z][A-Z0-9_]*>")
+TAG = re.compile(r"<[A-Z][A-Z0-9_]*>")
 _BLOCK = re.compile(r"^§ .*\n", re.MULTILINE)
 
 
@@ -74,7 +74,7 @@ def clean(template: str) -> Labelled:
 
 def words(text: str) -> list[str]:
     """The words of a text that are not in a tag of the scrubber."""
-    return re.findall(r"\w+", _TAG.sub(" ", text))
+    return re.findall(r"\w+", TAG.sub(" ", text))
 
 
 @cache

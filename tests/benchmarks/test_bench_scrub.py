@@ -27,7 +27,7 @@ def test_columns_hold_as_many_bytes_and_are_clean_or_dirty():
     assert {name: len(texts) for name, texts in columns.items()} == {"clean": 200, "dirty": 200, "phone": 200}
     assert all(scrub.BYTES - 3 <= len(text.encode()) <= scrub.BYTES for texts in columns.values() for text in texts)
     changed = {name: Scrubber().scrub(pa.array(texts))[1] for name, texts in columns.items()}
-    assert not changed["clean"] and sum(changed["dirty"].values()) >= 100
+    assert not changed["clean"] and sum(changed["dirty"].values()) >= 50
 
 
 def test_every_figure_is_written_down_with_the_ratio_to_presidio(tmp_path, monkeypatch, capsys):

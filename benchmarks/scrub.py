@@ -9,6 +9,7 @@ the run says so and goes on without.
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -26,6 +27,7 @@ from tests.scrubbing.values import KINDS
 from transforms.scrub import Scrubber
 
 _HERE = Path(__file__).parent
+_VARYING = re.compile(r"(?<=:\d\d\.)\d{3}|(?<=:)\d+(?=\))")
 BYTES = 260
 GOALS = {"clean": 1.2, "dirty": 6.0, "phone": 20.0}  # microseconds a text
 GOAL_RATIO = 15
@@ -37,6 +39,11 @@ def lines() -> list[str]:
     return [line for trace in clean_traces() for line in trace.text.split("\n") if line]
 
 
+def varied(line: str, rng: Random) -> str:
+    """With other milliseconds and line numbers: of a fleet's lines not many are the same."""
+    return _VARYING.sub(lambda found: "".join(rng.choice("123456789") for _ in found[0]), line)
+
+
 def texts(rng: Random, count: int, line: Callable[[], str] | None = None) -> list[str]:
     """Texts of `BYTES` bytes: random lines of clean traces, and first the line that is drawn, if any."""
     around = lines()
@@ -45,7 +52,7 @@ def texts(rng: Random, count: int, line: Callable[[], str] | None = None) -> lis
 
 def _cut(start: list[str], around: list[str], rng: Random) -> str:
     while len("\n".join(start).encode()) < BYTES:
-        start = [*start, rng.choice(around)]
+        start = [*start, varied(rng.choice(around), rng)]
     return "\n".join(start).encode()[:BYTES].decode(errors="ignore")
 
 

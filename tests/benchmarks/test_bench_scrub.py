@@ -30,6 +30,12 @@ def test_columns_hold_as_many_bytes_and_are_clean_or_dirty():
     assert not changed["clean"] and sum(changed["dirty"].values()) >= 50
 
 
+def test_lines_vary_in_what_varies_and_in_nothing_else():
+    line = "10-17 09:31:07.123  1523 W Foo: at a.B.c(B.kt:12) v1.2.345"
+    other = scrub.varied(line, Random(1))
+    assert other != line and other[:15] == line[:15] and other.endswith(") v1.2.345") and len(other) == len(line)
+
+
 def test_every_figure_is_written_down_with_the_ratio_to_presidio(tmp_path, monkeypatch, capsys):
     def beside(work, given):
         assert work == tmp_path / "work" and {len(texts) for texts in given.values()} == {2}

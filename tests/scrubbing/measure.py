@@ -210,13 +210,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--write", action="store_true", help=f"write the tables of {PAGE.name}")
     given = parser.parse_args(argv)
     found = measure(given.seed, Sizes(*(given.times * size for size in vars(Sizes()).values())))
-    if given.misses:
-        print(faults(found))
-    print(tables(found))
     if given.write:
         PAGE.write_text(
             MEASURED.sub(lambda _: f"\n{tables(found)}\n\n", PAGE.read_text(encoding="utf-8")), encoding="utf-8"
         )
+    if given.misses:
+        print(faults(found))
+    print(tables(found))
 
 
 if __name__ == "__main__":

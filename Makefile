@@ -1,4 +1,4 @@
-# make setup | run | test | bench | reference    all in .venv, from the lock
+# make setup | run | test | bench | reference | scrub-quality    all in .venv, from the lock
 # make kafka-test | flink-test | storms          a real broker, a real cluster: Java 17, Maven, unshare
 # make fuzz                                      a million mutated lines; FUZZED=N for another number
 
@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SAMPLE := run/sample
 
-.PHONY: setup run test kafka-test flink-test storms fuzz bench lint reference schema-version lock clean
+.PHONY: setup run test kafka-test flink-test storms fuzz bench lint reference schema-version scrub-quality lock clean
 
 setup: $(READY)
 
@@ -65,6 +65,7 @@ fuzz: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks.main_job
 	$(BIN)/python -m benchmarks.bad_lines
+	$(BIN)/python -m benchmarks.scrub
 
 reference: $(READY)
 	$(BIN)/python -m schemas.reference docs/reference
@@ -73,6 +74,10 @@ reference: $(READY)
 # For who raises SCHEMA_VERSION in schemas/fields.py: writes down what it is released with.
 schema-version: $(READY)
 	$(BIN)/python -m schemas.versions
+
+# What docs/free-text.md tells of what the scrubber finds and takes.
+scrub-quality: $(READY)
+	$(BIN)/python -m tests.scrubbing.measure --write
 
 # For who changes setup.py: writes the lock anew, for all supported versions of Python.
 lock:

@@ -27,6 +27,7 @@ from schemas.pack_files import load_pack
 from schemas.pack_schema import schema_pages
 from schemas.policy import Form, Pack, Purpose
 from schemas.reference_clauses import clauses_page
+from schemas.reference_recognisers import recognisers_page
 from schemas.reference_regions import regions_page
 from schemas.reference_retention import retention_page
 from schemas.reference_sharing import sharing_page
@@ -74,6 +75,7 @@ def pages(pack: Pack) -> dict[str, str]:
         "sharing.md": sharing_page(pack, made),
         "clauses.md": clauses_page(pack, made),
         "statistics.md": statistics_page(pack, made),
+        "recognisers.md": recognisers_page(),
         **schema_pages(),
     }
 

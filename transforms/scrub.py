@@ -6,7 +6,6 @@ the same length): no text can bring one along, no recogniser touches one again, 
 """
 
 from collections import Counter
-from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
@@ -14,26 +13,13 @@ import pyarrow.compute as pc
 import re2
 
 from schemas.recognisers import MARKS, RECOGNISERS, Recogniser
+from transforms.validators import VALIDATORS
 
 _OPEN, _CLOSE, _FRESH, _EDGE = "\x01", "\x02", "\x03", "\x04"  # around a tag; opens a new tag; around a candidate
 _ROUNDS = 8
 REMOVED = "REMOVED"
-_LONGEST_NUMBER = 19
 # What a cut may have split: the last token, with the groups of digits that stand before it.
 _LAST_TOKEN = r"[0-9 ().+:-]*\S*\z"
-
-
-def luhn(numbers: pa.StringArray) -> np.ndarray:
-    """Which of the texts, of 19 digits at most, end in their check digit (ISO/IEC 7812-1, annex B); others aside."""
-    digits = pc.replace_substring_regex(numbers, r"[^0-9]", "")
-    padded = pc.utf8_lpad(digits, _LONGEST_NUMBER, "0").cast(pa.binary(_LONGEST_NUMBER))
-    values = np.frombuffer(padded.buffers()[1], np.uint8).reshape(-1, _LONGEST_NUMBER) - ord("0")
-    doubled = values[:, -2::-2] * 2
-    total = values[:, ::-2].sum(axis=1) + (doubled - 9 * (doubled > 9)).sum(axis=1)
-    return total % 10 == 0
-
-
-VALIDATORS: dict[str, Callable[[pa.StringArray], np.ndarray]] = {"luhn": luhn}
 
 
 class Scrubber:
@@ -130,13 +116,17 @@ def _matches(compiled, texts: pa.StringArray) -> pa.BooleanArray:
 
 
 def _replace(recogniser: Recogniser, texts: pa.StringArray) -> tuple[pa.StringArray, int]:
-    if recogniser.accept or recogniser.validator:
+    if recogniser.accept or recogniser.refuse or recogniser.validator:
         return _replace_accepted(recogniser, texts)
-    tag = recogniser.tag
-    replacement = recogniser.replacement.replace(f"<{tag}>", f"{_FRESH}{tag}{_CLOSE}")
-    replaced = pc.replace_substring_regex(texts, recogniser.pattern, replacement)
+    replaced = _substitute(recogniser, recogniser.pattern, texts)
     count = pc.sum(pc.count_substring(replaced, _FRESH)).as_py()
     return pc.replace_substring(replaced, _FRESH, _OPEN), count
+
+
+def _substitute(recogniser: Recogniser, pattern: str, texts: pa.StringArray) -> pa.StringArray:
+    tag = recogniser.tag
+    replacement = recogniser.replacement.replace(f"<{tag}>", f"{_FRESH}{tag}{_CLOSE}")
+    return pc.replace_substring_regex(texts, pattern, replacement)
 
 
 def _replace_accepted(recogniser: Recogniser, texts: pa.StringArray) -> tuple[pa.StringArray, int]:
@@ -147,7 +137,12 @@ def _replace_accepted(recogniser: Recogniser, texts: pa.StringArray) -> tuple[pa
     candidates = np.flatnonzero(place % 2)
     accepted = np.zeros(len(pieces.values), bool)
     accepted[candidates] = _accepts(recogniser, pieces.values.take(pa.array(candidates)))
-    values = pc.if_else(accepted, f"{_OPEN}{recogniser.tag}{_CLOSE}", pieces.values)
+    mask = pa.array(accepted)
+    replaced = _substitute(recogniser, rf"\A(?:{recogniser.pattern})\z", pieces.values.filter(mask))
+    # What a pattern finds in a text it finds in the candidate alone. If ever it did not, nothing of it is kept.
+    whole = f"{_OPEN}{recogniser.tag}{_CLOSE}"
+    replaced = pc.if_else(pc.match_substring(replaced, _FRESH), pc.replace_substring(replaced, _FRESH, _OPEN), whole)
+    values = pc.replace_with_mask(pieces.values, mask, replaced)
     return pc.binary_join(_with_values(pieces, values), ""), int(accepted.sum())
 
 
@@ -155,6 +150,8 @@ def _accepts(recogniser: Recogniser, candidates: pa.StringArray) -> np.ndarray:
     accepted = np.ones(len(candidates), bool)
     if recogniser.accept:
         accepted[:] = pc.match_substring_regex(candidates, rf"\A(?:{recogniser.accept})\z")
+    if recogniser.refuse:
+        accepted &= ~np.asarray(pc.match_substring_regex(candidates, rf"\A(?:{recogniser.refuse})\z"))
     if recogniser.validator:
         accepted[accepted] = VALIDATORS[recogniser.validator](candidates.filter(pa.array(accepted)))
     return accepted

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.recognisers import RECOGNISERS, Recogniser
-from transforms.scrub import VALIDATORS, Scrubber, luhn
+from transforms.scrub import Scrubber
+from transforms.validators import VALIDATORS, luhn
 
 SCRUBBER = Scrubber()
 BY_NAME = {recogniser.name: recogniser for recogniser in RECOGNISERS}

@@ -8,7 +8,7 @@ A pattern is RE2 syntax, so it is linear in the text and knows no lookaround. Fo
 - What has to stand around a value is part of the pattern, in groups that the replacement keeps.
 - The bytes \x01 to \x04 are marks of the engine. A value may not begin with one, so what has been replaced once is
   left alone.
-- `hint` is a cheaper pattern that occurs wherever `pattern` does; a text without any hint is clean.
+- `hint` is a cheaper pattern that occurs wherever something passes; a text without any hint is clean.
 
 The values in the examples are test numbers and reserved names.
 """
@@ -53,13 +53,14 @@ class Recogniser:
 def whole_words(words: str) -> str:
     """Short keys, which would be found inside of other words (`mac` in `machine`): alone, after `_`, or as `aMac`."""
     camel = "|".join(f"{word[0].upper()}(?i:{word[1:]})" for word in words.split("|"))
-    return rf"(?:\b|_)(?i:{words})|[a-z](?:{camel})"
+    return rf"(?:\b|_|%[0-9A-F]{{2}})(?i:{words})|[a-z](?:{camel})"
 
 
-WORD = rf"[^\s,;&|\"'(){{}}\[\]<>{MARKS}]+"
+_WORD_SIGN = rf"\s,;&|\"'(){{}}\[\]<>{MARKS}"
+WORD = rf"[^=:\\{_WORD_SIGN}][^{_WORD_SIGN}]*"
 
 # What may follow a word that names a value: deviceImei1, imei[0], token_md5, ro.serialno
-_WORD_SUFFIX = r"(?i:[_ .-]?(?:id|no|num|number|name|hash|md5|sha1|sha256|value|str))?"
+_WORD_SUFFIX = r"(?i:[_ .-]?(?:id|no|num|number|name|hash|md5|sha1|sha256|value|str)){0,2}"
 _SUFFIX = rf"{_WORD_SUFFIX}(?: ?[0-9]|_[0-9]|\[[0-9]\]|\([0-9]\))?"
 _SIGN = r"(?:[=-]>|==?|:=?|：|＝|%3[AaDd])"
 _QUOTE = r"(?:\\*[\"']|%22|&quot;)"
@@ -71,13 +72,13 @@ SEPARATOR = (
 # What people write between a word and its number in a sentence.
 _LOOSELY = r"[ \t]{1,3}(?:(?i:is|was|nr|no|num(?:ber|mer)?|code)\b\.?:?[ \t]{0,2}|[№#][ \t]?)?"
 # How a separator begins, which is enough to look closer.
-_SEPARATOR_HINT = rf"{_QUOTE}?\]?[ \t]{{0,3}}(?:[=:>：＝]|->|/>|%3|android:|value)"
+SEPARATOR_HINT = rf"{_QUOTE}?\]?[ \t]{{0,3}}(?:[=:>：＝]|->|/>|%3|android:|value)"
 _OPENING = r"(?:\\+[\"']|[bu]?[\"']|[(\[{<]){0,2}"
 
 # What stands behind a key and tells nothing about anybody, and how a sentence about it goes on.
 NOTHING = (
     r"(?i:null|nil|none|undefined|empty|unset|unknown|unspecified|n/?a|nan|true|false|yes|no|on|off|enabled|disabled"
-    r"|default|redacted|hidden|masked|filtered|[*•xX]{2,}|[*.?-]+|%[0-9$]*[sdxl@]+|\$\{?\w+\}?|0x0+)"
+    r"|default|redacted|hidden|masked|filtered|[*•xX]{2,}|[*.?-]+|%[0-9$]*[sdxl@]+|\$\{?\w+\}?|-1|0|0x0+)"
 )
 SENTENCE = (
     r"(?i:ok(?:ay)?|is|was|not|must|missing|(?:in)?valid|(?:in)?correct|wrong|expired|required|optional|present|absent"
@@ -89,6 +90,8 @@ PRINTED = (
     r"[\w.$]*[A-Za-z$](?:@[0-9a-f]{1,8}| ?[\[{(])|\w+:|[A-Z]+(?:_[A-Z]+)+"
     r"|(?:com|org|net|io|androidx?|javax?|kotlinx?|dalvik|libcore|miuix?)\.[\w.$]+(?::[0-9]+)?"
 )
+# What is left of the signs around a value that is replaced already.
+_SIGNS_LEFT = r"[bu][\"']?|%22|&quot;"
 _PRINTING = r"(?:\{|\[|\(| \{)?"
 
 
@@ -115,8 +118,8 @@ def named_text(
         tag=tag,
         pattern=rf"({head(keys)})(?:{'|'.join(values)})",
         replacement=rf"\1\2\3\4\5<{tag}>\6",
-        hint=rf"(?:{keys}){_SUFFIX}{_SEPARATOR_HINT}",
-        refuse=rf"{head(keys)}{_OPENING}(?:(?:{NOTHING}{'|' + refuse if refuse else ''})(?:{end}))"
+        hint=rf"(?:{keys}){_SUFFIX}{SEPARATOR_HINT}",
+        refuse=rf"{head(keys)}{_OPENING}(?:(?:{NOTHING}|{_SIGNS_LEFT}{'|' + refuse if refuse else ''})(?:{end}))"
         rf"|(?:{keys}){_SUFFIX}: (?:{sentence})",
         **more,
     )

@@ -23,8 +23,8 @@ _DEVICES = (
         name="device_number",
         tag="DEVICE_ID",
         clause="1.1.2-dev",
-        keys=r"(?i:imei(?:[_ /-]?sv)?|imsi|icc[_ -]?id|meid|subscriber[_ -]?id)|"
-        + whole_words("eid|esn|sim[_ -]?serial(?:[_ -]?number)?"),
+        keys=r"(?i:imei(?:[_ /-]?sv)?|imsi|icc[_ .-]?id|meid|subscriber[_ .-]?id)|"
+        + whole_words("eid|esn|sim[_ .-]?serial(?:[_ .-]?number)?"),
         loosely=True,
         # decimal, or a MEID of 14 hexadecimal digits; any of them broken by signs
         start=r"[0-9A-Fa-f][ ./-]?[0-9A-Fa-f][ ./-]?[0-9A-Fa-f]",
@@ -46,8 +46,8 @@ _DEVICES = (
         clause="1.1.2-dev",
         keys=r"(?i:imei|imsi|iccid|serial|oaid|gaid|aaid|vaid|udid|idf[av]|ssaid"
         r"|(?:android|device|space|instance|install(?:ation)?|advertising|gsf|hardware|anonymous|distinct|subscriber"
-        r"|visitor|client|registration)[_ -]?(?:uu|gu)?id)|"
-        + whole_words(r"meid|ad[_-]?id|waid|fid|did|cuid|reg[_-]?id|device[_-]?hash"),
+        r"|visitor|client|registration)[_ .-]?(?:uu|gu)?id)|"
+        + whole_words(r"meid|ad[_.-]?id|waid|fid|did|cuid|reg[_.-]?id|device[_.-]?hash"),
         bare=rf"[0-9]{{2,8}}(?:[ /.-][0-9]{{1,8}}){{2,6}}|{WORD}",
         # words, numbers of objects, and numbers that are as short as an index or a counter
         refuse=rf"{PRINTED}|[A-Za-z_.$ -]+|0x[0-9A-Fa-f]{{1,8}}|.{{1,5}}|-?[0-9]{{1,7}}",
@@ -78,7 +78,8 @@ _DEVICES = (
         tag="MAC",
         clause="1.1.2-dev",
         keys=whole_words(
-            r"bssid|mac(?:[_ -]?addr(?:ess)?)?|hw[_ -]?addr(?:ess)?|b[td][_ -]?addr(?:ess)?|bluetooth[_ -]?addr(?:ess)?"
+            r"bssid|mac(?:[_ .-]?addr(?:ess)?)?|hw[_ .-]?addr(?:ess)?|b[td][_ .-]?addr(?:ess)?"
+            r"|bluetooth[_ .-]?addr(?:ess)?"
         ),
         start=r"[0-9A-Fa-f*Xx]{2}[ :._-]?[0-9A-Fa-f*Xx]",
         shape=r"[0-9A-Fa-f]{12}(?:[0-9A-Fa-f]{4})?\b|(?:[0-9A-Fa-f*Xx]{2}[ :._-]){5}[0-9A-Fa-f*Xx]{2}"
@@ -122,8 +123,8 @@ _DEVICES = (
         name="bluetooth_name",
         tag="NAME",
         clause="1.1.2-dev",
-        keys=r"(?i:(?:bluetooth|device|adapter|remote|local|friendly|peer)[_ -]?(?:name|alias))|"
-        + whole_words("b[td][_ -]?name|b[td][_ -]?alias|ble[_ -]?name"),
+        keys=r"(?i:(?:bluetooth|device|adapter|remote|local|friendly|peer)[_ .-]?(?:name|alias))|"
+        + whole_words("b[td][_ .-]?name|b[td][_ .-]?alias|ble[_ .-]?name"),
         bare=_NAME,
         end=_NAME_END,
         refuse=rf"{PRINTED}.*|/.*|[a-z]\w*(?:\.\w+)+|(?:\w+:)+",
@@ -149,7 +150,7 @@ _PLACES = (
         tag="CELL",
         clause="1.1.2-loc",
         keys=r"m(?:Ci|Cid|Lac|Tac|Nci|Pci|Psc|Cpid|BasestationId|NetworkId|SystemId)|"
-        + whole_words("cell[_ -]?id(?:entity)?|cid|lac|tac|eci|nci|psc"),
+        + whole_words("cell[_ .-]?id(?:entity)?|cid|lac|tac|eci|nci|psc"),
         start=r"-?[0-9]",
         shape=r"-?(?:0x[0-9A-Fa-f]{2,16}|[0-9]{3,16})\b",
         examples=("CellIdentityLte:{ mCi=27447297 mPci=330 mTac=12345 mMcc=204 }", "lac: 3011, cid=21812"),
@@ -164,7 +165,7 @@ _PEOPLE = (
         clause="1.1.1",
         keys=r"(?i:phone|msisdn|whatsapp|telefon|téléphone|телефон|номер|手机|电话|line1|dial(?:l?ed|l?ing)?)|"
         + whole_words(
-            "tel|mobile|mob|handy|cell|sms|fax|caller|callee|originating[_ -]?address|dest(?:ination)?[_ -]?address"
+            "tel|mobile|mob|handy|cell|sms|fax|caller|callee|originating[_ .-]?address|dest(?:ination)?[_ .-]?address"
         ),
         loosely=True,
         start=r"(?:%2B|[+(])?[0-9](?:[ ()./-]{0,2}[0-9]){5}",
@@ -176,7 +177,7 @@ _PEOPLE = (
         name="email_pair",
         tag="EMAIL",
         clause="1.1.1",
-        keys=r"(?i:e-?mail(?:[_ -]?addr(?:ess)?)?|account)|" + whole_words("from|to|sender|recipient|user"),
+        keys=r"(?i:e-?mail(?:[_ .-]?addr(?:ess)?)?|account)|" + whole_words("from|to|sender|recipient|user"),
         start=rf"[^\s,;&|\"'(){{}}\[\]<>@{MARKS}]+(?:@|%40)",
         shape=rf"[^\s,;&|\"'(){{}}\[\]<>@{MARKS}]+(?:@|%40)[^\s,;&|\"'(){{}}\[\]<>@:/{MARKS}]+",
         examples=("email=bob@intranet", "to=<carol@mailhost>"),
@@ -188,7 +189,7 @@ _PEOPLE = (
         name="user",
         tag="USER",
         clause="1.1.1",
-        keys=r"(?i:(?:nick|full|first|middle|last|display|screen|real|sur|given|family|contact|customer)[_ -]?name"
+        keys=r"(?i:(?:nick|full|first|middle|last|display|screen|real|sur|given|family|contact|customer)[_ .-]?name"
         r"|(?:account ?[:=] ?)?account ?\{ ?name|用户名|姓名|фамилия)|" + whole_words("user|account|login"),
         bare=rf"{_CAPITAL}(?: {_CAPITAL}){{1,3}}|{WORD}",
         # numbers of profiles and applications, accounts of the system, and what a program says of its own objects
@@ -208,7 +209,7 @@ _ACCOUNTS = (
         name="account_number",
         tag="USER",
         clause="1.1.1",
-        keys=whole_words("uid|mid|mi[_-]?id|open[_-]?id|union[_-]?id"),
+        keys=whole_words("uid|mid|mi[_.-]?id|open[_.-]?id|union[_.-]?id"),
         start=r"[0-9]{8}",
         shape=r"[0-9]{8,}\b",
         examples=('"uid": "2088123456"',),

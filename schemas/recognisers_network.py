@@ -159,7 +159,7 @@ _MACHINES = (
         replacement="<MAC>",
         examples=("associated with 00:00:5e:00:53:af", "dev_00_00_5E_00_53_AF", "0200.5e10.00af", "XX:XX:XX:XX:53:AF"),
         counter_examples=("backup-2026-01-02-03-04-05.tar", "version 2026.0101.1200", "XX:XX:XX:XX:XX:XX"),
-        hint=rf"(?:[:_-]{_HEX2}){{5}}|(?:[Xx*]{{2}}[:_-]){{2}}|\.[0-9A-Fa-f]{{4}}\.[0-9A-Fa-f]{{4}}\b",
+        hint=rf"(?:[:_-](?:{_HEX2}|[Xx*]{{2}})){{5}}|\.[0-9A-Fa-f]{{4}}\.[0-9A-Fa-f]{{4}}\b",
     ),
     Recogniser(
         name="ipv6",
@@ -190,7 +190,7 @@ _MACHINES = (
         r"| \((?:Linux|Android|Windows|iP|Mac|X11|compatible))?"
         r"|\bip(?:-[0-9]{1,3}){4}\b",
         accept=rf"{_IPV4}(?:\.[0-9]{{3,5}})?|(?:[0-9]{{3}}\.){{3}}[0-9]{{3}}|ip-[0-9-]+",
-        refuse=r"127\.0\.0\.1|0\.0\.0\.0|255\..*",
+        refuse=r"127\.0\.0\.1|0\.0\.0\.0|255\.(?:255|0\.0)\..*",
         replacement="<IP>",
         examples=("failed to connect to api.example.com/192.0.2.17 (port 443)", "host ip-10-0-3-17 is down"),
         counter_examples=(
@@ -205,7 +205,7 @@ _MACHINES = (
         clause="1.1.2-dev",
         # As long as an Android ID, with a letter, and no address (those begin with zeros, or with 0x), nor what a
         # build is known by.
-        pattern=r"(?:(?i:build[_ -]?id|commit|revision|hash|sha[0-9-]*|digest|checksum|crc[0-9]*|rev|addr(?:ess)?"
+        pattern=r"(?:(?i:build[_ .-]?id|commit|revision|hash|sha[0-9-]*|digest|checksum|crc[0-9]*|rev|addr(?:ess)?"
         r"|pc|lr|sp|x[0-9]{1,2})['\"]?[ :=(]{1,4})?\b[0-9A-Fa-f]{16,}\b",
         accept=r"[0-9A-Fa-f]{16}",
         refuse=r"0000.*|[0-9]+|b4000.*",

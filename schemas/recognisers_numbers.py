@@ -8,8 +8,8 @@ from schemas.recogniser import Recogniser, named_shape, whole_words
 
 # What stands before a time, a counter or a size, and behind it.
 _COUNTED = (
-    r"(?:(?i:time(?:stamp)?|nanos?|ns|us|micros|millis|vsync(?:[_-]?id)?|when|elapsed|uptime|deadline|ticks?|cycles?"
-    r"|clock|now|expires?|duration|frame[_-]?id|size|bytes|offset|seq(?:uence)?|token_bucket)['\"]?[ :=]{1,3})?"
+    r"(?:(?i:time(?:stamp)?|nanos?|ns|us|micros|millis|vsync(?:[_.-]?id)?|when|elapsed|uptime|deadline|ticks?|cycles?"
+    r"|clock|now|expires?|duration|frame[_.-]?id|size|bytes|offset|seq(?:uence)?|token_bucket)['\"]?[ :=]{1,3})?"
 )
 _UNIT = r"(?: ?(?:ns|us|µs|ms|nanos\w*|micros\w*|bytes|[KMG]?B|ticks|cycles)\b)?"
 
@@ -19,7 +19,6 @@ NATIONAL_FORMS: dict[str, tuple[str, ...]] = {
     "9999 9999 9999": ("in_.aadhaar",),
     "9999-9999-9999": ("in_.aadhaar",),
     "9999 999999": ("at.vnr",),
-    "9999-999999": ("at.vnr",),
     "99.99.99-999.99": ("be.nn", "be.bis"),
     "999999/9999": ("cz.rc", "sk.rc"),
     "999999-9999": ("dk.cpr", "se.personnummer", "is_.kennitala"),
@@ -69,15 +68,17 @@ _CARD = (
 _SIGNED = (
     r"0[1-9](?:[.-][0-9]{2}){4}|(?:\(0(?:6 )?[ -]?[1-9][0-9]{0,4}\) ?-?|0-?[1-9][0-9]{0,4} ?[/-] ?)"
     r"[0-9]{2,9}(?:[ -][0-9]{2,4}){0,4}"
-    r"|(?:1[ -])?\(?[2-9][0-9]{2}\)?[ .-][2-9][0-9]{2}[.-][0-9]{4}|[2-9][0-9]{2}-[0-9]{3}-[0-9]{3}"
-    r"|(?:8[ -]?)?\(?[3489][0-9]{2}\)?[ -][0-9]{3}[ -][0-9]{2}[ -]?[0-9]{2}|1[3-9][0-9]-[0-9]{4}-[0-9]{4}"
+    r"|(?:1[ -])?(?:\([2-9][0-9]{2}\)[ .-]?|[2-9][0-9]{2}[ .-])[2-9][0-9]{2}[.-][0-9]{4}"
+    r"|[2-9][0-9]{2}-[0-9]{3}-[0-9]{3}"
+    r"|(?:8[ -]?)?\([3489][0-9]{2}\)[ -]?[0-9]{3}[ -][0-9]{2}[ -]?[0-9]{2}"
+    r"|(?:8-)?[3489][0-9]{2}[ -][0-9]{3}-[0-9]{2}-[0-9]{2}|1[3-9][0-9]-[0-9]{4}-[0-9]{4}"
     r"|0?[6-9][0-9]{4}-[0-9]{5}"
 )
 # ... and in groups. Bytes beside them are part of the candidate: four of eight in a dump are no number.
 _SPACED = (
     r"(?:[0-9A-Fa-f]{2} ){0,3}[0-9]{2}(?: [0-9]{2}){3,4}(?: [0-9A-Fa-f]{2})*\b"
     r"|0 ?[1-9][0-9]{0,3} [0-9]{2,9}(?: [0-9]{2,4}){0,4}|1[3-9][0-9] [0-9]{4} [0-9]{4}|0?[6-9][0-9]{4} [0-9]{5}"
-    r"|[1-9][0-9]{1,2}(?: [0-9]{2,4}){2,3}"
+    r"|(?:8 )?[3489][0-9]{2} [0-9]{3} [0-9]{2} ?[0-9]{2}|[1-9][0-9]{1,2}(?: [0-9]{2,4}){2,3}"
     r"|[2579][0-9]{3} [0-9]{4}|2[0-9]{3} [0-9]{6}|[279][0-9] [0-9]{6}"
 )
 
@@ -86,16 +87,17 @@ NUMBERS: tuple[Recogniser, ...] = (
         name="national_pair",
         tag="NATIONAL_ID",
         clause="1.1.1",
-        keys=r"(?i:aadhaa?r|uidai|pesel|codice[_ -]?fiscale|steuer[_ -]?id\w*|burgerservicenummer|personnummer|personnr"
-        r"|f[øo]dselsnummer|isikukood|kennitala|henkilötunnus|rijksregister\w*|national[_ -]?(?:id\w*|nummer)"
-        r"|(?:id|identity)[_ -]?card|citizen[_ -]?id|social[_ -]?security|sozialversicherungs\w*|asmens[_ -]?kodas"
-        r"|personas[_ -]?kods|rodn[ée][_ -]?[čc][íi]slo|身份证(?:号码?)?|证件号码?|снилс|инн|आधार|егн|αμκα|αφμ|snils)|"
+        keys=r"(?i:aadhaa?r|uidai|pesel|codice[_ .-]?fiscale|steuer[_ .-]?id\w*|burgerservicenummer|personnummer"
+        r"|personnr|f[øo]dselsnummer|isikukood|kennitala|henkilötunnus|rijksregister\w*|national[_ .-]?(?:id\w*|nummer)"
+        r"|(?:id|identity)[_ .-]?card|citizen[_ .-]?id|social[_ .-]?security|sozialversicherungs\w*|asmens[_ .-]?kodas"
+        r"|personas[_ .-]?kods|rodn[ée][_ .-]?[čc][íi]slo|身份证(?:号码?)?|证件号码?|снилс|инн|आधार|егн|αμκα|αφμ"
+        r"|snils)|"
         + whole_words(
             "bsn|dni|nie|nif|idnr|cpr|fnr|hetu|oib|egn|emšo|emso|cnp|nrn|niss|insz|ppsn?|svnr|taj|amka|afm|nir|insee|inn"
-            "|cf|ssn|pan|id[_ -]?no|id[_ -]?number|tax[_ -]?id|tax[_ -]?number|tin"
+            "|cf|ssn|pan|id[_ .-]?no|id[_ .-]?number|tax[_ .-]?id|tax[_ .-]?number|tin"
         ),
         loosely=True,
-        start=r"[A-Za-z]{5,6}[0-9]|[XYZxyz]?[ -]?[0-9](?:[ ./+-]?[A-Z]?[0-9]){4}",
+        start=r"[A-Za-z]{5,6}[0-9L-Vl-v]|[XYZxyz]?[ -]?[0-9](?:[ ./+-]?[A-Z]?[0-9]){4}",
         # a codice fiscale, a PAN, or digits in groups with a letter at the front, at the end or between them
         shape=r"(?i:[A-Z]{6}[0-9L-V]{2}[A-Z][0-9L-V]{2}[A-Z][0-9L-V]{3}[A-Z]|[A-Z]{5}[0-9]{4}[A-Z])\b"
         r"|(?:[XYZxyz][ -]?)?[0-9](?:[ ./+-]?[A-Z]?[0-9]){7,19}(?:-?[A-Za-z]{1,2}[0-9]?| [A-Z]{2}[0-9])?\b"
@@ -187,8 +189,8 @@ NUMBERS: tuple[Recogniser, ...] = (
         name="card",
         tag="CARD",
         clause="1.1.1",
-        pattern=rf"{_COUNTED}(?:[0-9]{{12,}}{_UNIT}|[0-9]{{4}}(?:[ -][0-9]{{4}}){{3}}(?:[ -][0-9]{{1,3}})?"
-        r"|3[0-9]{3}[ -][0-9]{6}[ -][0-9]{4,5})",
+        pattern=rf"{_COUNTED}(?:[0-9]{{12,}}{_UNIT}|\b[0-9]{{4}}(?:[ -][0-9]{{4}}){{3}}(?:[ -][0-9]{{1,3}})?\b"
+        r"|\b3[0-9]{3}[ -][0-9]{6}[ -][0-9]{4,5}\b)",
         accept=rf"{_CARD}|(?:[2-6]|8[12])[0-9]{{2,3}}(?:[ -][0-9]{{4}}){{3}}(?:[ -][0-9]{{1,3}})?"
         r"|3[0-9]{3}[ -][0-9]+[ -][0-9]+",
         validator="luhn",
@@ -202,9 +204,9 @@ NUMBERS: tuple[Recogniser, ...] = (
         tag="IMEI",
         clause="1.1.2-dev",
         # AA-BBBBBB-CCCCCC-D and AA-BBBBBB-CCCCCC-EE, where EE is the version of the software
-        pattern=rf"{_COUNTED}(?:[0-9]{{15,}}{_UNIT}|[0-9]{{2}}[ /-][0-9]{{6}}[ /-][0-9]{{6}}[ /-][0-9]{{1,2}}\b"
-        r"|[0-9]{6}[ /-][0-9]{2}[ /-][0-9]{6}[ /-][0-9]{1,2}\b)",
-        accept=r"[0-9]{15}|[0-9]+(?:[ /-][0-9]+){3}",
+        pattern=rf"{_COUNTED}(?:[0-9]{{15,}}{_UNIT}|\b[0-9]{{2}}[ /-][0-9]{{6}}[ /-][0-9]{{6}}[ /-][0-9]{{1,2}}\b"
+        r"|\b[0-9]{6}[ /-][0-9]{2}[ /-][0-9]{6}[ /-][0-9]{1,2}\b)",
+        accept=r"[0-9]{15}|[0-9]+(?:[ /-][0-9]+){2}[ /-][0-9]|[0-9]+(?:[/-][0-9]+){3}",
         validator="imei",
         replacement="<IMEI>",
         examples=("slot0:490154203237518", "35-209900-176148-1 and 35-209900-176148-23"),
@@ -239,7 +241,7 @@ NUMBERS: tuple[Recogniser, ...] = (
         examples=("ring 06-12345678", "(415) 555-0132 busy", "8 (912) 345-67-89", "138 1234 5678", "98765 43210"),
         counter_examples=("05-11-2026 14", "dump 01 23 45 67 89 ab cd", "took 12 34 ms", "1234-5678/com.example"),
         hint=r"\b0(?:6 )?[ -]?[1-9](?:\)?[ /-]{0,3}[0-9]){6}|\b[0-9]{2}(?:[ .-][0-9]{2}){3}\b"
-        r"|\b[2-9][0-9]{2}\)?[ .-][0-9]{3}[ .-][0-9]{2,4}\b|\b1[3-9][0-9][ -][0-9]{4}[ -][0-9]{4}\b"
+        r"|\b[2-9][0-9]{2}(?:\)[ .-]?|[ .-])[0-9]{3}[ .-][0-9]{2,4}\b|\b1[3-9][0-9][ -][0-9]{4}[ -][0-9]{4}\b"
         r"|\b0?[6-9][0-9]{4}[ -][0-9]{5}\b|\b[1-9][0-9]{1,2}(?: [0-9]{2,4}){2}\b"
         r"|\b[2579][0-9]{3} [0-9]{4}\b|\b[279][0-9](?:[0-9]{2})? [0-9]{6}\b",
     ),

@@ -1,6 +1,16 @@
 """Recognisers of what opens something: passwords, tokens, keys, credentials."""
 
-from schemas.recogniser import MARKS, NOTHING, PRINTED, SENTENCE, SEPARATOR, Recogniser, named_text, whole_words
+from schemas.recogniser import (
+    MARKS,
+    NOTHING,
+    PRINTED,
+    SENTENCE,
+    SEPARATOR,
+    SEPARATOR_HINT,
+    Recogniser,
+    named_text,
+    whole_words,
+)
 
 _BASE64 = r"[A-Za-z0-9+/]"
 
@@ -10,9 +20,9 @@ _NAMED = (
         tag="SECRET",
         clause="1.1.2-log",
         # Of a header all to the end of the line; in what prints a map of them, to the bracket.
-        pattern=rf"(\b(?i:(?:proxy-)?authorization|x-(?:[\w-]+-)?(?:api-?key|token|signature|secret)){SEPARATOR}"
+        pattern=rf"(\b(?i:(?:proxy-)?authorization){SEPARATOR}"
         rf"|\b(?i:(?:set-)?cookie2?){SEPARATOR}[\[\"']{{0,2}}[\w.%~$-]+=)"
-        rf"(?:(\[)[^\]\n{MARKS}][^\]\n]*|(\")[^\"\n{MARKS}][^\"\n]*|(')[^'\n{MARKS}][^'\n]*|[^\s\"'\[{MARKS}][^\n]*)",
+        rf"(?:(\[)[^\]\n{MARKS}][^\]\n]*|(\")[^\"\n{MARKS}][^\"\n]*|(')[^'\n{MARKS}][^'\n]*|[^\s\"'=>\[{MARKS}][^\n]*)",
         replacement=r"\1\2\3\4<SECRET>",
         examples=(
             "Cookie: sid=31d4d96e407aad42; theme=dark",
@@ -20,8 +30,8 @@ _NAMED = (
             "{Authorization=[Bearer abc123], Accept=[*/*]}",
         ),
         counter_examples=("Content-Type: text/html; charset=utf-8", "cookie=0x7f11 binder cookie: 3", "Cookie: null"),
-        hint=r"\b(?i:(?:set-)?cookie2?|authorization|x-[\w-]*(?:key|token|signature|secret))[\"':=>\]\\ ]",
-        refuse=rf".*(?:{SEPARATOR})[\[\"']{{0,2}}{NOTHING}[\]\"',; }}]*",
+        hint=rf"\b(?i:(?:set-)?cookie2?|authorization){SEPARATOR_HINT}",
+        refuse=rf".*(?:{SEPARATOR})[\[\"'<]{{0,2}}{NOTHING}(?:[\]\"',; }}>].*)?",
     ),
     named_text(
         name="password",
@@ -29,10 +39,10 @@ _NAMED = (
         clause="1.1.1",
         keys=r"(?i:passw(?:or)?d|pass(?:phrase|code)|pwd|pre_?shared_?key|wep_?key|密码|пароль|passwort|wachtwoord"
         r"|contraseña|mot de passe)|" + whole_words("psk|pass|pw"),
-        bare=rf"[^\s\"'{MARKS}]\S*",
+        bare=rf"[^\s\"'=:><(\[{{\\{MARKS}][^\s{MARKS}]*",
         end="",
         # behind a word that tells nothing, what belongs to the sentence; `pwd` is a folder, too; counts of tests
-        refuse=rf"{NOTHING}[,;.)\]}}].*|/.*|[0-9]{{1,3}}[,;]?",
+        refuse=rf"{NOTHING}[,;.)\]}}>].*|/.*|[0-9]{{1,3}}[,;]?",
         sentence=rf"{SENTENCE}|[a-z]+(?:ing|ed)",
         examples=("login failed, password=correct;horse", r"{\"pwd\":\"hunter2\"}", "<password>hunter2</password>"),
         counter_examples=("PasswordFragment.kt:31", "password: null, pwd=/data/local", "password: required"),
@@ -42,8 +52,8 @@ _NAMED = (
         tag="SECRET",
         clause="1.1.1",
         keys=r"(?i:token|secret|session|jwt|credentials?|csrf|xsrf|captcha"
-        r"|(?:api|access|auth|private|client|signing|master|secret|account|encryption)[_ -]?key"
-        r"|(?:verification|auth|sms|security)[_ -]?code)|" + whole_words("auth|otp|pin|sid|cvv|cvc"),
+        r"|(?:api|access|auth|private|client|signing|master|secret|account|encryption)[_ .-]?key"
+        r"|(?:verification|auth|sms|security)[_ .-]?code)|" + whole_words("auth|otp|pin|sid|cvv|cvc"),
         # numbers of sessions and pins, what a program calls its own objects, and their classes
         refuse=rf"{PRINTED}|{SENTENCE}|[A-Z]+|(?:[A-Z][a-z]+)+|-?[0-9]{{1,3}}",
         sentence=r"[a-z]+|[0-9]{1,5}",
@@ -102,7 +112,7 @@ _SHAPES = (
         replacement=r"\1<SECRET>",
         examples=("sent Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==", "Bearer 2YotnFZFEjr1zCsicMWpAA"),
         counter_examples=("the server asked for basic authentication", "BasicTextField.kt:7"),
-        hint=r"\b(?i:bearer|basic|negotiate)[ \t]+[A-Za-z0-9]",
+        hint=r"\b(?i:bearer|basic|negotiate)[ \t]+[A-Za-z0-9+/=_~]",
         # class names in a sentence
         refuse=r"(?i:basic) [A-Z]?[a-z]+(?:[A-Z][a-z]+)*",
     ),

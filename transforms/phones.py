@@ -21,7 +21,13 @@ _GROUP = re.compile(r"\(((?:[^()]|\(\?:[^()]*\))*)\)")
 def is_international(candidate: str) -> bool:
     """Whether a text with the digits of a number in it, country code first, has a code and a length that exist."""
     digits = re.sub(r"\(0\)|%2B|[^0-9]", "", candidate).removeprefix("00")
-    return any(len(digits) - n in _lengths().get(int(digits[:n]), ()) for n in (1, 2, 3))
+    return any(_is_possible(digits[:n], digits[n:]) for n in (1, 2, 3))
+
+
+def _is_possible(code: str, rest: str) -> bool:
+    # Some write the 0 of a trunk call behind the code.
+    lengths = _lengths().get(int(code or "0"), ())
+    return len(rest) in lengths or len(rest.removeprefix("0")) in lengths
 
 
 def is_national(candidate: str) -> bool:

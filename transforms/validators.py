@@ -44,7 +44,14 @@ def is_snils(candidate: str) -> bool:
 def is_national_form(candidate: str) -> bool:
     """Whether one of those who issue numbers written like this one would have issued it."""
     written = ((pattern.search(candidate), issuers) for pattern, issuers in _issuers_by_form().items())
-    return any(_stdnum(issuer).is_valid(found[0]) for found, issuers in written if found for issuer in issuers)
+    return any(_issued(issuer, found[0]) for found, issuers in written if found for issuer in issuers)
+
+
+def _issued(issuer: str, number: str) -> bool:
+    plain = re.sub("[ ./]", "", number)
+    # Denmark issues numbers without a check digit, too. Those are a date and a time as well, so they need a key.
+    undated = issuer != "dk.cpr" or _stdnum(issuer).checksum(plain.replace("-", "")) == 0
+    return undated and _stdnum(issuer).is_valid(plain)
 
 
 @cache

@@ -61,7 +61,7 @@ _NUMBERS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _Lines:
     """What distinct lines are: null, or false, where they are not that."""
 

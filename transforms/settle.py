@@ -22,7 +22,7 @@ _ROUNDS = 8
 REMOVED = "REMOVED"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Found:
     """How often a recogniser replaced something in which rows."""
 

@@ -60,7 +60,7 @@ def _kinds() -> bytes:
 _KINDS = _kinds()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Joints:
     """Runs of lines that may share a value: the first line of each, and the tokens of the lines behind it.
 

@@ -61,12 +61,12 @@ def test_each_find_is_told_with_its_line_and_clause_and_no_value(run):
         ["line", "recogniser", "tag", "count", "clause"],
         ["2", "ipv4", "<IP>", "1", clause["ipv4"]],
         ["2", "mac", "<MAC>", "1", clause["mac"]],
-        ["3", "device_id", "<DEVICE_ID>", "1", clause["device_id"]],
+        ["3", "device_number", "<DEVICE_ID>", "1", clause["device_id"]],
         ["3", "email", "<EMAIL>", "1", clause["email"]],
         ["5", "cut", "", "1", "1.1.1"],
     ]
     assert set(err.removeprefix("douane: ").strip().split(", ")) == {
-        *("ipv4 1", "mac 1", "device_id 1", "email 1", "cut 1")
+        *("ipv4 1", "mac 1", "device_number 1", "email 1", "cut 1")
     }
     assert not any(value in out.decode() + err for value in VALUES)
 

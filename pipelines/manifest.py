@@ -27,6 +27,7 @@ from transforms.keyring import make_durable
 FORMAT = 1
 PENDING, PUBLISHED = ".pending", ".published"
 _LIVE, _ERASED = ".json", ".erased"
+_TAKEN = "."  # before the name of an attempt that is being taken back
 
 
 @dataclass(frozen=True)
@@ -162,10 +163,13 @@ class Manifest:
     def withdraw(self, prefix: str, before: float) -> set[str]:
         """Takes back attempts of a name that begins so and that put nothing since `before`, in seconds since the epoch:
         nobody has seen them. Returns those that stay, or are published and not settled."""
-        for name in _names(self._folder / PENDING):
+        for name in sorted(_names(self._folder / PENDING)):
             folder = self._folder / PENDING / name
-            if name.startswith(prefix) and folder.stat().st_mtime < before:
-                shutil.rmtree(folder)
+            if name.removeprefix(_TAKEN).startswith(prefix) and folder.stat().st_mtime < before:
+                # At one moment, so that whoever goes on and publishes it has all of it or nothing.
+                taken = folder.with_name(_TAKEN + name.removeprefix(_TAKEN))
+                os.replace(folder, taken)
+                shutil.rmtree(taken)
         return {*_names(self._folder / PENDING), *self.published()}
 
     def waiting(self) -> Iterator[Entry]:

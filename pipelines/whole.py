@@ -65,6 +65,7 @@ def _publish(places: Iterable[RegionalPlace], input_id: str) -> None:
         place.manifest.publish()
     for place in places:
         with suppress(OSError):  # all is seen by now; the next run settles it, and `douane sweep` sweeps
+            withdraw(place, math.inf, prefix=f"{input_id}-")  # first: nobody may still publish what is swept
             _settle(place)
             sweep(place, input_id)
 

@@ -10,7 +10,7 @@ and what is wrong in form comes out sealed for who can mend it.
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, starmap
 from typing import Any
 
 import apache_beam as beam
@@ -25,6 +25,7 @@ from schemas.layout import layout
 from schemas.recognisers import LABEL_RECOGNISERS
 from schemas.regions import SIGNALS
 from schemas.tallies import HOUR_MS, Counts, Tally
+from transforms.block import MOST_LINES, few_lines
 from transforms.columns import runs
 from transforms.decode import Limits, Received, decode_events, decode_ledger
 from transforms.discreet import discreet
@@ -80,7 +81,7 @@ class _Border(beam.DoFn):
         self._since = max(0, timestamp.micros // 1000)  # nothing in it was received before
         counts = Counts()
         counts.add(self.step, "spans", 1)
-        for block, received in self._blocks(element, counts):
+        for block, received in chain.from_iterable(starmap(_few_lines, self._blocks(element, counts))):
             if isinstance(received, np.ndarray):
                 yield from self._by_window(block, received)
             else:
@@ -249,6 +250,13 @@ def ledger_pieces(sealed: SealedLedger, locks: Locks, register: Register) -> Ite
         yield TimestampedValue(piece, Timestamp(micros=int(earliest) * 1000))
     for piece in register.pieces(sealed.register):
         yield beam.pvalue.TaggedOutput(REGISTER, piece)
+
+
+def _few_lines(block: bytes, received: Received) -> Iterator[tuple[bytes, Received]]:
+    """A block in parts, each with when its lines were received: a flood of short lines must not fill the memory."""
+    for number, part in enumerate(few_lines(block)):
+        lines = slice(number * MOST_LINES, (number + 1) * MOST_LINES)
+        yield part, received[lines] if isinstance(received, np.ndarray) else received
 
 
 def _parts(block: bytes, received: np.ndarray, window: np.ndarray) -> Iterator[tuple[bytes, np.ndarray]]:

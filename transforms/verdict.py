@@ -45,7 +45,8 @@ CODE = {reason: code for code, reason in enumerate(REASONS)}
 
 MAX_DEPTH = 32
 
-_JSON_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"')
+# A string without its end goes on to the end of the line, or each quote in it would be tried as the start of another.
+_JSON_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?')
 
 
 Rule = tuple[re.Pattern[bytes], bytes]

@@ -171,3 +171,14 @@ def test_put_whole_makes_the_folders_on_the_way(tmp_path):
     put_whole(path, memoryview(b"content"))
     assert path.read_bytes() == b"content"
     assert [each.name for each in path.parent.iterdir()] == ["file"]
+
+
+def test_what_is_taken_back_is_taken_at_one_moment(tmp_path, monkeypatch):
+    """Whoever goes on all the same, and publishes meanwhile, shows nothing of it: half would be worse."""
+    mine, remove = Manifest(tmp_path, "abc-1"), manifest.shutil.rmtree
+    mine.put(ENTRY)
+    monkeypatch.setattr(manifest.shutil, "rmtree", lambda path: mine.publish())
+    Manifest(tmp_path).withdraw("abc-", time.time() + 1)
+    assert list(Manifest(tmp_path).entries("service")) == []
+    monkeypatch.setattr(manifest.shutil, "rmtree", remove)  # the first was killed: the next ends it
+    assert Manifest(tmp_path).withdraw("abc-", time.time() + 1) == set()

@@ -343,6 +343,35 @@ def test_killed_and_run_again(site, lucky, moment):
     assert {path.name for path in site.place.store.rglob("received_date=*/*.parquet")} == named - {None}
 
 
+@pytest.mark.parametrize("moment", ["_settle", "withdraw", "sweep"])
+def test_two_runs_at_once_over_the_same_input(site, lucky, moment):
+    """One shows what it stored while the other, which has done so, tidies up what others have left."""
+    publish, statuses = whole._publish, []
+
+    def tidied_meanwhile(*given) -> None:
+        with mock.patch.object(whole, "_publish", publish), once(whole, moment, lambda *_: publish(*given)):
+            statuses.append(site.run().status)
+
+    with mock.patch.object(whole, "_publish", tidied_meanwhile):
+        statuses.append(site.run().status)
+    assert statuses == [0, 0]
+    assert site.seen() == lucky
+
+
+@pytest.mark.parametrize(("moment", "status"), [("retire", 3), ("with_manifests", 3), ("identities", 0)])
+def test_a_run_that_another_over_the_same_input_overtakes(site, lucky, moment, status):
+    """What it has put is taken back by then: it shows nothing more, and takes nothing away."""
+    with once(whole, moment, lambda *_: site.run()):
+        assert site.run().status == status
+    assert site.seen() == lucky
+
+
+def once(what: object, name: str, act: Callable):
+    """`name` of `what`, but that `act` comes before the first call."""
+    left = [act]
+    return instead(what, name, lambda *given: left.pop()(*given) if left else None)
+
+
 def test_readers_see_all_of_a_run_or_nothing_while_it_is_shown(site):
     """Ten entries that belong together are read at every step on the way."""
     place, attempt = site.place, Manifest(site.place.manifest_folder, "abc-1")

@@ -13,6 +13,7 @@ from schemas.layout import layout
 from schemas.pack_files import load_pack
 from tests.lines import ANDROID_ID, EXAMPLES, NOW, entry, event, full_event, keystores, ndjson
 from tests.tallied import totals
+from transforms import border
 from transforms.border import REGISTER, Border
 from transforms.exchange import IDS, LEDGER, TELEMETRY
 from transforms.ipc import from_ipc
@@ -198,6 +199,24 @@ def test_blocks_and_inputs_are_crossed_one_by_one(cross):
         for inputs in ([[b"".join(parts)]], [parts], [[p] for p in parts])
     ]
     assert ids[0] == ids[1] == ids[2] and len(ids[0]) == 4
+
+
+@pytest.mark.parametrize("end", [b"", b"\n"])
+@pytest.mark.parametrize("received", [None, np.arange(10) // 4 + NOW])
+def test_a_flood_of_short_lines_is_read_by_few_at_once(cross, monkeypatch, received, end):
+    """A line takes a thousand bytes of memory, however few it has itself."""
+    read, plain = [], border.decode_events
+    for module in ("block", "border"):
+        monkeypatch.setattr(f"transforms.{module}.MOST_LINES", 3)
+    monkeypatch.setattr(border, "decode_events", lambda *given: read.append((given[0], given[3])) or plain(*given))
+    lines = b"{}\n" * 4 + ndjson(event(1)) + b"\n{}\n" * 2 + b"{}"
+    _, counted = cross([(lines + end, received)])
+    assert b"".join(part for part, _ in read) == lines + end
+    assert [len(part.splitlines()) for part, _ in read] == [3, 3, 3, 1]
+    if received is not None:
+        assert np.concatenate([times for _, times in read]).tolist() == received.tolist()
+    total = counted.by("outcome", step="telemetry")
+    assert (total["lines"], total["blank"], total["quarantined"], total["decoded"]) == (10, 2, 7, 1)
 
 
 def test_an_input_that_breaks_off_keeps_what_was_read_and_is_told(cross, caplog):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 
 import numpy as np
 import pyarrow as pa
@@ -288,6 +289,14 @@ def test_however_many_names_there_are_memory_is_bounded():
         kept.append(pa.total_allocated_bytes())
         assert habits.expected is None or len(habits.expected) < 400
     assert kept[-1] - kept[0] < 1 << 20
+
+
+@pytest.mark.parametrize("within", [b"[" * 33, b'{"a":' * 33])
+def test_a_string_that_never_ends_is_not_read_once_for_each_quote_in_it(within):
+    began = time.process_time()
+    parsed = parse(within + b'"' + b'\\"' * 30_000, EVENT_FIELDS)
+    assert parsed.faults.counts() == {"too_deep": 1}
+    assert time.process_time() - began < 2
 
 
 def test_one_bad_line_among_many():

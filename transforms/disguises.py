@@ -177,7 +177,7 @@ _DISGUISES = (
 )
 HINTS = tuple(disguise.hint for disguise in _DISGUISES)
 """What occurs in every row that `undisguised` changes to any purpose."""
-REST = rf">[ ._/,|*-]{{1,3}}(?:[0-9]|{_HEX}{{2,4}}\b)|[0-9][ ._/,|*-]{{1,3}}<"
+REST = rf">[ ._/,|*-]{{1,3}}(?:[0-9]|{_HEX}{{4}}\b)|[0-9][ ._/,|*-]{{1,3}}<"
 """What is left beside a tag of a value that was broken."""
 
 

@@ -17,6 +17,7 @@ from transforms import disguises, wrapped
 from transforms.settle import REMOVED, Found, Settler
 
 _ROUNDS = 8
+_HIDES = "|".join([*disguises.HINTS, disguises.REST])
 # What a cut may have split: the last token, with the groups of digits that stand before it.
 _LAST_TOKEN = r"[0-9 ().+:-]*\S*\z"
 
@@ -122,8 +123,8 @@ class Scrubber:
     ) -> tuple[np.ndarray, pa.StringArray, list[Found]]:
         """Of the rows that may hide something those of which less is left if they are undisguised before they are
         scrubbed than if they are only now; what is left then, and what was found."""
-        flags = self._sieve.flags_of_alike(settled.take(pa.array(hidden)))
-        hidden = hidden[flags[self._hides.start :].any(axis=0)]
+        hidden = hidden[self._sieve.flags(settled.take(pa.array(hidden)))[self._hides.start :].any(axis=0)]
+        hidden = hidden[np.asarray(pc.match_substring_regex(settled.take(pa.array(hidden)), _HIDES))]
         disguised, plain = (disguises.undisguised(column.take(pa.array(hidden))) for column in (rows, settled))
         bare, found = self._settler.settle(disguised, self._sieve.flags(disguised))
         better = self._left(bare) < self._left(plain)

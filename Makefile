@@ -1,5 +1,6 @@
-# make setup | run | test | bench | reference    all in .venv, from the lock
+# make setup | run | test | bench | reference | scrub-quality    all in .venv, from the lock
 # make kafka-test | flink-test | storms          a real broker, a real cluster: Java 17, Maven, unshare
+# make fuzz                                      a million mutated lines; FUZZED=N for another number
 
 PYTHON ?= python3
 # Compiled once and kept: read from source, Beam and what it imports cost every process seconds.
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SAMPLE := run/sample
 
-.PHONY: setup run test kafka-test flink-test storms bench lint reference lock clean
+.PHONY: setup run test kafka-test flink-test storms fuzz bench lint reference schema-version scrub-quality lock clean
 
 setup: $(READY)
 
@@ -52,11 +53,31 @@ storms: $(READY)
 	mkdir -p run
 	$(ALONE) $(BIN)/python -m tests.engines.storm --times $(TIMES) --results run/storms.jsonl
 
+# What docs/hostile-input.md tells of fuzzing; what fails is left in run/fuzz.
+FUZZED ?= 1000000
+ENGINE := run/fuzz-engine
+
+fuzz: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --upgrade \
+		--target $(ENGINE) --requirement tests/fuzz/requirements.txt
+	PYTHONPATH=$(ENGINE) $(BIN)/python -m tests.fuzz --lines $(FUZZED)
+
 bench: $(READY)
 	$(BIN)/python -m benchmarks.main_job
+	$(BIN)/python -m benchmarks.bad_lines
+	$(BIN)/python -m benchmarks.scrub
 
 reference: $(READY)
 	$(BIN)/python -m schemas.reference docs/reference
+	$(BIN)/python -m tests.corpus.page
+
+# For who raises SCHEMA_VERSION in schemas/fields.py: writes down what it is released with.
+schema-version: $(READY)
+	$(BIN)/python -m schemas.versions
+
+# What docs/free-text.md tells of what the scrubber finds and takes.
+scrub-quality: $(READY)
+	$(BIN)/python -m tests.scrubbing.measure --write
 
 # For who changes setup.py: writes the lock anew, for all supported versions of Python.
 lock:

@@ -18,6 +18,7 @@ from pipelines.deployment import RegionalPlace
 from pipelines.sinks import ByWindow, Gathered, day_of, logical_name
 from schemas.policy import Pack
 from schemas.tallies import COUNTS, Counts, Tally, Totals, summed
+from transforms.discreet import discreet
 from transforms.reconcile import of_window
 
 
@@ -43,6 +44,7 @@ class RegionalAudit(beam.PTransform):
         )
 
 
+@discreet
 def _somewhere(tally: Tally, arrival: str) -> Iterator[Tally]:  # for FlatMap: Beam pickles Map by value
     region, rows = tally
     yield region or arrival, rows
@@ -56,6 +58,7 @@ class _Write(beam.DoFn):
         self._pack, self._input_id, self._run, self._started = pack, input_id, run, started
         self._windowed = window_ms is not None
 
+    @discreet
     def process(self, element: tuple[str, Gathered]) -> None:
         region, (start, parts, late) = element
         edition = self._edition()

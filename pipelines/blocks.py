@@ -2,11 +2,11 @@
 
 import glob
 import os
+import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import zstandard
@@ -33,14 +33,26 @@ class Span:
     end: int | None
 
 
+@dataclass(frozen=True)
+class State:
+    """By what it is told that a file is the one that it was."""
+
+    path: str
+    number: int
+    size: int
+    changed_ns: int
+
+
 def expand(patterns: Sequence[str]) -> list[str]:
     """The files that names, directories (searched in depth for `SUFFIXES`) and globs stand for: sorted, each once.
 
-    Raises InputError for a pattern that stands for no file, and for a file that may not be read.
+    Links are followed, and each directory is searched once, so that a loop of links ends. Raises InputError for a
+    pattern that stands for no file, for a file that may not be read or a link that leads nowhere, and for a directory
+    on the way that may not be listed: what is in it would be missing without a word.
     """
     files = sorted({os.path.normpath(path) for pattern in patterns for path in _matches(pattern)})
     for path in files:
-        if not os.path.isfile(path):
+        if not stat.S_ISREG(_stat(path).st_mode):
             raise InputError(f"{path} is no regular file: write what it gives to a file first")
         if not os.access(path, os.R_OK):
             raise InputError(f"{path} cannot be read: check its permissions")
@@ -48,17 +60,59 @@ def expand(patterns: Sequence[str]) -> list[str]:
 
 
 def _matches(pattern: str) -> list[str]:
-    named = [pattern] if os.path.exists(pattern) else glob.glob(pattern, recursive=True)
+    named = [pattern] if os.path.lexists(pattern) else _globbed(pattern)
     found = [path for name in named for path in (_inside(name) if os.path.isdir(name) else [name])]
     if not found:
         raise InputError(f"{pattern} stands for no file: give files, globs, or directories with {', '.join(SUFFIXES)}")
     return found
 
 
+def _globbed(pattern: str) -> list[str]:
+    """What a glob stands for. By itself it passes over directories that it may not list."""
+    head, name = os.path.split(pattern)
+    while name:
+        for directory in glob.glob(os.path.join(head, ""), recursive=True) if glob.has_magic(name) else ():
+            _check_listable(directory)
+        head, name = os.path.split(head)
+    return glob.glob(pattern, recursive=True)
+
+
 def _inside(directory: str) -> list[str]:
-    if not os.access(directory, os.R_OK | os.X_OK):
+    found, seen, waiting = [], set(), [directory]
+    while waiting:
+        directory = waiting.pop()
+        if (real := os.path.realpath(directory)) in seen:
+            continue
+        seen.add(real)
+        _check_listable(directory)
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if os.path.isdir(entry.path):
+                    waiting.append(entry.path)
+                elif entry.name.endswith(SUFFIXES) and stat.S_ISREG(_stat(entry.path).st_mode):
+                    found.append(entry.path)
+    return found
+
+
+def _check_listable(directory: str) -> None:
+    if not os.access(directory or ".", os.R_OK | os.X_OK):
         raise InputError(f"{directory} cannot be listed: check its permissions")
-    return [str(path) for path in Path(directory).rglob("*") if path.is_file() and path.name.endswith(SUFFIXES)]
+
+
+def states(paths: Iterable[str]) -> tuple[State, ...]:
+    """What files are before they are read. Raises InputError."""
+    return tuple(_state(path) for path in paths)
+
+
+def check_unchanged(before: Iterable[State]) -> None:
+    """Raises InputError for a file that is another than it was. A run names what it stores after the content that it
+    found first: rows of any other content would stay beside those of the next run over it. One that is gone was read to
+    its end, or the run would know."""
+    for state in before:
+        if os.path.lexists(state.path) and _state(state.path) != state:
+            raise InputError(
+                f"{state.path} changed while it was read: nothing is stored; run again when it is complete"
+            )
 
 
 def spans(paths: Iterable[str]) -> list[Span]:
@@ -215,12 +269,22 @@ def _digest(path: str) -> bytes:
 
 
 def _size(path: str) -> int:
+    return _stat(path).st_size
+
+
+def _state(path: str) -> State:
+    found = _stat(path)
+    return State(path, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def _stat(path: str) -> os.stat_result:
     try:
-        return os.path.getsize(path)
+        return os.stat(path)
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({type(error).__name__}): check that it is still there") from None
+        why = "is a link that leads nowhere" if os.path.islink(path) else f"cannot be read ({error.strerror})"
+        raise InputError(f"{path} {why}: check that it is still there") from None
 
 
 def _open(path: str) -> BinaryIO:
-    """The one place where an input is opened: another file system is added here, in `_size` and in `_matches`."""
+    """The one place where an input is opened: another file system is added here, in `_stat` and in `_matches`."""
     return open(path, "rb")

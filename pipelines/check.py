@@ -10,7 +10,7 @@ from pipelines.command import CONFIGURATION, OK, guarded, parser, say
 from pipelines.errors import ConfigurationError
 from schemas.coverage import coverage, markers, mentions
 from schemas.difference import KINDS, difference
-from schemas.findings import Finding
+from schemas.findings import Finding, PackError
 from schemas.in_force import told
 from schemas.pack_files import DEFAULT_PACK, check_pack, read_sources
 from schemas.policy import Pack
@@ -43,13 +43,23 @@ def _run(options: argparse.Namespace) -> int:
     if options.diff:
         return _diff(options)
     options.pack = options.pack or DEFAULT_PACK
-    pack, found = check_pack(options.pack)
+    pack, found = _checked(options, options.pack)
     if options.deployment:
         found = (*found, *_misplaced(options.deployment, pack))
     mode = next((work for name, work in _MODES.items() if getattr(options, name)), None)
     if found or mode is None:
         return _check(options, pack, found)
     return mode(options, pack)
+
+
+def _checked(options: argparse.Namespace, name: str) -> tuple[Pack | None, tuple[Finding, ...]]:
+    """The same as of `check_pack`; who reads JSON is told in JSON of a folder that is no pack as well."""
+    try:
+        return check_pack(name)
+    except PackError as error:
+        if not options.json:
+            raise
+        return None, (Finding("pack", (), "", str(error), "name a folder that holds a pack"),)
 
 
 def _check(options: argparse.Namespace, pack: Pack | None, found: Sequence[Finding]) -> int:
@@ -108,7 +118,7 @@ _MODES = {"effective": _effective, "coverage": _coverage, "joinability": _joinab
 def _diff(options: argparse.Namespace) -> int:
     packs = []
     for name in options.diff:
-        pack, found = check_pack(name)
+        pack, found = _checked(options, name)
         if pack is None:
             options.pack = name
             return _check(options, pack, found)

@@ -4,10 +4,13 @@ import argparse
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 from pipelines.errors import ConfigurationError, InputError, StoreError
 
+_OURS = str(Path(__file__).parents[1]) + os.sep
 OK, FAILED, CONFIGURATION, UNRECONCILED, UNREADABLE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 
@@ -22,9 +25,11 @@ def say(message: str) -> None:
 
 
 def guarded(command: str, work: Callable[[], int]) -> int:
-    """Runs the work; a known failure becomes one line on stderr and its exit status."""
+    """Runs the work; whatever fails becomes one line on stderr and an exit status. The line holds messages of ours, or
+    names of types, files and functions: what a library says may quote a record, and is shown nowhere."""
     # Here and not above: what a command raises for keys lives with the keys, and `--help` needs neither.
     from schemas.findings import PackError
+    from transforms.discreet import StepFailed
     from transforms.keyring import KeyUnavailable
 
     logging.basicConfig(level=logging.ERROR, format="douane: %(message)s")  # Beam warns of extras that nobody needs
@@ -33,12 +38,30 @@ def guarded(command: str, work: Callable[[], int]) -> int:
     except (ConfigurationError, PackError, KeyUnavailable) as error:
         print(f"douane {command}: {_plain(error)}", file=sys.stderr)
         return CONFIGURATION
+    except StepFailed as error:
+        print(f"douane {command}: a step failed: {_plain(error)}", file=sys.stderr)
+        return FAILED
     except BrokenPipeError:  # who reads our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except (InputError, StoreError) as error:
         print(f"douane {command}: {_plain(error)}", file=sys.stderr)
         return UNREADABLE if isinstance(error, InputError) else CONFIGURATION
+    except KeyboardInterrupt:
+        print(f"douane {command}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        print(f"douane {command}: {_unforeseen(error)}", file=sys.stderr)
+        return FAILED
+
+
+def _unforeseen(error: Exception) -> str:
+    """What went wrong and where, without the message of who raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    at = next((frame for frame in reversed(frames) if frame.filename.startswith(_OURS)), frames[-1])
+    why = f", {os.strerror(error.errno)}," if isinstance(error, OSError) and error.errno else ""
+    where = f"{at.filename.removeprefix(_OURS)}:{at.lineno} in {at.name}"
+    return f"failed: {type(error).__name__}{why} at {where}; its message is not shown, since it may quote a record"
 
 
 def _plain(error: Exception) -> str:

@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipelines.errors import ConfigurationError
-from pipelines.manifest import Manifest, writing
+from pipelines.manifest import PENDING, Manifest, writing
 from schemas.datasets import QUARANTINE, opened_by
 from schemas.yaml_files import explain, in_one_line, read_yaml
 from transforms.keyring import (
@@ -59,10 +59,16 @@ class RegionalPlace:
     quarantine: Path
     statistics: Path
     inbox: Path
+    attempt: str = ""  # of a run that is seen whole or not at all: what it puts here waits apart until it is published
 
     @property
     def manifest(self) -> Manifest:
-        return Manifest(self.manifest_folder)
+        return Manifest(self.manifest_folder, self.attempt)
+
+    @property
+    def releases(self) -> Path:
+        """Where releases of statistics are put: with an attempt apart from those that count."""
+        return self.statistics / PENDING / self.attempt if self.attempt else self.statistics
 
     def folder(self, dataset: str) -> Path:
         """Where a dataset's files lie."""
@@ -73,6 +79,11 @@ class RegionalPlace:
         """Every folder of the region."""
         keys = local_folder(self.keys)
         return self.store, keys, self.manifest_folder, self.quarantine, self.statistics, self.inbox
+
+    def dataset_folders(self) -> dict[str, Path]:
+        """The folders in the store by name, and that of the quarantine, whatever the manifest names in them."""
+        names = {path.name for path in self.store.glob("*") if path.is_dir()}
+        return {name: self.folder(name) for name in names | {QUARANTINE}}
 
     def keyring(self) -> Keyring:
         """The region's keys. Raises `KeyUnavailable` where this process may not have them."""

@@ -4,6 +4,7 @@ three cannot disagree. Everything in it is a count, a word of ours or a date; a 
 As JSON (`as_data`), format 1; a count that is not there is zero:
 
     format run input policy ended       ids, edition; false for a stream that may still go on
+    overlays        {regions: [names], services: [names]}: those that narrow the edition
     received                            [first, last] hour of receipt, or []
     reconciles faults checks            faults are sentences; checks [{title left right checked holding}]
     came_in         {telemetry: {lines ...}, ledger, snapshot}: outcomes of reading, deduplicating and judging
@@ -11,8 +12,8 @@ As JSON (`as_data`), format 1; a count that is not there is zero:
     purposes        {purpose: {title clause opened refused stored erased stopped counted
                                reasons: [{reason clause count}]}}
     identifiers     {field: {carried replaced left_behind malformed}}
-    unknown_fields  {where they stood: count}
-    scrubbed        {recogniser: count}
+    unknown_fields  {path, * for a name that is no word of the schema: count}
+    scrubbed        {event_type: {recogniser: count}}
     quarantine      {telemetry: [{reason clause count outcomes: {kept: ...}}], ledger: [...]}
     counts          [{region step outcome reason event_type purpose dataset count}]: all of the above is made of them
 """
@@ -40,7 +41,7 @@ FORMAT = 1
 _IDENTIFYING = (Handling.IDENTIFIER, Handling.ADDRESS)  # what is replaced, where a purpose may have it at all
 _READ = ("lines", "blank", "quarantined", "unlocatable", "conflicting", "input_unreadable")
 _CAME_IN = {
-    "telemetry": (*_READ, "foreign", "decoded"),
+    "telemetry": (*_READ, "foreign", "decoded", "ahead"),
     "ledger": (*_READ, "entries", "dated_ahead", "nobody", "unlocated", "unknown_purpose"),
     "snapshot": ("entries",),
 }
@@ -137,6 +138,7 @@ class Digest:
     run: str
     input: str
     policy: str
+    overlays: dict[str, list[str]]
     ended: bool
     received: list[str]
     faults: list[str]
@@ -146,7 +148,7 @@ class Digest:
     purposes: dict[str, OfPurpose]
     identifiers: dict[str, OfIdentifier]
     unknown_fields: dict[str, int]
-    scrubbed: dict[str, int]
+    scrubbed: dict[str, dict[str, int]]
     quarantine: dict[str, list[Rejected]]
 
     @property
@@ -172,6 +174,7 @@ def digest(totals: Totals, pack: Pack, run: CountedRun, days: Mapping[str, list[
         run=run.name,
         input=run.input_id,
         policy=pack.version,
+        overlays={"regions": [*pack.by_region], "services": [*pack.by_service]},
         ended=ended,
         received=_received(totals),
         faults=broken + alarms(totals),
@@ -181,9 +184,15 @@ def digest(totals: Totals, pack: Pack, run: CountedRun, days: Mapping[str, list[
         purposes=_purposes(totals, pack),
         identifiers=_identifiers(totals),
         unknown_fields=_largest_first(totals.by("reason", step="fields", outcome="unknown")),
-        scrubbed=_largest_first(totals.by("reason", step="text", outcome="scrubbed")),
+        scrubbed=_scrubbed(totals),
         quarantine={step: _rejected(totals, step) for step in INPUTS},
     )
+
+
+def _scrubbed(totals: Totals) -> dict[str, dict[str, int]]:
+    found = {"step": "text", "outcome": "scrubbed"}
+    types = sorted(totals.by("event_type", **found))
+    return {name: _largest_first(totals.by("reason", event_type=name, **found)) for name in types}
 
 
 def released_days(places: Iterable[RegionalPlace], run: str) -> dict[str, list[str]]:

@@ -68,7 +68,7 @@ def _field(fate: FieldFate) -> Iterator[str]:
 
 
 def _unknown(told: Explanation) -> list[str]:
-    return [f"  {path or 'the line'}: {_many(n, 'unknown field')} dropped (1.1-a)" for path, n in told.unknown.items()]
+    return [f"  {path}: {_many(n, 'unknown field')} dropped (1.1-a)" for path, n in told.unknown.items()]
 
 
 def _many(count: int, word: str) -> str:

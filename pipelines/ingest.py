@@ -2,24 +2,24 @@
 
 import sys
 
-from pipelines.command import OK, UNREADABLE, UNRECONCILED, guarded, say
+from pipelines.command import OK, UNRECONCILED, guarded, say
 from pipelines.options import IngestOptions, parse
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the command and returns its exit status: 0, or 2 configuration, 3 does not reconcile, 4 input unreadable. Of
-    a stream 0 when it was stopped, 1 when it failed, 130 when this command was interrupted and the stream goes on."""
+    """Runs the command and returns its exit status: 0, or 1 a fault of the program, 2 configuration, or a store that
+    refuses, 3 does not reconcile, 4 input unreadable, 130 interrupted. But for 0 and 3 nothing is stored. Of a stream 0
+    when it was stopped, 1 when it failed, 130 when this command was interrupted and the stream goes on."""
     return guarded("ingest", lambda: _ingest(parse(argv)))
 
 
 def _ingest(options: IngestOptions) -> int:
     # Here and not above: they import Beam, which takes most of a second, and `--help` has no need of it.
-    from pipelines.audit_rows import read_totals, with_manifests
-    from pipelines.job import plan, run, submit
+    from pipelines.job import plan, submit
     from pipelines.progress import Progress
     from pipelines.runners import fit, tries_only
-    from pipelines.stores import retire, sweep
     from pipelines.summary import print_summary
+    from pipelines.whole import carry_out
     from transforms.reconcile import faults
 
     flags = fit(options.beam, options.cell, options.streams, options.policy)
@@ -33,17 +33,8 @@ def _ingest(options: IngestOptions) -> int:
         say("the job is built, and not sent")
         return OK
     with Progress(job.events + job.consents):
-        if not run(job, flags):
-            print("submitted: its counts will be in the audit datasets when it ends")
-            return OK
-        for place in job.places.values():
-            retire(place, job.input_id, job.run)
-            sweep(place, job.input_id)
-    places = job.places.values()
-    totals = with_manifests(read_totals(places, job.run), places, job.run, job.given)
+        totals = carry_out(job, flags)
     print_summary(job, totals, as_json=options.json)
-    if totals.sum(outcome="input_unreadable"):
-        return UNREADABLE
     return UNRECONCILED if faults(totals, job.pack) else OK
 
 

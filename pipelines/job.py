@@ -23,7 +23,7 @@ from apache_beam.runners.runner import PipelineResult, PipelineState
 from pipelines import lineage as lineages
 from pipelines.arrivals import read_arrived
 from pipelines.audit_store import RegionalAudit
-from pipelines.blocks import expand, input_id, spans
+from pipelines.blocks import State, expand, input_id, spans, states
 from pipelines.deployment import Deployment, RegionalPlace, load_deployment, prepare
 from pipelines.errors import ConfigurationError
 from pipelines.lineage import Lineage
@@ -80,6 +80,7 @@ class Job:
     lineage: Lineage | None = None  # of a job over these
     complete_through: date | None = None  # the last day whose statistics are released; None: as receipts tell
     read: Read = read_span  # what a span of telemetry holds
+    inputs: tuple[State, ...] = ()  # the files as they were when the job was planned
 
     @property
     def pack(self) -> Pack:
@@ -115,6 +116,7 @@ def plan(options: IngestOptions, say: Callable[[str], None]) -> Job:
     arrival = arrival_of(places, deployment)
     events = expand(options.events)
     consents = expand(options.consents) if options.consents else []
+    inputs = states((*events, *consents))  # before anything of them is read
     for place in places.values():
         prepare(place, say)
     snapshot = _found(options.consent_snapshot, editions, places, arrival, say) if options.consent_snapshot else None
@@ -137,6 +139,7 @@ def plan(options: IngestOptions, say: Callable[[str], None]) -> Job:
         policy=newest_of(options.policy),
         started=today(),
         complete_through=options.complete_through,
+        inputs=inputs,
     )
 
 
@@ -329,4 +332,4 @@ def _handed_over(pipeline: beam.Pipeline, runner: str | None) -> PipelineResult:
     except Exception as error:
         if runner not in ELSEWHERE:
             raise
-        raise ConfigurationError(f"--runner={runner} does not take the job on: {in_one_line(error)}") from error
+        raise ConfigurationError(f"--runner={runner} does not take the job on: {in_one_line(error)}") from None

@@ -5,20 +5,27 @@ write a file wins is whole, and what other attempts left is an orphan. An erased
 may replace: with it the only copy of the file's wrapped key is gone, and so is every copy of the file, backups too.
 
     <manifest>/<dataset>/<received_date>/<logical name>.json, or .erased for a tombstone
+
+A bounded run puts its entries apart first, and shows all of them at one moment (`Manifest.publish`): readers see the
+whole run or nothing of it.
 """
 
+import fnmatch
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from pipelines.errors import InputError, StoreError
 from transforms.keyring import make_durable
 
 FORMAT = 1
+PENDING, PUBLISHED = ".pending", ".published"
 _LIVE, _ERASED = ".json", ".erased"
 
 
@@ -39,17 +46,26 @@ class Entry:
 
 
 class Manifest:
-    """The entries below one folder. A tombstone is a file of its own, so no writer of entries can replace it."""
+    """The entries below one folder. A tombstone is a file of its own, so no writer of entries can replace it.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    With an `attempt`, the name of a run that is to be seen whole or not at all, entries are put apart: nobody sees them
+    but who names the same attempt, until `publish` shows all of them at once.
+
+        <manifest>/.pending/<attempt>/    entries that wait; of an attempt that died nothing is ever seen
+        <manifest>/.published/<attempt>/  entries that count, before the ones in place; `settle` puts them in place
+    """
+
+    def __init__(self, folder: Path, attempt: str = "") -> None:
+        self._folder, self._attempt = folder, attempt
 
     def datasets(self) -> list[str]:
-        """Datasets that have entries."""
-        return sorted(path.name for path in self._folder.glob("*") if path.is_dir())
+        """Datasets that have entries. Raises `InputError` where the manifest is there and cannot be listed."""
+        found = {name for name in _names(self._folder) if not name.startswith(".") and (self._folder / name).is_dir()}
+        return sorted(found | {path.name.partition(".")[0] for folder in self._apart() for path in _put_in(folder)})
 
     def entries(self, dataset: str) -> Iterator[Entry]:
-        """Every entry of a dataset, tombstones too, in the order of their names. A damaged one raises `InputError`."""
+        """Every entry of a dataset, tombstones too, in the order of their names. Raises `InputError` for a damaged one,
+        and where the manifest is there and cannot be listed: what names stopped rows must not be passed over."""
         return self._matching(dataset, "*")
 
     def of(self, dataset: str, logical: str) -> Iterator[Entry]:
@@ -57,30 +73,130 @@ class Manifest:
         return self._matching(dataset, logical)
 
     def _matching(self, dataset: str, logical: str) -> Iterator[Entry]:
-        live = {path.with_suffix(""): path for path in (self._folder / dataset).glob(f"*/{logical}{_LIVE}")}
-        erased = {path.with_suffix(""): path for path in (self._folder / dataset).glob(f"*/{logical}{_ERASED}")}
-        for _, path in sorted((live | erased).items()):
-            yield _read(path)
+        """As one moment had them: where a run is published or settled meanwhile it is looked again."""
+        published = self._folder / PUBLISHED
+        while True:
+            try:
+                since = _changed(published)
+                found = self._found(dataset, logical)
+                if _changed(published) == since:
+                    break
+            except FileNotFoundError:  # settled, or erased, after it was listed
+                continue
+        yield from (found[name] for name in sorted(found))
+
+    def _found(self, dataset: str, logical: str) -> dict[Path, Entry]:
+        """By the path of its name."""
+        apart: dict[Path, Entry] = {}
+        for folder in self._apart():
+            for entry in map(_read, _put_in(folder, f"{dataset}.")):
+                if fnmatchcase(entry.logical, logical):
+                    apart[self._path(dataset, entry.received_date, entry.logical, "")] = entry
+        live, erased = {}, {}
+        for date in _names(self._folder / dataset):
+            folder = self._folder / dataset / date
+            for name in fnmatch.filter(_names(folder), f"{logical}.*"):
+                stem, suffix = os.path.splitext(name)
+                if suffix in (_LIVE, _ERASED) and fnmatchcase(stem, logical):
+                    (live if suffix == _LIVE else erased)[folder / stem] = folder / name
+        placed = {name: path for name, path in (live | erased).items() if name not in apart or name in erased}
+        return apart | {name: _read(path) for name, path in placed.items()}
+
+    def _apart(self) -> list[Path]:
+        published = [self._folder / PUBLISHED / name for name in self.published()]
+        return [*published, self._folder / PENDING / self._attempt] if self._attempt else published
+
+    def published(self) -> list[str]:
+        """The attempts that count and are not settled: as a rule none."""
+        return sorted(_names(self._folder / PUBLISHED))
 
     def erased(self, dataset: str, received_date: str, logical: str) -> bool:
         """Whether a tombstone stands at that name."""
         return self._path(dataset, received_date, logical, _ERASED).exists()
 
     def put(self, entry: Entry) -> bool:
-        """Puts an entry in place of an older one of its name. False, and nothing stays, where a tombstone stands."""
+        """Puts an entry in place of an older one of its name; with an attempt, apart. False, and nothing stays, where a
+        tombstone stands."""
         name = entry.dataset, entry.received_date, entry.logical
-        live = self._path(*name, _LIVE)
-        put_whole(
-            self._path(*name, _ERASED) if entry.erased else live,
-            json.dumps({"format": FORMAT, **asdict(entry)}).encode(),
-        )
-        if self.erased(*name):  # looked at after the writing: whichever came first, the entry's key does not stay
-            live.unlink(missing_ok=True)
+        content = json.dumps({"format": FORMAT, **asdict(entry)}).encode()
+        if self._attempt:
+            if not (stands := self.erased(*name)):
+                put_whole(self._folder / PENDING / self._attempt / f"{'.'.join(name)}{_LIVE}", content)
+            return not stands
+        put_whole(self._path(*name, _ERASED if entry.erased else _LIVE), content)
+        return self._kept(entry)
+
+    def _kept(self, entry: Entry) -> bool:
+        """Looked at after the writing: whichever came first, the key of an entry that is erased does not stay."""
+        name = entry.dataset, entry.received_date, entry.logical
+        if self.erased(*name):
+            self._path(*name, _LIVE).unlink(missing_ok=True)
             return entry.erased
         return True
 
+    def publish(self) -> None:
+        """Shows all that the attempt has put, at one moment. Raises `StoreError`, and then nothing of it is shown."""
+        pending, published = (self._folder / state / self._attempt for state in (PENDING, PUBLISHED))
+        with writing(published):
+            if pending.exists():
+                published.parent.mkdir(exist_ok=True)
+                os.rename(pending, published)
+                make_durable(published.parent)
+
+    def settle(self) -> None:
+        """Puts the entries of published attempts in place. Whenever it is interrupted readers see the same. Raises
+        `StoreError`."""
+        for attempt in self.published():
+            folder = self._folder / PUBLISHED / attempt
+            with writing(folder):
+                entries = {path: _read(path) for path in _put_in(folder)}
+                for path, entry in entries.items():
+                    place = self._path(entry.dataset, entry.received_date, entry.logical, _LIVE)
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    os.replace(path, place)
+                    self._kept(entry)
+                for date in {self._folder / entry.dataset / entry.received_date for entry in entries.values()}:
+                    make_durable(date)
+                shutil.rmtree(folder)
+
+    def withdraw(self, prefix: str, before: float) -> set[str]:
+        """Takes back attempts of a name that begins so and that put nothing since `before`, in seconds since the epoch:
+        nobody has seen them. Returns those that stay, or are published and not settled."""
+        for name in _names(self._folder / PENDING):
+            folder = self._folder / PENDING / name
+            if name.startswith(prefix) and folder.stat().st_mtime < before:
+                shutil.rmtree(folder)
+        return {*_names(self._folder / PENDING), *self.published()}
+
+    def waiting(self) -> Iterator[Entry]:
+        """The entries of all attempts that are not published."""
+        for name in _names(self._folder / PENDING):
+            yield from map(_read, _put_in(self._folder / PENDING / name))
+
     def _path(self, dataset: str, received_date: str, logical: str, suffix: str) -> Path:
         return self._folder / dataset / received_date / f"{logical}{suffix}"
+
+
+def _names(folder: Path) -> list[str]:
+    """What is in a folder; nothing where there is none."""
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise InputError(f"manifest {folder} cannot be listed ({error.strerror}): check its permissions") from None
+
+
+def _put_in(folder: Path, prefix: str = "") -> list[Path]:
+    """The entries of an attempt, of a name that begins so."""
+    return [folder / name for name in _names(folder) if name.startswith(prefix) and name.endswith(_LIVE)]
+
+
+def _changed(folder: Path) -> int | None:
+    try:
+        return folder.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
 
 
 def _read(path: Path) -> Entry:
@@ -90,6 +206,10 @@ def _read(path: Path) -> Entry:
             return Entry(**content)
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise InputError(f"manifest entry {path} cannot be read ({error.strerror}): check its permissions") from None
     raise InputError(f"manifest entry {path} is damaged, or written by another version of douane")
 
 
@@ -125,7 +245,10 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StoreError(f"{path.parent} cannot be written ({error.strerror or error})") from None
+        why = error.strerror or type(error).__name__
+        raise StoreError(
+            f"{path.parent} cannot be written ({why}): make room there, or mend it, and run again"
+        ) from None
 
 
 def _put_whole(path: Path, content: bytes | memoryview) -> None:

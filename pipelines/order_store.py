@@ -20,6 +20,7 @@ from schemas.editions import Editions
 from schemas.fields import EVENT_TYPES
 from schemas.orders import CLAUSE_OF_STOP, ERASE, HOLD, QUEUE, STOPPED
 from schemas.tallies import Counts, Tally
+from transforms.discreet import discreet
 from transforms.exchange import ORDERED
 from transforms.ipc import from_ipc
 from transforms.locks import Locks
@@ -53,6 +54,7 @@ class OrderStore(beam.PTransform):
         return made | "Write" >> beam.ParDo(_Write(self)).with_output_types(Tally)
 
 
+@discreet
 def _known(element: tuple[int, Gathered]) -> Iterator[Known]:
     region, (start, in_time, late) = element
     yield (region, start), [*in_time, *late]
@@ -66,6 +68,7 @@ class _Write(beam.DoFn):
     def setup(self) -> None:
         self._locks = Locks({region: place.keys for region, place in self._places.items()}, self._shards)
 
+    @discreet
     def process(self, element: Ordered) -> Iterator[Tally]:
         (region, dataset, start), ordered = element
         place = self._places[region]

@@ -14,7 +14,8 @@ from pipelines.blocks import Span, read_blocks
 
 
 class Progress:
-    """Shows progress while its block runs; where standard error is no terminal, its first and last word only."""
+    """Shows progress while its block runs; where standard error is no terminal, its first and last word only. What
+    fails has no last word: that it failed is told once, by the command."""
 
     _read: ClassVar[int] = 0  # bytes read in this process
 
@@ -37,10 +38,11 @@ class Progress:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, failure: type | None, *_: object) -> None:
         self._done.set()
         self._thread.join()
-        print(f"{self._line()}, done", file=sys.stderr)
+        if failure is None:
+            print(f"{self._line()}, done", file=sys.stderr)
 
     def _show(self) -> None:
         while not self._done.wait(0.5):

@@ -23,6 +23,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from pipelines.arrivals import ARRIVED_BYTES, Arrived, arrived
 from pipelines.errors import ConfigurationError
+from transforms.discreet import discreet
 
 
 @dataclass
@@ -52,6 +53,7 @@ class _Gather(beam.DoFn):
     def start_bundle(self) -> None:
         self._clear()
 
+    @discreet
     def process(self, message: bytes, timestamp=beam.DoFn.TimestampParam) -> Iterator[WindowedValue]:
         if not message:  # attributes alone: no line
             return
@@ -61,6 +63,7 @@ class _Gather(beam.DoFn):
         self._received_ms.append(timestamp.micros // 1000)
         self._bytes += len(message)
 
+    @discreet
     def finish_bundle(self) -> Iterator[WindowedValue]:
         yield from self._block()
 

@@ -18,6 +18,7 @@ from pipelines.stores import commit, stage
 from schemas.datasets import QUARANTINE
 from schemas.quarantine import REPEATED
 from schemas.tallies import Counts, Tally
+from transforms.discreet import discreet
 from transforms.tallies import told
 
 _LABELS = ("input", "stage", "reason", "clause", "state", "key_id", "sealed_key")  # few values among many rows
@@ -42,6 +43,7 @@ class _Write(beam.DoFn):
     def __init__(self, places: Mapping[int, RegionalPlace], input_id: str, run: str, started: str) -> None:
         self._places, self._input_id, self._run, self._started = dict(places), input_id, run, started
 
+    @discreet
     def process(self, element: tuple[int, Gathered]) -> Iterator[Tally]:
         region, (start, parts, late) = element
         place, counts = self._places[region], Counts()

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.command import OK, UNREADABLE, UNRECONCILED, guarded, parser
+from pipelines.command import OK, UNRECONCILED, guarded, parser
 from pipelines.errors import ConfigurationError
 from pipelines.options import IngestOptions, parse_job
 
@@ -139,32 +139,21 @@ def _new_plan(
 
 def _send(job: "Job", place: "RegionalPlace", plan: "Plan", private: Path, options: IngestOptions) -> tuple[int, dict]:
     """Sends a batch, and marks its plan as done if every line of it is accounted for."""
-    from pipelines.audit_rows import read_totals, with_manifests
-    from pipelines.job import run
     from pipelines.quarantined import drop_repeated, parts, read_again, rejected_in
     from pipelines.replay_plans import finish, plan_file
-    from pipelines.stores import retire, sweep
+    from pipelines.whole import carry_out
     from transforms.reconcile import faults
 
     file = str(plan_file(place, plan.batch))
     read = partial(read_again, deployment=os.path.abspath(job.deployment), region=place.region, private=str(private))
     spans = tuple((file, start, end) for start, end in parts(plan, place))
     batch = replace(job, input_id=plan.batch, run=secrets.token_hex(8), spans=spans, read=read)
-    if not run(batch, options.beam):
-        raise ConfigurationError(
-            "a replay ends when its batch is accounted for: use a runner that this command waits for"
-        )
+    totals = carry_out(batch, options.beam)
     places = list(job.places.values())
-    for each in places:
-        retire(each, batch.input_id, batch.run)
-        sweep(each, batch.input_id)
-    totals = with_manifests(read_totals(places, batch.run), places, batch.run, batch.given)
     found = faults(totals, job.pack)
     told = {"region": place.region, "batch": plan.batch, "run": batch.run, "faults": found}
     told |= {outcome: totals.sum(step="telemetry", outcome=outcome) for outcome in _TOLD}
     _tell(told)
-    if totals.sum(outcome="input_unreadable"):
-        return UNREADABLE, told
     if found:
         return UNRECONCILED, told
     again = {row_id for each in places for row_id in rejected_in(each, plan.batch)}

@@ -22,6 +22,7 @@ from schemas.datasets import purpose_of
 from schemas.fields import EVENT_TYPES
 from schemas.tallies import Counts, Tally
 from transforms.columns import runs
+from transforms.discreet import discreet
 from transforms.for_purpose import RECEIVED, REGION, ROWS
 from transforms.generalise import compact
 from transforms.ring import taken
@@ -63,6 +64,7 @@ class _Gather(beam.DoFn):
     def __init__(self, window_ms: int, coder: Coder) -> None:
         self._window_ms, self._coder = window_ms, coder
 
+    @discreet
     def process(
         self,
         element: tuple[Any, Any],
@@ -82,6 +84,7 @@ class _Gather(beam.DoFn):
         over.set(Timestamp(micros=(window + 1) * self._window_ms * 1000), dynamic_timer_tag=str(window))
 
     @on_timer(OVER)
+    @discreet
     def fire(
         self,
         key=beam.DoFn.KeyParam,
@@ -120,6 +123,7 @@ class ByWindow(beam.PTransform):
         return keyed | "Gather" >> gather.with_input_types(tuple[self.key, self.value]).with_output_types(typed)
 
 
+@discreet
 def _whole(element: tuple[Any, Iterable]) -> Iterator[tuple[Any, Gathered]]:
     key, values = element
     yield key, (0, values, ())
@@ -145,6 +149,7 @@ class _Write(beam.DoFn):
         self._staged: list[Staged] = []
         self._received: list[np.ndarray] = []  # of the rows in these
 
+    @discreet
     def process(self, element) -> Iterator[Tally]:
         (dataset, (region, shard, window)), rows = element
         place, counts = self._places[region], Counts()
@@ -163,6 +168,7 @@ class _Write(beam.DoFn):
                 counts.add("store", "erased" if erased else "stored", count, region=place.region, **what)
         yield from told(counts)
 
+    @discreet
     def finish_bundle(self) -> None:
         commit(self._staged)
         if self._fresh and self._received:

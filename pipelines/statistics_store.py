@@ -4,14 +4,17 @@
 
 Its schema metadata say under which policy, clause and budget it was made. Noise is drawn only where there is no release
 yet. Of attempts that are made at once the first to be complete counts; what others drew leaves no file behind, since
-two draws of one day together would tell more than the budget allows.
+two draws of one day together would tell more than the budget allows. What a bounded run draws lies apart until the run
+is published, and goes with it if it fails.
 """
 
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import apache_beam as beam
@@ -21,10 +24,12 @@ import pyarrow.parquet as pq
 
 from pipelines.deployment import RegionalPlace
 from pipelines.errors import InputError
-from pipelines.manifest import put_new, writing
+from pipelines.manifest import PENDING, put_new, writing
 from schemas.policy import Pack
-from schemas.statistics import RELEASE, Statistics
+from schemas.statistics import RELEASE, RELEASES, Statistics
 from schemas.tallies import Counts, Tally
+from transforms.discreet import discreet
+from transforms.keyring import make_durable
 from transforms.release import release
 from transforms.statistics import Day
 from transforms.tallies import told
@@ -34,10 +39,13 @@ class _Release(beam.DoFn):
     def __init__(self, places: Mapping[int, RegionalPlace], pack: Pack, run: str) -> None:
         self._places, self._pack, self._run = dict(places), pack, run
 
+    @discreet
     def process(self, element: Day) -> Iterator[Tally]:
         (region, number), (records, exact) = element
         place, statistics, day = self._places[region], self._pack.statistics, str(np.datetime64(number, "D"))
         path = place.statistics / RELEASE.format(day=day)
+        if not path.exists():
+            path = place.releases / RELEASE.format(day=day)
         if not path.exists():
             facts = {**_facts(statistics), "policy": self._pack.version, "region": place.region, "day": day}
             noisy = release(exact, statistics).replace_schema_metadata({**facts, "run": self._run})
@@ -74,6 +82,29 @@ def _facts(statistics: Statistics) -> dict[str, str]:
         "least_devices": str(statistics.least_devices),
         "tables": json.dumps(tables),
     }
+
+
+def place_releases(place: RegionalPlace, attempt: str) -> None:
+    """Puts the releases of an attempt that is published in their places. A day that has one by now keeps it. Raises
+    `StoreError`."""
+    apart = replace(place, attempt=attempt).releases
+    for path in sorted(apart.glob(RELEASES)):
+        target = place.statistics / path.relative_to(apart)
+        with writing(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                os.link(path, target)
+            make_durable(target.parent)
+    shutil.rmtree(apart, ignore_errors=True)
+
+
+def withdraw(place: RegionalPlace, before: float, prefix: str = "") -> None:
+    """Takes back the attempts of a name that begins so and that put nothing since `before`, in seconds since the epoch:
+    their entries, and what they drew."""
+    waiting = place.manifest.withdraw(prefix, before)
+    for path in (place.statistics / PENDING).glob(f"{prefix}*"):
+        if path.name not in waiting and path.stat().st_mtime < before:
+            shutil.rmtree(path)
 
 
 def _put_once(path: Path, content: pa.Table) -> None:

@@ -49,7 +49,7 @@ def touching(listed: pa.Table, lineages: pa.DictionaryArray, lots: Sequence[tupl
     return Touching(what.group_by(what.column_names, use_threads=False).aggregate([]), files)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _Known:
     """That the lots of a (lineage, shard) knew some orders: of each row of the list its place, or -1 where no file is
     of that lineage and shard; and the window."""

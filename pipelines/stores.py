@@ -1,6 +1,6 @@
 """Regional stores: encrypted Parquet files that count only if the region's manifest names them.
 
-    <store>/<dataset>/received_date=YYYY-MM-DD/<logical name>.<attempt>.parquet
+    <store>/<dataset>/received_date=YYYY-MM-DD/<logical name>.<run>.<random>.parquet
 
 Each file has a random key of its own (Parquet Modular Encryption, AES-256-GCM, footer included), wrapped by the
 dataset's key and kept in the manifest; the list of what is stopped in a dataset by the same key as the dataset. The
@@ -58,7 +58,7 @@ def stage(
     """
     if not rows.num_rows:
         return Staged(place, Entry(dataset, received_date, logical, rows=0, run=run), None)
-    file = f"{logical}.{secrets.token_hex(8)}.parquet"
+    file = f"{logical}.{run}.{secrets.token_hex(8)}.parquet"
     bound_to = _bound_to(place, dataset, received_date, file)
     key, wrapped = place.keyring().new_data_key(opened_by(dataset), bound_to)
     content = _parquet(rows, key, bound_to)
@@ -79,12 +79,17 @@ def commit(staged: Iterable[Staged]) -> None:
     """
     staged = list(staged)
     with ThreadPoolExecutor(_DISK_THREADS) as threads:
-        list(threads.map(make_durable, (one.path for one in staged if one.path)))
-        list(threads.map(make_durable, {one.path.parent for one in staged if one.path}))
+        list(threads.map(_on_disk, (one.path for one in staged if one.path)))
+        list(threads.map(_on_disk, {one.path.parent for one in staged if one.path}))
         named = threads.map(lambda one: one.place.manifest.put(one.entry), staged)
         for one, kept in zip(staged, named, strict=True):
             if one.path and not kept:  # erased in the meantime: nothing of it may stay
                 one.path.unlink()
+
+
+def _on_disk(path: Path) -> None:
+    with writing(path):
+        make_durable(path)
 
 
 def _digest_key(place: RegionalPlace, dataset: str) -> bytes:
@@ -202,6 +207,17 @@ def retire(place: RegionalPlace, input_id: str, run: str) -> None:
         for entry in left
         if entry.file and entry.run != run
     )
+
+
+def discard(place: RegionalPlace, run: str) -> None:
+    """Removes what a run wrote and the manifest does not name, and nothing else: where the manifest is out of reach,
+    files of other runs must not be taken for unnamed."""
+    for dataset, folder in place.dataset_folders().items():
+        if written := list(folder.glob(f"{RECEIVED_DATE}=*/*.{run}.*.parquet")):
+            named = {entry.file for entry in place.manifest.entries(dataset)}
+            for path in written:
+                if path.name not in named:
+                    path.unlink()
 
 
 def sweep(place: RegionalPlace, prefix: str) -> int:

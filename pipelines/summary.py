@@ -50,6 +50,7 @@ def _came_in(found: Digest) -> list[str]:
         ("judged", came["judged"], "records, each for every purpose it could serve"),
         ("late", came["late"], "of these, that came after their window"),
         ("conflicting", came["conflicting"], "signals name several regions; the localising one won"),
+        ("versions ahead", came["ahead"], "records of a newer schema: what it adds is dropped (1.1-a)"),
         ("unknown fields", sum(found.unknown_fields.values()), "dropped (1.1-a)"),
     ]
     return _table(rows, always=("lines", "quarantined"))
@@ -97,7 +98,9 @@ def _identifiers(found: Digest) -> list[str]:
         lines.append(f"  {path:22} {of.carried:>10,} {of.replaced:>10,} {of.left_behind:>12,} {of.malformed:>10,}")
     lines.append("  replaced: by a pseudonym or sealed; left behind: no purpose may have it for that event, or the")
     lines.append("  event is unlocatable or foreign and goes no further")
-    return lines + _labelled("replaced in free text: ", _listed(found.scrubbed))
+    for event_type, counts in found.scrubbed.items():
+        lines += _labelled(f"replaced in free text of {event_type}: ", _listed(counts))
+    return lines
 
 
 def _purposes(found: Digest) -> list[str]:

@@ -1,7 +1,7 @@
 """`douane sweep`: removes files that no manifest names, which workers that were killed have left behind.
 
-Nobody reads such files, and nobody can: their keys were only ever in the worker. A job that is running writes files
-before it names them, so only what is older than a while is taken.
+Nobody reads such files, and nobody can: their keys were only ever in the worker, or in an entry of a run that was never
+published. A job that is running writes files before it names them, so only what is older than a while is taken.
 """
 
 import argparse
@@ -42,12 +42,14 @@ def _minutes(text: str) -> float:
 
 def _sweep(options) -> int:
     from pipelines.deployment import load_deployment
+    from pipelines.statistics_store import withdraw
 
-    deployment = load_deployment(options.deployment)
+    deployment, before = load_deployment(options.deployment), time.time() - options.older_than * 60
     places = [deployment.place(options.region)] if options.region else deployment.regions.values()
     for place in places:
         removed = size = 0
-        for path in list(unnamed(place, time.time() - options.older_than * 60)):
+        withdraw(place, before)
+        for path in list(unnamed(place, before)):
             size += path.stat().st_size
             path.unlink()
             removed += 1
@@ -59,15 +61,13 @@ def unnamed(place: "RegionalPlace", before: float) -> Iterator[Path]:
     """The files of a region's datasets that were written before a time, in seconds since the epoch, and that its
     manifest does not name. Raises `InputError` where the manifest cannot be read, or is not there, before anything is
     given."""
-    from schemas.datasets import QUARANTINE, RECEIVED_DATE
+    from schemas.datasets import RECEIVED_DATE
 
     files = f"{RECEIVED_DATE}=*/*.parquet"
-    datasets = {path.name for path in place.store.glob("*") if path.is_dir()}
-    folders = {name: place.folder(name) for name in datasets | {QUARANTINE}}
     # The files first: what is named while this goes on is named when the manifest is read.
     old = [
         (dataset, path)
-        for dataset, folder in folders.items()
+        for dataset, folder in place.dataset_folders().items()
         for path in folder.glob(files)
         if path.stat().st_mtime < before
     ]
@@ -77,6 +77,8 @@ def unnamed(place: "RegionalPlace", before: float) -> Iterator[Path]:
             "that the deployment file names the keys of this store"
         )
     named = {dataset: {entry.file for entry in place.manifest.entries(dataset)} for dataset, _ in old}
+    for entry in place.manifest.waiting():  # of a run that goes on
+        named.setdefault(entry.dataset, set()).add(entry.file)
     yield from (path for dataset, path in old if path.name not in named[dataset])
 
 

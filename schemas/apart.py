@@ -35,9 +35,11 @@ class Apart(Model):
 
     clause: ClauseId
     singled_out_percent: float = Field(
-        ge=0, le=100, description="Most records singled out, in percent of those of which both have a row"
+        strict=True, ge=0, le=100, description="Most records singled out, in percent of those of which both have a row"
     )
-    least_records: int = Field(gt=0, description="Records that both must have of a sample for it to say anything")
+    least_records: int = Field(
+        strict=True, gt=0, description="Records that both must have of a sample for it to say anything"
+    )
     together: tuple[Together, ...] = Field((), description="Pairs that are measured and not held to it")
 
     def keeps(self, one: str, other: str) -> bool:

@@ -56,6 +56,20 @@ def _own(purpose: Purpose, path: str, column: Column) -> bool:
     return column.form is Form.TOKEN and path in own
 
 
+def counted_without_device(pack: Pack, today: date) -> Iterator[Finding]:
+    """What one device adds to a statistic is bounded by its token, so that has to be received with each type of event
+    that is counted (1.1.4-b)."""
+    if pack.statistics is None:
+        return
+    device, name = SUBJECT_FIELD["device"].path, pack.statistics.purpose
+    for event_type, paths in pack.purposes[name].events.items():
+        if device not in paths:
+            place = ("purposes", name, "events", event_type)
+            message = f"{name} counts {event_type} without {device}, by which one device's part is bounded"
+            remedy = f"add {device} to its columns, as token, and here"
+            yield Finding("counted_without_device", place, pack.statistics.clause, message, remedy)
+
+
 def resettable_beside_persistent(pack: Pack, today: date) -> Iterator[Finding]:
     """No dataset holds an identifier that a person can reset beside one that stays (1.2-push). The one exception is
     the subject's token: rows must be found again for who withdraws or is erased, and the ledger speaks of the subject

@@ -1,12 +1,13 @@
 """Rules against rules that nothing can trigger: what a pack says does something, or who reads it trusts in nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
 
 from schemas.datasets import SUBJECT_FIELD
 from schemas.fields import EVENT_FIELD
 from schemas.findings import Finding
-from schemas.policy import Basis, Form, Pack, Purpose
+from schemas.overlays import PurposeOverlay, left_of
+from schemas.policy import WITHOUT_LEDGER, Basis, Form, Pack, Purpose
 
 
 def _purpose_finding(rule: str, key: tuple[str | int, ...], of: tuple[str, Purpose], message: str) -> Finding:
@@ -111,6 +112,75 @@ def idle_condition(pack: Pack, today: date) -> Iterator[Finding]:
             else:
                 continue
             yield Finding("idle_condition", ("purposes", name, *key), purpose.clause, message, "name each word once")
+
+
+def idle_collection(pack: Pack, today: date) -> Iterator[Finding]:
+    """What a rule of collection waits for can be closed: a purpose on contract or a legal obligation opens for
+    everybody, and would admit every record (1.2-uep)."""
+    for number, rule in enumerate(pack.collection):
+        for position, name in enumerate(rule.admitted_by):
+            if open_in := [region for region in rule.regions if pack.basis(name, region) in WITHOUT_LEDGER]:
+                place = ("collection", number, "admitted_by", position)
+                message = f"{name} needs no word from anybody in {', '.join(open_in)}, so that all is collected"
+                yield Finding("idle_collection", place, rule.clause, message, "name a purpose that people can refuse")
+
+
+def idle_pair(pack: Pack, today: date) -> Iterator[Finding]:
+    """Two purposes that may be together are two of the pack that receive an event type in common, said once
+    (2-analytics)."""
+    said: set[frozenset[str]] = set()
+    for number, pair in enumerate(pack.apart.together if pack.apart else ()):
+        both = frozenset(pair.purposes)
+        if unknown := sorted(both - pack.purposes.keys()):
+            message, remedy = f"{unknown[0]!r} is no purpose of this pack", "name one"
+        elif len(both) < 2:
+            message, remedy = f"it names {pair.purposes[0]} twice", "name another, or drop it"
+        elif both in said or not set.intersection(*(set(pack.purposes[name].events) for name in both)):
+            message = f"{' and '.join(pair.purposes)} have no event type in common, or stand in a pair before this one"
+            remedy = "drop it"
+        else:
+            said.add(both)
+            continue
+        yield Finding("idle_pair", ("apart", "together", number, "purposes"), pair.clause, message, remedy)
+
+
+def idle_overlay(pack: Pack, today: date) -> Iterator[Finding]:
+    """What an overlay says of a purpose narrows it (0-b): else who reads it trusts in what the base may give up."""
+    for kind, overlays in (("by_region", pack.by_region), ("by_service", pack.by_service)):
+        for name, overlay in overlays.items():
+            regions = [name] if kind == "by_region" else pack.regions
+            for purpose, said in overlay.purposes.items():
+                for key, part in _parts(said):
+                    if _narrows_nothing(pack, purpose, part, regions):
+                        place = (kind, name, "purposes", purpose, *key)
+                        message = f"{purpose} is so without it as well"
+                        yield Finding("idle_overlay", place, said.clause, message, "drop it")
+
+
+def _parts(said: PurposeOverlay) -> Iterator[tuple[tuple[str, ...], PurposeOverlay]]:
+    """Each single thing that an overlay says of a purpose, with its place: as if it said nothing else."""
+    for key in sorted(said.model_fields_set - {"clause"}):
+        value = getattr(said, key)
+        for inner in value if isinstance(value, dict) else [None]:
+            one = value if inner is None else {inner: value[inner]}
+            place = (key,) if inner is None else (key, inner)
+            yield place, PurposeOverlay.model_construct(clause=said.clause, **{key: one})
+
+
+def _narrows_nothing(pack: Pack, purpose: str, said: PurposeOverlay, regions: Iterable[str]) -> bool:
+    if said.basis:
+        return all(pack.basis(purpose, region) is Basis.CONSENT for region in regions)
+    if said.minimum_policy_version and not any(_consent_in(pack, purpose, region) for region in regions):
+        return True
+    base = pack.purposes[purpose]
+    return left_of(base, said).model_dump() == base.model_dump()
+
+
+def _consent_in(pack: Pack, purpose: str, region: str) -> bool:
+    """Whether a purpose is on consent in a region for some service."""
+    overlays = [pack.by_region.get(region), *pack.by_service.values()]
+    asked = any(each and purpose in each.purposes and each.purposes[purpose].basis for each in overlays)
+    return asked or pack.basis(purpose, region) is Basis.CONSENT
 
 
 def idle_purpose(pack: Pack, today: date) -> Iterator[Finding]:

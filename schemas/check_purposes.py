@@ -5,6 +5,7 @@ from datetime import date
 
 from schemas.datasets import Dataset, datasets
 from schemas.findings import Finding
+from schemas.overlays import PurposeOverlay
 from schemas.policy import Basis, Pack
 from schemas.yaml_files import Place
 
@@ -61,22 +62,30 @@ def nobody_can_consent(pack: Pack, today: date) -> Iterator[Finding]:
                 f"{name} stands on consent in {', '.join(needing)}, and nobody can give it",
                 "name whose grant counts in `granted_by`",
             )
+    for place, name, said in _said_of_purposes(pack):
+        if said.basis and not pack.purposes[name].grantors:
+            message = f"{name} needs consent there, and nobody can give it"
+            remedy = f"name whose grant counts in `granted_by` of {name}, or close it"
+            yield Finding("nobody_can_consent", (*place, "basis"), said.clause, message, remedy)
 
 
 def version_unfit(pack: Pack, today: date) -> Iterator[Finding]:
     """A purpose asks for no edition that nobody can have agreed to yet (9), nor does an overlay of it."""
-    overlays = [
-        ((kind, name, "purposes"), overlay.purposes)
-        for kind, of in (("by_region", pack.by_region), ("by_service", pack.by_service))
-        for name, overlay in of.items()
-    ]
-    for place, purposes in [(("purposes",), pack.purposes), *overlays]:
-        for name, rules in purposes.items():
-            least = rules.minimum_policy_version
-            if least and least > pack.version:
-                message = f"{name} asks for consent under {least}, and this pack is of {pack.version}"
-                where = (*place, name, "minimum_policy_version")
-                yield Finding("version_unfit", where, "9", message, "name this edition or an older one")
+    base = ((("purposes", name), name, rules) for name, rules in pack.purposes.items())
+    for place, name, rules in (*base, *_said_of_purposes(pack)):
+        least = rules.minimum_policy_version
+        if least and least > pack.version:
+            message = f"{name} asks for consent under {least}, and this pack is of {pack.version}"
+            where = (*place, "minimum_policy_version")
+            yield Finding("version_unfit", where, "9", message, "name this edition or an older one")
+
+
+def _said_of_purposes(pack: Pack) -> Iterator[tuple[Place, str, PurposeOverlay]]:
+    """What overlays say of each purpose, with its place."""
+    for kind, overlays in (("by_region", pack.by_region), ("by_service", pack.by_service)):
+        for at, overlay in overlays.items():
+            for name, said in overlay.purposes.items():
+                yield (kind, at, "purposes", name), name, said
 
 
 def retention_too_long(pack: Pack, today: date) -> Iterator[Finding]:

@@ -61,8 +61,13 @@ def way_past_its_date(pack: Pack, today: date) -> Iterator[Finding]:
 
 
 def way_for_nothing(pack: Pack, today: date) -> Iterator[Finding]:
-    """Only what is necessary leaves: what a purpose stores, in categories that it holds (3.1-recipient, 6-grant)."""
+    """Only what is necessary leaves: what a purpose stores, in categories that it holds, and that is said once
+    (3.1-recipient, 6-grant)."""
+    said: list[TransferGrant | Recipient] = []
     for place, clause, way in _ways(pack):
+        if way in said:
+            yield Finding("way_for_nothing", place, clause, "the same stands before it", "drop it")
+        said.append(way)
         purpose = pack.purposes.get(way.purpose)
         if purpose is None:
             continue
@@ -81,6 +86,22 @@ def transfer_never(pack: Pack, today: date) -> Iterator[Finding]:
             place = ("transfers", "grants", number, "from")
             message = f"nothing leaves {grant.origin}, by no grant (`transfers: never`)"
             yield Finding("transfer_never", place, region.clause, message, "drop the grant")
+
+
+def stored_abroad(pack: Pack, today: date) -> Iterator[Finding]:
+    """What a region claims for itself stays there: its data centre is in one of its countries (6-cn, 6-in, 6-ru), and
+    one that nothing may leave loses no record whose signals differ to another region."""
+    claiming = pack.residency.localising
+    for name, region in pack.regions.items():
+        never = region.transfers == "never"
+        if (never or name in claiming) and pack.where.region_of_country.get(region.data_centre) != name:
+            message = f"what {name} claims is stored in {region.data_centre}, which is no country of it"
+            place = ("regions", name, "data_centre")
+            yield Finding("stored_abroad", place, region.clause, message, "name a country that it serves")
+        if never and name not in claiming:
+            message = f"nothing may leave {name}, and where signals differ its records go to another region"
+            place = ("residency", "localising")
+            yield Finding("stored_abroad", place, region.clause, message, f"name {name} there as well")
 
 
 def combination_without_control(pack: Pack, today: date) -> Iterator[Finding]:

@@ -25,6 +25,13 @@ def country_of_mcc() -> Mapping[int, str]:
     return MappingProxyType(invert(_table()))
 
 
+@cache
+def subscriber_mccs() -> frozenset[int]:
+    """Every mobile country code that a subscriber can have: those of countries, Kosovo's (221), which ISO 3166-1 does
+    not list, and that of networks in no one country (901). Not tests (001) and not private networks (999)."""
+    return frozenset({*country_of_mcc(), 221, 901})
+
+
 def invert(mccs_of_country: Mapping[str, list[int]]) -> dict[int, str]:
     """Mobile country code to country. Raises ValueError if that is not a function, or a code is not geographic."""
     country_of: dict[int, str] = {}

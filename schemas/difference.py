@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.difference_of_purposes import CHANGES, CLOSES, OPENS, InForce, Kind, Said, began, differences, ended, more
+from schemas.difference_of_sections import of_regions, of_sections, of_tables
 from schemas.policy import Pack
 from schemas.words import listed
 from schemas.yaml_files import Place
@@ -26,6 +27,7 @@ _MORE_OPENS = frozenset(
     ]
 )
 _LESS_OPENS = frozenset(["least_devices"])
+_MORE_WORDS_OPEN = frozenset(["words", "measures", "by"])
 
 Context = tuple[str | None, str]  # (service or None, region)
 
@@ -72,7 +74,10 @@ def difference(old: Pack, new: Pack) -> tuple[Change, ...]:
             for each in _of_purposes(was, now, region):
                 said.setdefault(each, set()).add((service, region))
     everywhere = {(service, region) for service in services for region in regions}
-    said |= dict.fromkeys(_of_sections(old, new), everywhere)
+    for each, region in of_sections(old, new):
+        where = {at for at in everywhere if at[1] == region} if region else everywhere
+        said.setdefault(each, set()).update(where)
+    said |= dict.fromkeys((*of_regions(old, new), *of_tables(old, new)), everywhere)
     said |= dict.fromkeys(_of_the_rest(old, new, said), everywhere)
     for each, where in said.items():  # what opens for nothing, before and after, is no exception
         where |= {at for at in everywhere - where if each.about in shut[at] and (None, at[1]) in where}
@@ -129,74 +134,6 @@ def _open(pack: Pack, region: str) -> dict[str, InForce]:
     }
 
 
-# --- sections of which each entry lets something through, or keeps it back ---
-
-
-def _of_sections(old: Pack, new: Pack) -> Iterator[Said]:
-    was, now = old.model_dump(mode="json"), new.model_dump(mode="json")
-    for place, (appears, describe) in _SECTIONS.items():
-        before, after = _at(was, place), _at(now, place)
-        disappears = CLOSES if appears == OPENS else OPENS
-        for entry in after:
-            if entry not in before:
-                yield Said(appears, *describe(entry, "now"), (place,))
-        for entry in before:
-            if entry not in after:
-                yield Said(disappears, *describe(entry, "no longer"), (place,))
-    for kind, one, other, verb in ((OPENS, new, old, "is new, and takes"), (CLOSES, old, new, "is gone, and takes no")):
-        for name in one.regions.keys() - other.regions.keys():
-            yield Said(kind, f"region {name}", f"{verb} records", (("regions", name),))
-
-
-def _at(content: Any, place: Place) -> list[dict]:
-    for key in place:
-        content = content.get(key) or {}
-    return list(content)
-
-
-def _grant(entry: dict, now: str) -> tuple[str, str]:
-    where = f"from {entry['origin']} to {entry['to']}"
-    return f"rows of {entry['purpose']}", f"may {now} go {where} ({_terms(entry)})"
-
-
-def _recipient(entry: dict, now: str) -> tuple[str, str]:
-    who = f"{entry['name']} ({entry['kind']}) in {entry['region']}"
-    return who, f"{now} receives rows of {entry['purpose']} ({_terms(entry)})"
-
-
-def _terms(entry: dict) -> str:
-    until = f"until {entry['until']}" if entry["until"] else "without end"
-    return f"{listed(entry['categories'])}; {entry['instrument'] or 'no instrument'}, {until}; {entry['clause']}"
-
-
-def _combination(entry: dict, now: str) -> tuple[str, str]:
-    what = f"are {now} combined for {listed(entry['purposes'])} where {entry['control']} is open ({entry['clause']})"
-    return f"services {listed(entry['services'])}", what
-
-
-def _gate(entry: dict, now: str) -> tuple[str, str]:
-    return f"columns of {listed(entry['categories'])}", f"{now} wait for {entry['purpose']} ({entry['clause']})"
-
-
-def _collection(entry: dict, now: str) -> tuple[str, str]:
-    what = f"{now} serves only what needs no consent unless {listed(entry['admitted_by'], 'or')} is open"
-    return listed(entry["events"]), f"in {listed(entry['regions'])} {what} ({entry['clause']})"
-
-
-def _kept_out(entry: dict, now: str) -> tuple[str, str]:
-    return entry["what"], f"{now} stays out: {listed(entry['fields'])} ({entry['clause']})"
-
-
-_SECTIONS = {
-    ("transfers", "grants"): (OPENS, _grant),
-    ("recipients", "entries"): (OPENS, _recipient),
-    ("combinations", "entries"): (OPENS, _combination),
-    ("gates",): (CLOSES, _gate),
-    ("collection",): (CLOSES, _collection),
-    ("not_admitted",): (CLOSES, _kept_out),
-}
-
-
 # --- all the rest, by its place ---
 
 
@@ -213,16 +150,15 @@ _NOTHING = object()
 
 
 def _leaves(part: Any, place: Place) -> Iterator[tuple[Place, Any]]:
-    """Each part that has no parts, by its place. A list of words is one; an entry of a list stands at its content."""
+    """Each part that has no parts, by its place. A list of words is one; an entry of a list stands at its content. What
+    is empty is as good as what is not there."""
     if isinstance(part, dict):
         for key, inner in part.items():
             yield from _leaves(inner, (*place, key))
-        if not part:
-            yield place, {}
     elif isinstance(part, list) and any(isinstance(each, dict) for each in part):
         for each in part:
             yield (*place, json.dumps(each, ensure_ascii=False)), _ENTRY
-    else:
+    elif part is not None and part != []:
         yield place, part
 
 
@@ -230,12 +166,10 @@ def _told(place: Place, appears: bool, said: Mapping[Said, set[Context]]) -> boo
     """Whether something was said of a part. The clause of a part that comes or goes with what was said needs no word of
     its own."""
     overlay: Place = ()
-    if place[0] in _OVERLAYS and len(place) == 1:
-        return True  # its overlays are told one by one
     if place[0] in _OVERLAYS:
         overlay, place = place[:2], place[2:]
     place = tuple("events" if key == "without_events" else key for key in place)
-    if appears and len(place) > 1 and place[-1] == "clause":
+    if appears and (overlay or len(place) > 1) and place[-1] == "clause":
         place = place[:-1]
     return any(
         _around(told, place) and (not overlay or any(_lies_in(overlay, context) for context in where))
@@ -266,7 +200,7 @@ def _leaf(place: Place, was: Any, now: Any) -> Said:
 
 
 def _kind_of_words(place: Place, gained: list[str], lost: list[str]) -> Kind:
-    if place[-1] != "words" or (gained and lost):
+    if place[-1] not in _MORE_WORDS_OPEN or (gained and lost):
         return CHANGES
     return OPENS if gained else CLOSES
 
@@ -281,6 +215,6 @@ def _kind_of_number(place: Place, was: Any, now: Any) -> Kind:
 
 
 def _shown(value: Any) -> str:
-    if value is _NOTHING or value is None:
+    if value is _NOTHING:
         return "nothing"
     return value if isinstance(value, str) and " " not in value else json.dumps(value, ensure_ascii=False)

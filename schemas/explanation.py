@@ -1,4 +1,7 @@
-"""What `douane explain` says of one line of telemetry, as data: all of it can be written as JSON."""
+"""What `douane explain` says of one line of telemetry, as data: all of it can be written as JSON.
+
+What holds something of a line has no `repr`: it is shown on purpose, or not at all.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +18,7 @@ class Line:
     clause: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Signal:
     """One signal of residency, and the region that it names; `said` is masked where it names none."""
 
@@ -35,7 +38,7 @@ class Place:
     signals: tuple[Signal, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class InDataset:
     """A field in one dataset that may receive it: the value as stored, or why there is none."""
 
@@ -46,7 +49,7 @@ class InDataset:
     clause: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FieldFate:
     """What became of one field that the line carries, at the border and in each dataset."""
 
@@ -60,7 +63,7 @@ class FieldFate:
     datasets: tuple[InDataset, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Entry:
     """One entry of the ledger about the event's subjects. Of an entry that does not act in the event's region only
     what is needed to find it is told."""
@@ -109,7 +112,7 @@ class PurposeFate:
     chain: tuple[Link, ...] | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """Everything that there is to say of one line. `policy` is the newest edition; `edition` the one in force at the
     event's time, None where there was none, or where no event could be read."""
@@ -120,7 +123,7 @@ class Explanation:
     edition: str | None = None
     place: Place | None = None
     fields: tuple[FieldFate, ...] = ()
-    unknown: Mapping[str, int] = field(default_factory=dict)  # by the path of the object that they stand in
+    unknown: Mapping[str, int] = field(default_factory=dict)  # by path, `*` for a name that is no word of the schema
     entries: tuple[Entry, ...] = ()
     further_entries: int = 0  # that were not looked at one by one; a repetition is none
     nobody: int = 0  # lines of the ledger of which nobody knows whom they are about

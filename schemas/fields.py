@@ -76,7 +76,8 @@ STRING, INTEGER, NUMBER, STRINGS = "string", "int64", "float64", "list<string>"
 
 @dataclass(frozen=True)
 class Field:
-    """One leaf of a line. `path` is dotted; `kind` names the canonical form of an identifier; `minimum` and `maximum`
+    """One leaf of a line. `path` is dotted; `kind` names the canonical form of an identifier, or what a
+    text is compared by if that is not the text itself; `minimum` and `maximum`
     are inclusive; `values` lists the allowed words of an enumeration; digits and `true` of a `lenient` field
     are read whether the sender quotes them or not, since fleets do both."""
 
@@ -113,7 +114,10 @@ EVENT_TYPES = (
     "push_interaction",
     "ad_interaction",
 )
-SCHEMA_VERSIONS = (1,)
+SCHEMA_VERSION = 1  # the newest that is known here (schemas/versions.py)
+VERSIONS_AHEAD = 10  # by so many a sender may be newer: versions only ever add, and what they add is dropped
+ACCEPTED_VERSIONS = tuple(range(1, SCHEMA_VERSION + VERSIONS_AHEAD + 1))
+CRASH_GROUP = "crash_group"  # the kind of a trace: its fingerprint is that of the group it belongs to
 SOURCES = ("device", "web", "partner")
 
 _MS_MAX = 31 * 24 * 3_600_000  # no duration is longer than a month
@@ -143,8 +147,8 @@ def _label(path: str, category: Category, description: str, **more) -> Field:
     return Field(path, STRING, Handling.LABEL, category, Sensitivity.ORDINARY, description, **more)
 
 
-def _text(path: str, description: str) -> Field:
-    return Field(path, STRING, Handling.TEXT, Category.FREE_TEXT, Sensitivity.PERSONAL, description)
+def _text(path: str, description: str, kind: str | None = None) -> Field:
+    return Field(path, STRING, Handling.TEXT, Category.FREE_TEXT, Sensitivity.PERSONAL, description, kind=kind)
 
 
 def _signal(path: str, description: str, type_: str = STRING) -> Field:
@@ -197,6 +201,7 @@ EVENT_FIELDS: tuple[Field, ...] = (
     _signal("residency.sim_mcc", "Mobile country code of the SIM, ITU E.212", INTEGER),
     _identifier("device.android_id", "android_id", _SUBJECT, "The collector's own Android ID, the device subject"),
     _identifier("device.imei", "imei", _PERSISTENT, "International mobile equipment identity"),
+    _identifier("device.meid", "meid", _PERSISTENT, "Mobile equipment identity, of CDMA handsets"),
     _identifier("device.imsi", "imsi", _PERSISTENT, "International mobile subscriber identity"),
     _identifier("device.oaid", "oaid", _ADVERTISING, "Open anonymous device identifier (mainland China)"),
     _identifier("device.gaid", "gaid", _ADVERTISING, "Google advertising id"),
@@ -223,7 +228,7 @@ EVENT_FIELDS: tuple[Field, ...] = (
     _label("location.city_code", _COARSE, "Code of the city or area", lenient=True),
     _label("crash.signal", Category.CRASH_DATA, "Signal that ended the process, by name or number", lenient=True),
     _text("crash.exception", "Class and message of the exception"),
-    _text("crash.trace", "Stack trace"),
+    _text("crash.trace", "Stack trace", kind=CRASH_GROUP),
     _duration("app_usage.foreground_ms", _APP, "Time in the foreground"),
     _duration("app_usage.background_ms", _APP, "Time in the background"),
     _measure("app_usage.launches", _APP, "Times started"),

@@ -52,7 +52,7 @@ class Source:
     """What a slot holds for some event types: a field as the border prepares it."""
 
     path: str
-    form: str  # "plain", "seal" (irreversible), "sealed" (reversible, for one purpose)
+    form: str  # "plain", "seal" and "group" (irreversible, of the value or of its group), "sealed" (for one purpose)
     purpose: str | None = None
 
 
@@ -91,6 +91,8 @@ def source_of(column: DatasetColumn, purpose: str) -> Source:
     """What the border must prepare for a dataset's column."""
     if column.form is Form.SEALED:
         return Source(column.field.path, "sealed", purpose)
+    if column.form is Form.FINGERPRINT and column.field.kind:
+        return Source(column.field.path, "group")
     if column.form in (Form.TOKEN, Form.FINGERPRINT):
         return Source(column.field.path, "seal")
     return Source(column.field.path, "plain")
@@ -168,7 +170,7 @@ def _allocate(wanted: dict[Source, tuple[str, frozenset[int]]]) -> Layout:
 
 
 def _slot_kind(column: DatasetColumn, source: Source) -> str:
-    if source.form == "seal":
+    if source.form in ("seal", "group"):
         return "token"
     if source.form == "sealed":
         return "sealed"

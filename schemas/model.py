@@ -1,5 +1,6 @@
 """What the models of a policy pack have in common."""
 
+from collections.abc import Iterable
 from datetime import date
 from typing import Annotated, Any
 
@@ -13,13 +14,23 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from schemas.yaml_files import Place
+
 
 class Misfit(ValueError):
     """What a validator finds in a part of what it was given. `place` leads there from the whole."""
 
     def __init__(self, message: str, *place: str | int) -> None:
         super().__init__(message)
-        self.place = place
+        self.each = ((place, message),)
+
+
+class Misfits(ValueError):
+    """The same, of several parts: `each` is a place and what is said of it."""
+
+    def __init__(self, each: Iterable[tuple[Place, str]]) -> None:
+        self.each = tuple(each)
+        super().__init__("; ".join(message for _, message in self.each))
 
 
 class Model(BaseModel):

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from schemas.fields import EVENT_FIELD, EVENT_TYPES, INTEGER, SOURCES, Handling, payload_of
-from schemas.model import ClauseId, Edition, Model, Name
+from schemas.model import ClauseId, Days, Edition, Model, Name
+from schemas.yaml_files import Place
 
 if TYPE_CHECKING:
     from schemas.policy import Column, Pack, Purpose
@@ -32,7 +33,7 @@ class Coarser(Model):
     `major` or `{bucket: STEP}`."""
 
     form: Literal["absent", "major", "bucket"] = Field(description="What is left of the field")
-    step: float | None = Field(None, gt=0, description="Width of a bucket, in the field's own unit")
+    step: float | None = Field(None, strict=True, gt=0, description="Width of a bucket, in the field's own unit")
 
     @model_validator(mode="before")
     @classmethod
@@ -41,6 +42,8 @@ class Coarser(Model):
             return {"form": value}
         if isinstance(value, dict) and set(value) == {"bucket"}:
             return {"form": "bucket", "step": value["bucket"]}
+        if isinstance(value, dict) and "form" not in value:
+            raise ValueError("write absent, major or {bucket: STEP}")
         return value
 
     @model_validator(mode="after")
@@ -65,7 +68,7 @@ class PurposeOverlay(Model):
     minimum_policy_version: Edition | None = Field(None, description="A later least edition of a consent")
     sources: tuple[Literal[SOURCES], ...] | None = Field(None, description="Those of its sources that may feed it")
     unless: dict[str, tuple[str, ...]] = Field({}, description="More words of a field that keep a record out")
-    retention_days: int | None = Field(None, gt=0, description="A shorter retention; of a region's overlay alone")
+    retention_days: Days | None = Field(None, description="A shorter retention; of a region's overlay alone")
 
 
 class Overlay(Model):
@@ -99,13 +102,13 @@ def effective(pack: "Pack", service: str | None, region: str) -> tuple[dict[str,
     purposes, closed = dict(pack.purposes), {}
     for overlay in filter(None, (pack.by_region.get(region), pack.by_service.get(service))):
         for name in overlay.purposes.keys() & purposes.keys():
-            purposes[name] = _narrowed(purposes[name], overlay.purposes[name])
+            purposes[name] = left_of(purposes[name], overlay.purposes[name])
         closed |= {name: overlay.clause for name in purposes if overlay.closes(name)}
     return purposes, closed
 
 
-def _narrowed(purpose: "Purpose", said: PurposeOverlay) -> "Purpose":
-    """Read again as if it were written so: what is left of a purpose is one."""
+def left_of(purpose: "Purpose", said: PurposeOverlay) -> "Purpose":
+    """What an overlay leaves of a purpose. Read again as if it were written so: what is left of a purpose is one."""
     columns = {path: _coarsened(column, said.columns.get(path)) for path, column in purpose.columns.items()}
     events = {
         event: tuple(path for path in paths if columns[path])
@@ -144,68 +147,72 @@ def _later(one: str | None, other: str | None) -> str | None:
 
 # --- what an overlay may not say ---
 
+Fault = tuple[Place, str]
 
-def overlay_faults(pack: "Pack") -> Iterator[str]:
+
+def overlay_faults(pack: "Pack") -> Iterator[Fault]:
     """What is wrong with the overlays and the rules of collection of a pack: one sentence a fault, with its place."""
     for place, overlay in _placed(pack):
         yield from _of_overlay(place, overlay, pack)
     for region in sorted(pack.by_region.keys() - pack.regions.keys()):
-        yield f"by_region.{region}: {region!r} is no region of this pack"
+        yield ("by_region", region), f"{region!r} is no region of this pack; use {', '.join(pack.regions)}"
     for service, overlay in pack.by_service.items():
         for name, said in overlay.purposes.items():
             if said.retention_days is not None:
-                place = f"by_service.{service}.purposes.{name}.retention_days"
-                yield f"{place}: a dataset has one retention in a region; say it in the region's overlay"
+                place = ("by_service", service, "purposes", name, "retention_days")
+                yield place, "a dataset has one retention in a region; say it in the region's overlay"
     yield from _beside_each_other(pack)
     for number, rule in enumerate(pack.collection):
-        place = f"collection.{number}"
-        yield from _unknown(f"{place}.regions", rule.regions, pack.regions, "regions")
-        yield from _unknown(f"{place}.admitted_by", rule.admitted_by, pack.purposes, "purposes")
+        place = ("collection", number)
+        yield from _unknown((*place, "regions"), rule.regions, pack.regions, "regions")
+        yield from _unknown((*place, "admitted_by"), rule.admitted_by, pack.purposes, "purposes")
 
 
-def _placed(pack: "Pack") -> Iterator[tuple[str, Overlay]]:
+def _placed(pack: "Pack") -> Iterator[tuple[Place, Overlay]]:
     for kind, overlays in (("by_region", pack.by_region), ("by_service", pack.by_service)):
-        yield from ((f"{kind}.{name}", overlay) for name, overlay in overlays.items())
+        yield from (((kind, name), overlay) for name, overlay in overlays.items())
 
 
-def _unknown(place: str, named: Iterable[str], known: dict, what: str) -> Iterator[str]:
+def _unknown(place: Place, named: Iterable[str], known: dict, what: str) -> Iterator[Fault]:
     if unknown := sorted(set(named) - set(known)):
-        yield f"{place} names {unknown}, which are no {what} of this pack"
+        yield place, f"it names {unknown}, which are no {what} of this pack; use some of {', '.join(known)}"
 
 
-def _of_overlay(place: str, overlay: Overlay, pack: "Pack") -> Iterator[str]:
+def _of_overlay(place: Place, overlay: Overlay, pack: "Pack") -> Iterator[Fault]:
     if not overlay.closed and not overlay.purposes:
-        yield f"{place}: it neither closes nor narrows anything; drop it"
+        yield place, "it neither closes nor narrows anything; drop it"
     if overlay.closed != ALL:
-        yield from _unknown(f"{place}.closed", overlay.closed, pack.purposes, "purposes")
-    yield from _unknown(f"{place}.purposes", overlay.purposes, pack.purposes, "purposes")
+        yield from _unknown((*place, "closed"), overlay.closed, pack.purposes, "purposes")
+    yield from _unknown((*place, "purposes"), overlay.purposes, pack.purposes, "purposes")
     for name, said in overlay.purposes.items():
-        own = f"{place}.purposes.{name}"
+        own = (*place, "purposes", name)
         if overlay.closes(name):
-            yield f"{own}: the overlay closes {name}, so that nothing else it says of it can matter; say one of both"
+            yield own, f"the overlay closes {name}, so that nothing else it says of it can matter; say one of both"
         elif not said.model_dump(exclude={"clause"}, exclude_defaults=True):
-            yield f"{own}: it narrows nothing; drop it"
+            yield own, "it narrows nothing; drop it"
         if name in pack.purposes:
-            yield from (f"{own}.{fault}" for fault in _widenings(said, pack.purposes[name]))
+            yield from (((*own, *within), fault) for within, fault in _widenings(said, pack.purposes[name]))
 
 
-def _widenings(said: PurposeOverlay, base: "Purpose") -> Iterator[str]:
+def _widenings(said: PurposeOverlay, base: "Purpose") -> Iterator[Fault]:
     """What an overlay says of a purpose that is not narrower than what the base does, or speaks of what it lacks."""
     for path, coarser in said.columns.items():
         if path not in base.columns:
-            yield f"columns.{path}: the base does not give the purpose this field, and an overlay only narrows"
+            message = "the base does not give the purpose this field, and an overlay only narrows; drop it"
+            yield ("columns", path), message
         elif fault := _not_coarser(coarser, base.columns[path], path):
-            yield f"columns.{path}: {fault}"
+            yield ("columns", path), fault
     if foreign := [event for event in said.without_events if event not in base.events]:
-        yield f"without_events names {foreign}, which the purpose does not receive"
+        yield ("without_events",), f"it names {foreign}, which the purpose does not receive; drop them"
     for path, words in said.unless.items():
         field = EVENT_FIELD.get(path)
         if field is None or not set(words) <= set(field.values) or payload_of(path) not in base.events:
-            yield f"unless.{path}: use a field with fixed words, of an event type that the purpose receives"
+            yield ("unless", path), "use a field with fixed words, of an event type that the purpose receives"
     for key, wider in _WIDER.items():
         ours, theirs = getattr(said, key), getattr(base, key)
         if ours is not None and theirs is not None and wider(ours, theirs):
-            yield f"{key}: {ours} is wider than the base's {theirs}, and an overlay only narrows"
+            ours, theirs = (", ".join(each) if isinstance(each, tuple) else each for each in (ours, theirs))
+            yield (key,), f"{ours} is wider than the base's {theirs}, and an overlay only narrows; drop it"
 
 
 _WIDER: dict[str, Callable[[Any, Any], bool]] = {
@@ -230,7 +237,7 @@ def _not_coarser(said: Coarser, base: "Column", path: str) -> str | None:
     return None
 
 
-def _beside_each_other(pack: "Pack") -> Iterator[str]:
+def _beside_each_other(pack: "Pack") -> Iterator[Fault]:
     """Buckets of a region and of a service, of which neither holds the other's whole: a value has one place."""
     for (region, one), (service, other) in product(pack.by_region.items(), pack.by_service.items()):
         for name in one.purposes.keys() & other.purposes.keys():
@@ -238,8 +245,8 @@ def _beside_each_other(pack: "Pack") -> Iterator[str]:
             for path, said in one.purposes[name].columns.items():
                 steps = said.step, theirs[path].step if path in theirs else None
                 if all(steps) and not _multiple(max(steps), min(steps)):
-                    place = f"by_service.{service}.purposes.{name}.columns.{path}"
-                    yield f"{place}: {theirs[path]} cuts across {said} of by_region.{region}; use a multiple of it"
+                    place = ("by_service", service, "purposes", name, "columns", path)
+                    yield place, f"{theirs[path]} cuts across {said} of by_region.{region}; use a multiple of it"
 
 
 def _multiple(step: float, of: float) -> bool:

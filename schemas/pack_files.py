@@ -6,6 +6,7 @@ file and line when it is loaded: whoever holds a `Pack` from here holds one that
 """
 
 import difflib
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -17,9 +18,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from schemas.checks import findings
+from schemas.fields import EVENT_FIELD
 from schemas.findings import Finding, PackError
 from schemas.policy import Pack
-from schemas.yaml_files import Place, YamlFault, faults_of, in_one_line, read_document, shown
+from schemas.yaml_files import Place, YamlFault, faults_of, read_document, shown
 
 SHIPPED = Path(__file__).parent / "packs"
 DEFAULT_PACK = "2021-01-15"
@@ -47,7 +49,7 @@ class Sources:
         for key in place:
             part = part.get(key) if isinstance(part, dict) else _item(part, key)
             if isinstance(part, dict):
-                found = str(part.get("clause", found))
+                found = str(part.get("clause") or found)
         return found
 
 
@@ -68,7 +70,7 @@ def load_pack(name: str = DEFAULT_PACK, today: date | None = None) -> Pack:
 
 def check_pack(name: str = DEFAULT_PACK, today: date | None = None) -> tuple[Pack | None, tuple[Finding, ...]]:
     """The pack, where it can be made at all, and everything that is wrong with it. Raises `PackError` for a folder that
-    is not there, or is not readable."""
+    is not there, or has no YAML files."""
     sources = Sources()
     try:
         sources = read_sources(name)
@@ -76,7 +78,7 @@ def check_pack(name: str = DEFAULT_PACK, today: date | None = None) -> tuple[Pac
     except YamlFault as fault:
         return None, (Finding("yaml", (), "", fault.message, "", fault.at),)
     except OSError as error:
-        raise PackError(f"policy pack {name!r}: {in_one_line(error)}") from None
+        return None, (Finding("yaml", (), "", f"cannot be read: {error.strerror}", "mend it", str(error.filename)),)
     except ValidationError as error:
         return None, tuple(map(sources.placed, islice(_misfits(error, sources), _MOST_MISFITS)))
     return pack, tuple(map(sources.placed, findings(pack, today or date.today())))
@@ -89,26 +91,43 @@ def pack_content(name: str = DEFAULT_PACK) -> dict[str, Any]:
 
 def read_sources(name: str) -> Sources:
     """The same, with where each part stands. Raises likewise."""
-    folder = SHIPPED / name if (SHIPPED / name).is_dir() else Path(name)
-    files = sorted(folder.glob("*.yaml"))
+    folder = SHIPPED / name if name and (SHIPPED / name).is_dir() else Path(name)
+    files = _files(folder) if folder.is_dir() else {}
     if not files:
         shipped = ", ".join(sorted(p.name for p in SHIPPED.iterdir() if p.is_dir()))
         raise PackError(f"policy pack {name!r}: no such folder with YAML files; shipped packs: {shipped}")
     sources = Sources()
-    for file in files:
+    for file in files.values():
         _join(sources, file)
     for within, key in OVERLAYS.items():
-        for file in sorted((folder / within).glob("*.yaml")):
-            document = read_document(file, f"{within}/{file.name}")
+        if not os.path.lexists(folder / within):
+            continue
+        for name, file in _files(folder / within, f"{within}/").items():
+            document = read_document(file, name)
             sources.content.setdefault(key, {})[file.stem] = document.content
-            _place(sources, f"{within}/{file.name}", document.lines, (key, file.stem))
+            _place(sources, name, document.lines, (key, file.stem))
     return sources
+
+
+def _files(folder: Path, within: str = "") -> dict[str, Path]:
+    """The YAML files of a folder, by the names that faults call them. One that would be passed over is refused: an
+    overlay that nobody reads closes nothing."""
+    found = {}
+    for path in sorted(folder.iterdir()):
+        name = within + path.name
+        if path.suffix == ".yaml":
+            found[name] = path
+        elif path.suffix.lower() in (".yml", ".yaml"):
+            raise YamlFault(name, "files of a pack end in .yaml, and no other is read; rename it")
+        elif name not in OVERLAYS and path.is_dir() and any(path.glob("*.y*ml")):
+            raise YamlFault(name, f"folders of a pack are {' and '.join(OVERLAYS)}, and no other is read; move it")
+    return found
 
 
 def _join(sources: Sources, file: Path) -> None:
     document = read_document(file, file.name)
     if not isinstance(document.content, dict):
-        raise YamlFault(file.name, "expected a mapping at the top")
+        raise YamlFault(file.name, "expected a mapping at the top; write keys such as `purposes:`")
     if own := sorted(set(OVERLAYS.values()) & set(document.content)):
         raise YamlFault(file.name, f"{own[0]} is made of the files in {'/ and '.join(OVERLAYS)}/; put it there")
     if twice := sorted(map(str, set(sources.content) & set(document.content))):
@@ -130,11 +149,14 @@ def _misfits(error: ValidationError, sources: Sources) -> Iterator[Finding]:
 def _remedy(place: Place, message: str) -> str:
     if message == "Field required":
         return "add it"
-    if message == "Extra inputs are not permitted":
-        near = difflib.get_close_matches(shown(place[-1]), _words(), n=1)
+    unknown = message.endswith("is no field of an event")
+    if unknown or message == "Extra inputs are not permitted":
+        near = difflib.get_close_matches(shown(place[-1]), EVENT_FIELD if unknown else _words(), n=1)
         return f"did you mean {near[0]!r}?" if near else "remove it, or correct its spelling"
     if message == "Input should be a valid string":
         return "put it in quotes"
+    if message == "Input should be a valid number":
+        return "write digits without quotes; 1e-8 is text in YAML, and 1.0e-8 a number"
     return ""
 
 

@@ -11,12 +11,11 @@ from typing import Any
 from schemas.fields import EVENT_FIELDS
 from schemas.pack_files import OVERLAYS
 from schemas.policy import Pack
+from schemas.statistics import EVENT_TYPE, may_group
 
 PACK_SCHEMA, OVERLAY_SCHEMA = "pack.schema.json", "overlay.schema.json"
 _DRAFT = "http://json-schema.org/draft-07/schema#"  # what YAML language servers read
 _ARGUMENT = {"bucket": "step", "listed": "among"}  # of the forms that need one, the key that holds it
-
-_BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum"}  # pydantic's own, where a number has two types
 
 
 def schema_pages() -> dict[str, str]:
@@ -37,16 +36,25 @@ def pack_schema() -> dict[str, Any]:
     for definition in _parts(schema):
         if "patternProperties" in definition:
             definition["additionalProperties"] = False
-        definition |= {name: definition.pop(bound) for bound, name in _BOUNDS.items() if bound in definition}
     for name, definition in schema["$defs"].items():
         if {"form", "step"} <= set(definition.get("properties", ())):
             schema["$defs"][name] = _with_short_forms(definition, schema["$defs"])
         for key, part in definition.get("properties", {}).items():
-            if key == "columns":
-                definition["properties"][key] = _by_field(part)
-            if key == "events" and "propertyNames" in part:
-                part["additionalProperties"]["items"] = {"enum": [field.path for field in EVENT_FIELDS]}
+            definition["properties"][key] = _closer(key, part)
     return {"$schema": _DRAFT, **schema}
+
+
+def _closer(key: str, part: dict) -> dict:
+    """What a key holds, with what the models say in code: the names of fields, and a basis for every region."""
+    if key == "columns":
+        return _by_field(part)
+    if key == "events" and "propertyNames" in part:
+        part["additionalProperties"]["items"] = {"enum": [field.path for field in EVENT_FIELDS]}
+    if key == "by":
+        part["items"] = {"enum": [EVENT_TYPE, *(field.path for field in EVENT_FIELDS if may_group(field))]}
+    if key == "basis" and "additionalProperties" in part:
+        part["required"] = ["default"]
+    return part
 
 
 def _parts(part: Any) -> Iterator[dict]:

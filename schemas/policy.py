@@ -18,9 +18,9 @@ from schemas.countries import countries
 from schemas.fields import EVENT_FIELD, EVENT_TYPES, IDENTIFYING, INTEGER, SOURCES, Category, Handling, payload_of
 from schemas.fields import Field as EventField
 from schemas.held_by_code import HeldByCode, NotYet
-from schemas.model import ClauseId, Days, Edition, Misfit, Model, Name, Word
+from schemas.model import ClauseId, Days, Edition, Misfit, Misfits, Model, Name, Word
 from schemas.overlays import Collection, Overlay, Service, effective, overlay_faults
-from schemas.regions import Residency
+from schemas.regions import SIGNALS, Residency
 from schemas.sharing import Combinations, NotAdmitted, Recipients, Transfers
 from schemas.statistics import Statistics
 
@@ -49,7 +49,7 @@ class Form(StrEnum):
     TOKEN = "token"  # pseudonym of this purpose, region and epoch
     SEALED = "sealed"  # reversible by the reader of this dataset alone
     TEXT = "text"  # scrubbed free text
-    FINGERPRINT = "fingerprint"  # keyed digest of the scrubbed text
+    FINGERPRINT = "fingerprint"  # keyed digest of the scrubbed text, of a trace that of its crash group
     NETWORK = "network"  # IP address cut to its network
     MAJOR = "major"  # version cut to its first number
     BUCKET = "bucket"  # number cut to a multiple of `step`
@@ -83,6 +83,8 @@ class Column(Model):
             return {"form": "bucket", "step": value["bucket"]}
         if isinstance(value, dict) and set(value) == {"listed"}:
             return {"form": "listed", "among": value["listed"]}
+        if isinstance(value, dict) and "form" not in value:
+            raise ValueError("write the word of a form, {bucket: STEP} or {listed: NAME}")
         return value
 
     @model_validator(mode="after")
@@ -140,12 +142,14 @@ class Purpose(Model):
             _check_column(path, column)
         for event_type, paths in self.events.items():
             if missing := sorted(set(paths) - set(self.columns)):
-                raise Misfit(f"events lists {missing}, which columns does not describe", "events", event_type)
+                what = f"events lists {missing}, which columns does not describe; describe it there, or drop it"
+                raise Misfit(what, "events", event_type)
             if foreign := [path for path in paths if payload_of(path) not in (None, event_type)]:
-                what = f"events.{event_type} lists {foreign}, which that event type does not carry"
+                what = f"events.{event_type} lists {foreign}, which that event type does not carry; drop it"
                 raise Misfit(what, "events", event_type)
         if idle := sorted(set(self.columns).difference(*self.events.values())):
-            raise Misfit(f"columns describes {idle}, which no event type lists", "columns", idle[0])
+            what = f"columns describes {idle}, which no event type lists; list it, or drop it"
+            raise Misfit(what, "columns", idle[0])
         if not self.subject:
             _check_subjectless(self.columns)
         _check_unless(self.unless, self.events)
@@ -172,7 +176,7 @@ def _check_lists(purposes: dict[str, Purpose], lists: dict[str, WordList]) -> No
         if column.among
     }
     for name in sorted(named.keys() - lists.keys()):
-        raise Misfit(f"{name!r} is no list of this pack", *named[name])
+        raise Misfit(f"{name!r} is no list of this pack; use one of {', '.join(lists)}", *named[name])
 
 
 def _check_unless(unless: dict[str, tuple[str, ...]], events: dict) -> None:
@@ -188,7 +192,7 @@ def _check_subjectless(columns: dict[str, Column]) -> None:
     location = {Category.EXACT_LOCATION, Category.COARSE_LOCATION}
     pointing = sorted(path for path in columns if EVENT_FIELD[path].category in IDENTIFYING | location)
     if pointing:
-        what = f"a purpose without a subject may hold no identifier, address, location or text: {pointing}"
+        what = f"a purpose without a subject may hold no identifier, address, location or text: drop {pointing}"
         raise Misfit(what, "columns", pointing[0])
 
 
@@ -196,7 +200,10 @@ class Region(Model):
     """One region: the countries it serves, where its data centre is, and the legal bases that its law knows."""
 
     clause: ClauseId
-    data_centre: str = Field(description="The country (ISO 3166-1) in which it is stored and processed")
+    data_centre: str = Field(
+        description="The country (ISO 3166-1) in which it is stored and processed",
+        json_schema_extra={"pattern": "^[A-Z]{2}$"},
+    )
     countries: tuple[str, ...] | Literal["rest"] = Field(
         description="ISO 3166-1 codes, or `rest` for all that no other region names"
     )
@@ -221,7 +228,10 @@ class ResidencySignals(Model):
     """How Locate finds the region: signals in order, and which regions win where signals conflict."""
 
     clause: ClauseId
-    signals: tuple[str, ...] = Field(description="Fields of `residency`, in the order in which they are asked")
+    signals: tuple[str, ...] = Field(
+        description="Fields of `residency`, in the order in which they are asked",
+        json_schema_extra={"items": {"enum": [*SIGNALS]}, "minItems": 1},
+    )
     localising: tuple[str, ...] = Field(description="Regions that win where signals differ, strongest first")
 
 
@@ -353,14 +363,15 @@ class Pack(Model):
                 what = f"basis names {unknown}, which are no regions of this pack"
                 raise Misfit(what, "purposes", name, "basis", unknown[0])
         _check_lists(self.purposes, self.lists)
-        self._check_names_of_datasets()
         for number, gate in enumerate(self.gates):
             if gate.purpose not in self.purposes:
-                raise Misfit(f"{gate.purpose!r} is no purpose of this pack", "gates", number, "purpose")
+                what = f"{gate.purpose!r} is no purpose of this pack; name one"
+                raise Misfit(what, "gates", number, "purpose")
         if self.statistics:
             self.statistics.check(self)
-        for fault in overlay_faults(self):
-            raise Misfit(fault, *fault.split(" ")[0].rstrip(":").split("."))
+        self._check_names_of_datasets()
+        if faults := [*overlay_faults(self)]:
+            raise Misfits(faults)
         _ = self.where  # raises if the countries or signals do not fit together
         return self
 
@@ -370,4 +381,6 @@ class Pack(Model):
         taken |= {name for name in _OTHER_FOLDERS & set(self.purposes) if self.purposes[name].stored}
         if taken := sorted(taken & set(self.purposes)):
             others = f"{', '.join(sorted(_OTHER_DATASETS | _OTHER_FOLDERS))}, what ends in {', '.join(endings)}"
-            raise Misfit(f"purposes {taken} have names of other datasets: {others}", "purposes", taken[0])
+            raise Misfit(
+                f"purposes {taken} have names of other datasets: {others}; name it otherwise", "purposes", taken[0]
+            )

@@ -16,7 +16,8 @@ from schemas.fields import (
     EVENT_FIELDS,
     EVENT_TYPES,
     LEDGER_FIELDS,
-    SCHEMA_VERSIONS,
+    SCHEMA_VERSION,
+    VERSIONS_AHEAD,
     Field,
     Handling,
     payload_of,
@@ -26,6 +27,7 @@ from schemas.pack_files import load_pack
 from schemas.pack_schema import schema_pages
 from schemas.policy import Form, Pack, Purpose
 from schemas.reference_clauses import clauses_page
+from schemas.reference_recognisers import recognisers_page
 from schemas.reference_regions import regions_page
 from schemas.reference_retention import retention_page
 from schemas.reference_sharing import sharing_page
@@ -47,7 +49,7 @@ _FORM = {
     Form.TOKEN: "pseudonym of this purpose, region and epoch; no way back",
     Form.SEALED: "reversible, for who holds this dataset's key",
     Form.TEXT: "scrubbed text",
-    Form.FINGERPRINT: "keyed digest of the scrubbed text, of this purpose, region and epoch",
+    Form.FINGERPRINT: "keyed digest of the scrubbed text (a trace: its group), of this purpose, region and epoch",
     Form.NETWORK: "network of the address",
     Form.MAJOR: "first number of the version",
     Form.BUCKET: "cut down to a multiple of the step",
@@ -73,6 +75,7 @@ def pages(pack: Pack) -> dict[str, str]:
         "sharing.md": sharing_page(pack, made),
         "clauses.md": clauses_page(pack, made),
         "statistics.md": statistics_page(pack, made),
+        "recognisers.md": recognisers_page(),
         **schema_pages(),
     }
 
@@ -146,8 +149,9 @@ def _uses(pack: Pack) -> dict[str, list[str]]:
 def _bounds(pack: Pack) -> str:
     limits = pack.limits
     return bullets(
-        f"A line has at most {MAX_LINE_BYTES:,} bytes; schema_version is {' or '.join(map(str, SCHEMA_VERSIONS))}; "
-        "times are RFC 3339.",
+        f"A line has at most {MAX_LINE_BYTES:,} bytes; times are RFC 3339.",
+        f"schema_version {SCHEMA_VERSION} is the newest that is known; up to {SCHEMA_VERSION + VERSIONS_AHEAD} are "
+        "read, since versions only ever add optional fields.",
         f"event_time lies at most {limits.future_minutes} minutes after received_time, and at most "
         f"{limits.oldest_days} days before it ({limits.clause}).",
         f"A free text is cut at {limits.text_bytes:,} bytes.",

@@ -6,6 +6,24 @@ from schemas.difference import narrowed
 from schemas.markdown import bullets, joined, table
 from schemas.policy import Pack
 
+_COUNTRIES, _NETWORKS = "`account_country`, `device_region`", "`sim_mcc`"
+_SAID = (  # examples are tried on `transforms.locate`
+    (_COUNTRIES, "`NL` `HK` `AX`", "country", "assigned by ISO 3166-1 alpha-2"),
+    (_COUNTRIES, "`ZZ` `XX` `QM` `XK` `A1` `T1`", "none", "a placeholder, or left to its users by ISO"),
+    (_COUNTRIES, "`EU` `UK` `SU`", "none", "reserved: a union, another name, a country of the past"),
+    (
+        _COUNTRIES,
+        "`nl` `Nl` `NLD` `Netherlands` `528` `001` `NL-NH` `-`",
+        "none",
+        "not exactly a code (nor is the empty text); none is guessed",
+    ),
+    (_NETWORKS, "`204` `460`", "country", "assigned by ITU-T E.212, quoted or not"),
+    (_NETWORKS, "`340` `362` `425` `647`", "country", "shared by several areas: taken for GP, CW, IL and RE"),
+    (_NETWORKS, "`0` `1` `999` `-1`", "none", "a test, a private network, no network"),
+    (_NETWORKS, "`901` `221`", "none", "of no one country, or of one without an ISO code"),
+    (_NETWORKS, "`46` `1460` `800`", "none", "no mobile country code of a country"),
+)
+
 
 def regions_page(pack: Pack, made: str) -> str:
     """The text of the page; `made` says how it was made."""
@@ -22,7 +40,10 @@ def regions_page(pack: Pack, made: str) -> str:
             + ", ".join(residency.localising)
             + ".",
             "A record without a usable signal is counted and not kept.",
+            "A signal is usable if it names a country that has a region here. What is no text, or in `sim_mcc` no "
+            "number, is a fault of form: that line is quarantined.",
         ),
+        table(("signal", "that says", "names", "since it is"), _SAID),
         table(
             ("region", "clause", "data centre", "legal bases that its law knows", "purposes that fall back to consent"),
             (

@@ -26,7 +26,7 @@ def statistics_page(pack: Pack, made: str) -> str:
             "is drawn by lot, with better chances the larger it is.",
             "What a device does beyond the bounds below is not counted. Which of its groups count is settled by a "
             "keyed hash, not by the order of records.",
-            f"A day is released when {statistics.grace_hours} hours have passed since its end, by the clock of "
+            f"A day is released when {statistics.grace_hours:g} hours have passed since its end, by the clock of "
             "receipt. What is received later is counted as late and goes no further.",
             "`95 %` is half the width of the interval in which the exact value, after the bounds, lies with that "
             "probability.",

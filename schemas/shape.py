@@ -29,6 +29,20 @@ def field_tree(fields: tuple[Field, ...]) -> dict[str, Any]:
     return tree
 
 
+@cache
+def field_names(fields: tuple[Field, ...]) -> frozenset[str]:
+    """All words that a table uses in its paths: the names of fields and of objects."""
+    return frozenset(name for field in fields for name in field.path.split("."))
+
+
+def unknown_path(parent: str, name: str, names: frozenset[str]) -> str:
+    """Where an unknown field stood, as it may be told: in the known object `parent` ("" is the line itself), with its
+    name if that is a word of our own, else `*`. A sender may have put anything into a name, and may make up any number
+    of them; there are no more paths than known objects times known words."""
+    told = name if name in names else "*"
+    return f"{parent}.{told}" if parent else told
+
+
 def _arrow_type(node: Field | dict[str, Any]) -> pa.DataType:
     if isinstance(node, Field):
         return _ARROW[node.type]
@@ -46,7 +60,7 @@ def _line_type(name: str, node: dict[str, Any]) -> type[msgspec.Struct]:
         (key, (_PYTHON[child.type] if isinstance(child, Field) else _line_type(key, child)) | None, None)
         for key, child in node.items()
     ]
-    return msgspec.defstruct(name, members)
+    return msgspec.defstruct(name, members, gc=False)
 
 
 @cache

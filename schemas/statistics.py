@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
 import pyarrow as pa
-from pydantic import Field, StrictFloat, StrictInt, model_validator
+from pydantic import Field, model_validator
 
 from schemas.fields import EVENT_FIELD, EVENT_TYPES, IDENTIFYING, Handling
+from schemas.fields import Field as EventField
 from schemas.model import ClauseId, Misfit, Model, Name
 
 if TYPE_CHECKING:
@@ -82,9 +83,7 @@ class Statistics(Model):
         strict=True, gt=0, le=10, description="Of all that is released, for one device, region and day"
     )
     delta: float = Field(strict=True, gt=0, le=1e-6, description="Likewise")
-    grace_hours: StrictInt | StrictFloat = Field(
-        ge=0, le=24 * 365, description="How long after its end a day is held open"
-    )
+    grace_hours: float = Field(strict=True, ge=0, le=24 * 365, description="How long after its end a day is held open")
     least_devices: int = Field(
         strict=True, gt=1, le=1_000_000, description="A group of fewer devices is never shown, whatever chance says"
     )
@@ -111,7 +110,7 @@ class Statistics(Model):
         (1.1.4-b, 1.1.4-c)."""
         purpose = pack.purposes.get(self.purpose)
         if purpose is None:
-            raise Misfit(f"{self.purpose!r} is no purpose of this pack", "statistics", "purpose")
+            raise Misfit(f"{self.purpose!r} is no purpose of this pack; name one", "statistics", "purpose")
         if purpose.stored:
             what = f"{self.purpose} is stored by row; write `stored: false` there"
             raise Misfit(what, "statistics", "purpose")
@@ -126,6 +125,11 @@ class Statistics(Model):
                 raise Misfit(fault, "statistics", "tables", name, "by")
 
 
+def may_group(field: EventField) -> bool:
+    """Whether anything can be counted by a field."""
+    return field.handling is Handling.LABEL and field.category not in IDENTIFYING
+
+
 def _unfit(table: StatisticsTable, purpose: "Purpose", pack: "Pack") -> Iterator[str]:
     """Why a table may not be by its fields. A number, a fingerprint or an address could be anybody's own; the words of
     a label may be without end as well, but are shown only where the partition selection finds many devices behind one
@@ -135,9 +139,9 @@ def _unfit(table: StatisticsTable, purpose: "Purpose", pack: "Pack") -> Iterator
         if path == EVENT_TYPE:
             continue
         if field is not None and field.category in IDENTIFYING:
-            yield f"{path} points to somebody ({field.category}); nothing is ever counted by it"
+            yield f"{path} points to somebody ({field.category}); nothing is ever counted by it; drop it"
         elif path not in purpose.columns:
-            yield f"{path} is not among the columns of the purpose"
+            yield f"{path} is not among the columns of the purpose; add it there, or drop it"
         elif field.handling is not Handling.LABEL or purpose.columns[path].among:
             yield f"{path} goes as {purpose.columns[path].form.value!r}; use fields of few words (plain or major)"
         elif pack.gate_of(field):

@@ -1,12 +1,13 @@
 """What the steps count: one row a (hour, step, outcome, ...), for the audit and for what must add up.
 
 step         outcomes (and which other columns say more)
-telemetry    spans lines blank quarantined(reason) unlocatable foreign decoded conflicting input_unreadable
+telemetry    spans lines blank quarantined(reason) unlocatable foreign decoded conflicting ahead
+             input_unreadable
 ledger       spans lines blank quarantined(reason) entries sent dated_ahead nobody unlocated
              unlocatable conflicting unknown_purpose input_unreadable
 snapshot     spans entries(reason: its name) nobody: what a ledger that was kept adds to `ledger`
-fields       carried sealed malformed (reason: the field's path) unknown (reason: where it stood; dataset: the input)
-text         scrubbed (reason: the recogniser)
+fields       carried sealed malformed (reason: the field's path) unknown (reason: its path as told; dataset: the input)
+text         scrubbed (reason: the recogniser; event_type)
 quarantine   kept no_key sampled repeated foreign (reason; dataset: the input) rows (that are stored)
 gate         known duplicates late too_old passed_on judged(event_type) opened(event_type, purpose)
              refused(event_type, purpose, reason)

@@ -4,6 +4,7 @@ YAML that a person writes by hand needs none of what makes YAML dangerous. So a 
 and depth, copies by alias included, no tags, and a key stands in a mapping once.
 """
 
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,11 @@ _MAX_DEPTH = 32
 _MAX_PARTS = 50_000  # with what stands behind aliases
 _ENDLESS = f"more than {_MAX_DEPTH} levels deep, or {_MAX_PARTS:,} parts, with what stands behind aliases; shorten it"
 _MAX_SHOWN = 60  # of a word that is shown as it was written
+
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_MERGE, _WORD = "tag:yaml.org,2002:merge", "tag:yaml.org,2002:str"
+# YAML 1.1 has more: 030 is 24 there, 1:30 is 90, 1_0 is 10.
+_DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]{0,30})(\.[0-9]{0,30})?(e[-+][0-9]{1,3})?|[-+]?\.(inf|nan)", re.IGNORECASE)
 
 Place = tuple[str | int, ...]  # the keys and indices on the way to a part of a document
 
@@ -39,6 +45,20 @@ class Document:
     lines: Mapping[Place, int]
 
 
+class _Loader(yaml.CSafeLoader):
+    """Tells of a number or a date that is none where it stands, before time is spent on it."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        if node.tag in _NUMBERS and not _DECIMAL.fullmatch(node.value):
+            message = f"{shown(node.value)} is read as a number; write it in decimal digits, or put it in quotes"
+            raise yaml.constructor.ConstructorError(None, None, message, node.start_mark)
+        try:
+            return super().construct_object(node, deep)
+        except ValueError:
+            message = f"{shown(node.value)} is read as a date and is none; correct it, or put it in quotes"
+            raise yaml.constructor.ConstructorError(None, None, message, node.start_mark) from None
+
+
 def read_yaml(path: Path) -> Any:
     """The content of a file with one YAML document. Raises `YamlFault` or `OSError`."""
     return read_document(path, path.name).content
@@ -49,9 +69,9 @@ def read_document(path: Path, name: str) -> Document:
     text = _text(path, name)
     try:
         _check_events(name, text)
-        loader = yaml.CSafeLoader(text)
+        loader = _Loader(text)
         node = loader.get_single_node()
-        lines = _bounded(name, _lines(name, node, ())) if node else {}
+        lines = _bounded(name, _lines(name, node, ())) if node else {(): 1}
         return Document(loader.construct_document(node) if node else None, lines)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -59,9 +79,7 @@ def read_document(path: Path, name: str) -> Document:
     except ReaderError as error:
         line = text.encode().count(b"\n", 0, error.position) + 1
         raise YamlFault(f"{name}:{line}", f"{error.reason}; remove what is no text") from None
-    except YamlFault:
-        raise
-    except (yaml.YAMLError, ValueError) as error:
+    except yaml.YAMLError as error:
         raise YamlFault(name, in_one_line(error)) from None
 
 
@@ -113,8 +131,10 @@ def _lines(name: str, node: yaml.Node, place: Place) -> Iterator[tuple[Place, in
     for key, value in node.value:
         if not isinstance(key, yaml.ScalarNode):
             raise _fault(name, key.start_mark, "a key must be one word")
-        if key.tag == "tag:yaml.org,2002:merge":
+        if key.tag == _MERGE:
             raise _fault(name, key.start_mark, "`<<` is not read here; write it out")
+        if key.tag != _WORD:  # the document would hold another key than the one that stands here
+            raise _fault(name, key.start_mark, f"key {shown(key.value)!r} is read as no word; put it in quotes")
         if key.value in seen:
             raise _fault(name, key.start_mark, f"key {shown(key.value)!r} given twice; keep one")
         seen.add(key.value)
@@ -144,7 +164,10 @@ _EXPECTED = {
     "dict_type": "a mapping of keys is expected here",
     "tuple_type": "a list is expected here",
     "too_short": "at least {min_length} must stand here",
+    "date_from_datetime_parsing": "a day is expected here, such as 2021-01-15",
+    "date_from_datetime_inexact": "a day is expected here, such as 2021-01-15",
 }
+_NOTHING = "nothing stands here; write a value, or drop the key"
 
 
 def faults_of(error: ValidationError) -> Iterator[tuple[Place, str]]:
@@ -152,15 +175,26 @@ def faults_of(error: ValidationError) -> Iterator[tuple[Place, str]]:
     because a part of it is wrong is not told, nor a second thing that a part might have been instead."""
     found: dict[Place, str] = {}
     names: set[Place] = set()
-    for fault in error.errors(include_url=False, include_input=False):
-        told = fault.get("ctx", {})
-        place = *filter(_is_key, fault["loc"]), *getattr(told.get("error"), "place", ())
-        message = _EXPECTED.get(fault["type"], fault["msg"].removeprefix("Value error, "))
-        if "[key]" in fault["loc"]:
-            names.add(place)
-        found.setdefault(place, message.format(**told) if fault["type"] in _EXPECTED else message)
+    for fault in error.errors(include_url=False):
+        for place, message in _told(fault):
+            found.setdefault(place, message)
+            if "[key]" in fault["loc"]:
+                names.add(place)
     around = {place[:length] for place in found for length in range(len(place))} - names
     yield from ((place, message) for place, message in found.items() if place not in around)
+
+
+def _told(fault: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
+    """Where one error of a model stands, and what it says; what a validator found in several places, at each."""
+    place, context = (*filter(_is_key, fault["loc"]),), fault.get("ctx", {})
+    if fault["input"] is None:
+        yield place, _NOTHING
+    elif fault["type"] in _EXPECTED:
+        yield place, _EXPECTED[fault["type"]].format(**context)
+    elif each := getattr(context.get("error"), "each", ()):
+        yield from (((*place, *within), message) for within, message in each)
+    else:
+        yield place, fault["msg"].removeprefix("Value error, ")
 
 
 def _is_key(part: str | int) -> bool:

@@ -32,7 +32,7 @@ def counted(records: Mapping[str, int], quarantined: int = 3, lost: int = 0) -> 
     counts.add("fields", "sealed", 4, reason="device.imei")
     counts.add("fields", "malformed", 2, reason="device.imei")
     counts.add("fields", "carried", 7, reason="crash.trace")
-    counts.add("text", "scrubbed", 5, reason="email")
+    counts.add("text", "scrubbed", 5, reason="email", event_type="crash")
     return totals((region or "eu", rows) for region, rows in counts.tallies())
 
 

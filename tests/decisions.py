@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from schemas.consent import Kind, SubjectType
 from schemas.countries import countries
 from schemas.datasets import datasets
 from schemas.editions import Editions
 from schemas.fields import EVENT_FIELD, EVENT_TYPES, SOURCES, payload_of
 from schemas.layout import layout
+from schemas.orders import effect
 from schemas.policy import Pack
 from schemas.recognisers import LABEL_RECOGNISERS
 from schemas.regions import SIGNALS
@@ -35,6 +37,7 @@ from transforms.pseudonymise import Tokens
 from transforms.scrub import Scrubber
 from transforms.seal import EventSealer, Partition, Seals
 from transforms.seal_ledger import LedgerSealer
+from transforms.texts import Texts
 
 Table = dict[tuple, Any]
 ALL = Partition(1, None)
@@ -52,6 +55,13 @@ class Lines:
         self._country = {region: country for country, region in sorted(pack.where.region_of_country.items())}
         self._services, self._version = services, pack.version
         self._purposes = {name: tuple(purpose.events) for name, purpose in pack.purposes.items()}
+        self._listed = {
+            (path, word)
+            for purpose in pack.purposes.values()
+            for path, column in purpose.columns.items()
+            if column.among
+            for word in pack.lists[column.among].words
+        }
         self._full = {event_type: full_event(event_type) for event_type in EVENT_TYPES}
         self._people = 0
         self._events: list[dict] = []
@@ -112,6 +122,9 @@ class Lines:
             if field.values and payload_of(path) == event_type:
                 for word in field.values:
                     self._add(event_type, own | {path: word})
+        for path, word in sorted(self._listed):
+            if payload_of(path) in (None, event_type):
+                self._add(event_type, own | {path: word})
         self._add(event_type, own | {"ip": "2001:db8:1:2:3:4:5:6"})
         if event_type == "crash":
             self._add(event_type, own | {"crash.trace": "at a.b.c " * 4000})
@@ -120,8 +133,11 @@ class Lines:
         """An event at a time of day of which each unit tells, with values of which a cut to coarser ones does."""
         number = len(self._events)
         made = deepcopy(self._full[event_type])
-        times = {"event_id": event_id(number), "event_time": moment(NOW - 11 * 3_599_123 - number)}
-        for path, value in (times | {"device.os_version": "13.4.2", "app.version": "7.8.9"} | more).items():
+        own = {"event_id": event_id(number), "event_time": moment(NOW - 11 * 3_599_123 - number)}
+        own |= {"device.os_version": "13.4.2", "app.version": "7.8.9"}
+        if event_type == "location":
+            own |= {"location.latitude": 52.37919, "location.longitude": 4.89943}
+        for path, value in (own | more).items():
             outer, _, leaf = path.rpartition(".")
             part = made[outer] if outer else made
             part[leaf] = value
@@ -144,14 +160,14 @@ class Decisions:
         yield from _times(pack)
         yield from _kept(pack)
         yield from _released(pack)
+        yield from _ordered(pack)
         yield ("layout",), str(layout(pack).schema)
         yield ("leaves",), (pack.transfers, pack.recipients, pack.combinations)
         keys = {code: self._keys[name] for code, name in enumerate(pack.where.regions)}
         seals, plan = Seals({code: open_keyring(uri) for code, uri in keys.items()}), layout(pack)
-        scrub = Scrubber(max_bytes=pack.limits.text_bytes).scrub
         events = decode_events(self._lines.events, Limits.of(pack))
         regions, _ = locate({name: events.columns[f"residency.{name}"] for name in SIGNALS}, pack.where)
-        batch = EventSealer(seals, plan, ALL, pack.limits, scrub, self._labels).seal(events, regions).batch
+        batch = EventSealer(seals, plan, ALL, pack.limits, Texts(pack.limits), self._labels).seal(events, regions).batch
         known = frozenset(pack.purposes)
         sealer = LedgerSealer(seals, ALL, tuple(keys), 0, self._labels, known)
         ledger = decode_ledger(self._lines.entries)
@@ -205,6 +221,13 @@ def _released(pack: Pack) -> Iterator[tuple[tuple, Any]]:
     for name, table in pack.statistics.tables.items():
         widths = {measure: pack.statistics.half_width(table, measure) for measure in table.measures}
         yield ("statistics", name), (pack.statistics.budget(table), widths)
+
+
+def _ordered(pack: Pack) -> Iterator[tuple[tuple, Any]]:
+    """What each kind of stop asks of the rows that are stored."""
+    for (name, purpose), region, kind, subject in product(pack.purposes.items(), pack.regions, Kind, SubjectType):
+        basis = pack.effective_for(None, region).basis(name, region)
+        yield ("ordered", name, region, kind.name, subject), effect(kind, subject, purpose, basis)
 
 
 def _judged(

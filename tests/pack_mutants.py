@@ -52,6 +52,7 @@ _LOOSER: dict[str, tuple] = {
 # Survivors, by a pattern of their names, and why that is right.
 REASONS = {
     r"purposes\.\w+\.(profiling|holds)$": "a promise of the pack about itself, to which `check` holds it",
+    r"purposes\.statistics\.(event_time|retention_days) = ": "of rows, and what is only counted has none",
     r"regions\.\w+\.longest_days(\.\w+)?": "a bound on the pack's own retention, which `check` holds",
     r"not_admitted": "what must stay unknown: `check` holds that no field is made of it",
     r"held_by_code|not_yet": "where a duty is held that no rule expresses; `check --coverage` reads it",

@@ -18,7 +18,7 @@ REGIONS = ("cn", "in", "ru", "eu", "us", "sg")
 COUNTRY = {"cn": "CN", "in": "IN", "ru": "RU", "eu": "DE", "us": "US", "sg": "SG"}
 DEVICE = "1f3a5c7e9b0d2468"
 HANDSETS = {  # Android ID, IMEI, IMSI (the second has 14 digits), MAC, FCM token
-    "1f3a5c7e9b0d2468": ("490154203237518", "001010123456789", "00:00:5e:00:53:01", "dGVzdA:APA91bExampleOnly_0"),
+    "1f3a5c7e9b0d2468": ("490154203237518", "204046620123456", "00:00:5e:00:53:01", "dGVzdA:APA91bExampleOnly_0"),
     "2f3a5c7e9b0d2469": ("352099001761481", "26201012345678", "00:00:5e:00:53:ff", "ZmlyZQ:APA91bAnotherOne-11"),
 }
 

@@ -28,6 +28,7 @@ ALLOWED = {
     },
     "schemas/clauses.yaml": {"cn": "the id of a clause", "ru": "the id of a clause"},
     "schemas/difference.py": {"service": "a field of an event"},
+    "schemas/difference_of_sections.py": {"statistics": "the pack's section of that name"},
     "schemas/in_force.py": {"service": "a field of an event"},
     "schemas/layout.py": {"service": "a field of an event"},
     "schemas/policy.py": {"statistics": "a folder of a region's store"},

@@ -27,6 +27,7 @@ from schemas.regions import SIGNALS
 from schemas.tallies import HOUR_MS, Counts, Tally
 from transforms.columns import runs
 from transforms.decode import Limits, Received, decode_events, decode_ledger
+from transforms.discreet import discreet
 from transforms.entry_ids import Register
 from transforms.exchange import LEDGER, TELEMETRY, Piece, layout_digest, locked_telemetry, pieces
 from transforms.ipc import to_buffer
@@ -40,6 +41,7 @@ from transforms.scrub import Scrubber
 from transforms.seal import EventSealer, Partition, Sealed, Seals
 from transforms.seal_ledger import LedgerSealer, SealedLedger
 from transforms.tallies import TALLIES, told, told_apart
+from transforms.texts import Texts
 from transforms.verdict import Reason
 
 _KEPT_ROWS = 1_000  # rejected lines of a block that are kept whatever its size
@@ -73,6 +75,7 @@ class _Border(beam.DoFn):
         self._quarantine = Quarantine(self.step, self._pack.where, self._keys, self._arrival)
         self._limits = Limits.of(self._pack)
 
+    @discreet
     def process(self, element: Any, timestamp=beam.DoFn.TimestampParam) -> Iterator:
         self._since = max(0, timestamp.micros // 1000)  # nothing in it was received before
         counts = Counts()
@@ -112,8 +115,8 @@ class _Border(beam.DoFn):
     def _lines(self, decoded, counts: Counts) -> None:
         counts.add(self.step, "lines", decoded.lines)
         counts.add(self.step, "blank", decoded.blank)
-        for parent, count in decoded.unknown.items():
-            counts.add("fields", "unknown", count, reason=parent, dataset=self.step)
+        for path, count in decoded.unknown.items():
+            counts.add("fields", "unknown", count, reason=path, dataset=self.step)
 
     def _rejected(self, block: bytes, lines: int, faults: Faults, counts: Counts, again: bool = False) -> Iterator:
         for reason, count in faults.counts().items():
@@ -131,8 +134,8 @@ class _TelemetryBorder(_Border):
     def setup(self) -> None:
         super().setup()
         plan = layout(self._pack, *self._editions.earlier)
-        scrub = Scrubber(max_bytes=self._pack.limits.text_bytes).scrub
-        self._sealer = EventSealer(self._seals, plan, self._partition, self._pack.limits, scrub, self._labels)
+        limits = self._pack.limits
+        self._sealer = EventSealer(self._seals, plan, self._partition, limits, Texts(limits), self._labels)
         self._digest = layout_digest(plan, self._partition.window_ms)
 
     def _blocks(self, element: Any, counts: Counts) -> Iterator[tuple[bytes, Received]]:
@@ -154,6 +157,7 @@ class _TelemetryBorder(_Border):
         events = decode_events(block, self._limits, self._habits, received)
         again = isinstance(received, int)
         self._lines(events, counts)
+        counts.add(self.step, "ahead", events.ahead)
         if not len(events.event_time):
             yield from self._rejected(block, events.lines, events.faults, counts, again)
             return
@@ -176,8 +180,8 @@ class _TelemetryBorder(_Border):
         for outcome in ("carried", "sealed", "malformed"):
             for path, count in getattr(sealed, outcome).items():
                 counts.add("fields", outcome, count, reason=path)
-        for recogniser, count in sealed.scrubbed.items():
-            counts.add("text", "scrubbed", count, reason=recogniser)
+        for (event_type, recogniser), count in sealed.scrubbed.items():
+            counts.add("text", "scrubbed", count, reason=recogniser, event_type=event_type)
 
     def _decoded(self, sealed: Sealed) -> Iterator:
         """How many records go on, by region, hour and event type: in a stream at the end of the window that judges

@@ -7,6 +7,11 @@ stop the records that say `352099001761481`.
 A value that is no such identifier is malformed. A value that by convention means "no identifier here" is absent: the
 zeroed advertising id of somebody who opted out (clause 2-adcookie), the MAC that Android tells an application that may
 not know it. Both become null; each row is judged by itself.
+
+What is in doubt is malformed: nothing is guessed, so that no two identifiers can become one. White space around a value
+is dropped of serial numbers alone, which people type in; `0x` and digits outside of ASCII are never read. An Android ID
+of fewer than 16 digits may have lost zeros in front (Android before 8 did not write them) or its end: read as a number,
+what was cut off would file a withdrawal under somebody else. Who collects writes all 16.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,6 +22,8 @@ from types import MappingProxyType
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from schemas.countries import subscriber_mccs
 
 # What a reader makes of a column: its canonical bytes (anything where it failed), and where it succeeded (no null is).
 Reading = tuple[pa.Array, np.ndarray]
@@ -126,15 +133,43 @@ def _imei(text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.vstack([text[:14], check + ord("0")]), fits
 
 
-def _read_imei(values: pa.BinaryArray) -> Reading:
-    notations = tuple((length, _imei) for length in (15, 14, 16))
-    found, read = _read_fixed(values, 15, notations)
+def _meid(text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A MEID of 14 hexadecimal digits, or those and their check digit, after Luhn with base 16.
+
+    3GPP2 S.R0048-A: the first two digits are A0 or more. A handset of both worlds has decimal digits alone, and they
+    are its IMEI: that is the one form of it, so here they are malformed.
+    """
+    forms, fits = _MEID_DIGITS(text[:14])
+    fits &= forms[0] >= 0xA0
+    if len(text) == 15:
+        twice = 2 * (forms & 15)
+        total = (forms >> 4).sum(axis=0, dtype=np.uint8)
+        total += np.where(twice > 15, twice - 15, twice).sum(axis=0, dtype=np.uint8)
+        fits &= _HEX_PAIRS.take(ord("0") | text[14].astype(np.uint16) << 8) == -total % 16
+    return forms, fits
+
+
+def _meid_in_decimal(text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first four bytes of a MEID as ten decimal digits, the other three as eight."""
+    digits = (text - ord("0")).astype(np.int64)
+    first, last = _TENS[-10:] @ digits[:10], _TENS[-8:] @ digits[10:]
+    fits = (digits < 10).all(axis=0) & (first >= 0xA0 << 24) & (first < 1 << 32) & (last < 1 << 24)
+    return (first << 24 | last).astype(">u8").view(np.uint8).reshape(-1, 8)[:, 1:].T, fits
+
+
+_MEID_DIGITS = _hex("x" * 14)[1]
+_TENS = 10 ** np.arange(9, -1, -1)
+
+
+def _read_grouped(values: pa.BinaryArray, width: int, notations: tuple[tuple[int, Notation], ...]) -> Reading:
+    """As `_read_fixed`, of what people write in groups: spaces, dots, slashes and hyphens may stand anywhere."""
+    found, read = _read_fixed(values, width, notations)
     missed = ~read & pc.is_valid(values).to_numpy(zero_copy_only=False)
     if not missed.any():
         return found, read
     mask = pa.array(missed)
     joined = pc.replace_substring_regex(values.filter(mask), r"[ ./-]", "")
-    found_joined, read[missed] = _read_fixed(joined, 15, notations)
+    found_joined, read[missed] = _read_fixed(joined, width, notations)
     return pc.replace_with_mask(found, mask, found_joined), read
 
 
@@ -142,7 +177,23 @@ def _imsi(text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     # 14 digits are filled up with F, as on the SIM (3GPP TS 31.102, 4.2.2), so that no two subscribers share a form.
     filled = np.full((15, text.shape[1]), ord("F"), np.uint8)
     filled[: len(text)] = text
-    return filled, (text - ord("0") < 10).all(axis=0)
+    digits = text - ord("0")
+    country = digits[0] * np.uint16(100) + digits[1] * np.uint16(10) + digits[2]
+    return filled, (digits < 10).all(axis=0) & _HAS_SUBSCRIBERS.take(country, mode="clip")
+
+
+_HAS_SUBSCRIBERS = np.isin(np.arange(1_001), list(subscriber_mccs()))  # the last for all that is no code
+
+
+def _interface(template: str) -> tuple[int, Notation]:
+    """As `_hex`, but no address of a group, broadcast among them: that is nobody's (IEEE 802, 8.2)."""
+    length, decode = _hex(template)
+
+    def decode_own(text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        forms, fits = decode(text)
+        return forms, fits & (forms[0] & 1 == 0)
+
+    return length, decode_own
 
 
 def _read_text(values: pa.BinaryArray, letters: bytes, shortest: int, longest: int) -> Reading:
@@ -181,7 +232,7 @@ class Kind:
 
 
 _UUID = (_hex("xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"), _hex("x" * 32))
-_MAC = (_hex("xx:xx:xx:xx:xx:xx"), _hex("xx-xx-xx-xx-xx-xx"), _hex("xxxx.xxxx.xxxx"), _hex("x" * 12))
+_MAC = tuple(map(_interface, ("xx:xx:xx:xx:xx:xx", "xx-xx-xx-xx-xx-xx", "xxxx.xxxx.xxxx", "x" * 12)))
 
 _DIGITS = b"0123456789"
 _UPPER = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -191,6 +242,11 @@ _PRINTABLE = bytes(range(0x21, 0x7F))
 
 def _fixed(name: str, width: int, notations: tuple, description: str, example: str, **placeholders) -> Kind:
     read = partial(_read_fixed, width=width, notations=notations)
+    return Kind(name, description, example, width, width, read, **placeholders)
+
+
+def _grouped(name: str, width: int, notations: tuple, description: str, example: str, **placeholders) -> Kind:
+    read = partial(_read_grouped, width=width, notations=notations)
     return Kind(name, description, example, width, width, read, **placeholders)
 
 
@@ -219,8 +275,23 @@ _ALL = (
         # The second is what a whole series of handsets was shipped with.
         nobody=(bytes(8), bytes.fromhex("9774d56d682e549c")),
     ),
-    Kind("imei", "equipment identity with its check digit", "490154203237518", 15, 15, _read_imei),
-    _fixed("imsi", 15, ((15, _imsi), (14, _imsi)), "subscriber identity of a SIM", "001010123456789"),
+    _grouped(
+        "imei",
+        15,
+        ((15, _imei), (14, _imei), (16, _imei)),
+        "equipment identity with its check digit",
+        "490154203237518",
+        nobody=(b"004999010640000",),  # what a handset says that has lost its own
+    ),
+    _grouped(
+        "meid",
+        7,
+        ((14, _meid), (15, _meid), (18, _meid_in_decimal)),
+        "equipment identity of a CDMA handset",
+        "AF0123450ABCDE",
+        nobody=(b"\xff" * 7,),
+    ),
+    _fixed("imsi", 15, ((15, _imsi), (14, _imsi)), "subscriber identity of a SIM", "204046620123456"),
     _fixed(
         "mac",
         6,
@@ -228,7 +299,7 @@ _ALL = (
         "hardware address of a network interface",
         "00:00:5e:00:53:01",
         # The first is what Android tells applications that may not know the address.
-        absent=(bytes.fromhex("020000000000"), bytes(6), b"\xff" * 6),
+        absent=(bytes.fromhex("020000000000"), bytes(6)),
     ),
     Kind(
         "serial",

@@ -33,6 +33,7 @@ from schemas.layout import layout
 from schemas.tallies import Counts, Tally
 from transforms.decode import Limits
 from transforms.deduplicate import NothingSeen, SeenDays, deduplicate
+from transforms.discreet import discreet
 from transforms.exchange import (
     LEDGER,
     TELEMETRY,
@@ -88,6 +89,7 @@ class _ConsentGate(beam.DoFn):
         self._digest = layout_digest(plan, self._partition.window_ms)
         self._oldest_ms = Limits.of(self._pack).oldest_ms
 
+    @discreet
     def process(
         self,
         piece: Piece,
@@ -159,6 +161,7 @@ class _ConsentGate(beam.DoFn):
         HELD_BACK.set(max(0, newest - end))
 
     @on_timer(FIRE)
+    @discreet
     def fire(
         self,
         key=beam.DoFn.KeyParam,

@@ -33,6 +33,7 @@ from transforms.lines import Habits
 from transforms.locate import locate
 from transforms.scrub import Scrubber
 from transforms.seal import EventSealer, Partition, Seals
+from transforms.texts import Texts
 
 _DAY_MS = 86_400_000
 
@@ -52,9 +53,8 @@ class Consented:
         self._terms = replace(pack.terms(anywhere), consent=0, closed=0)
         self._ledger = Ledger.build(SEALED_LEDGER.empty_table(), self._terms)
         seals = Seals({code: open_keyring(uri) for code, uri in keys.items()})
-        scrub = Scrubber(max_bytes=pack.limits.text_bytes).scrub
-        labels = Labels(Scrubber(LABEL_RECOGNISERS))
-        self._sealer = EventSealer(seals, self._plan, Partition(1, None), pack.limits, scrub, labels)
+        texts, labels = Texts(pack.limits), Labels(Scrubber(LABEL_RECOGNISERS))
+        self._sealer = EventSealer(seals, self._plan, Partition(1, None), pack.limits, texts, labels)
         self._habits, self._limits = Habits(), Limits.of(pack)
         self._seen = np.empty(0, np.uint64)
         self._rows: dict[str, list[pa.Table]] = {name: [] for name, p in pack.purposes.items() if p.stored}

@@ -16,7 +16,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.consent import FUTURE_LIMIT, PERMISSIONS, Kind
-from schemas.fields import EVENT_FIELDS, EVENT_TYPES, LEDGER_FIELDS, SCHEMA_VERSIONS, SUBJECT_TYPES, Field
+from schemas.fields import (
+    ACCEPTED_VERSIONS,
+    EVENT_FIELDS,
+    EVENT_TYPES,
+    LEDGER_FIELDS,
+    SCHEMA_VERSION,
+    SUBJECT_TYPES,
+    Field,
+)
 from schemas.policy import Pack
 from transforms.block import line_at
 from transforms.lines import Columns, Faults, Habits, Parsed, merged, parse
@@ -44,13 +52,15 @@ class Limits:
 @dataclass(frozen=True, repr=False)
 class Decoded:
     """The good events of a block: raw columns by dotted path, the number of each row's line, times in ms since the
-    epoch, event_type as an int8 index into EVENT_TYPES; and the account of all other lines, as in `Parsed`."""
+    epoch, event_type as an int8 index into EVENT_TYPES; how many are of a version `ahead` of SCHEMA_VERSION; and the
+    account of all other lines, as in `Parsed`."""
 
     columns: Columns
     line: np.ndarray
     event_time: np.ndarray
     received_time: np.ndarray
     event_type: np.ndarray
+    ahead: int
     faults: Faults
     blank: int
     lines: int
@@ -93,7 +103,7 @@ def decode_events(block: bytes, limits: Limits, habits: Habits | None = None, re
     checks = _Checks(len(parsed.line))
     checks.required(columns, EVENT_FIELDS)
     event_type = checks.words(columns["event_type"], EVENT_TYPES, Reason.UNKNOWN_EVENT_TYPE)
-    checks.words(columns["schema_version"], SCHEMA_VERSIONS, Reason.UNKNOWN_SCHEMA_VERSION)
+    checks.words(columns["schema_version"], ACCEPTED_VERSIONS, Reason.UNKNOWN_SCHEMA_VERSION)
     checks.enumerations(columns, EVENT_FIELDS)
     checks.ranges(columns, EVENT_FIELDS)
     event_time, received_time = checks.times(columns["event_time"]), checks.times(columns["received_time"])
@@ -114,6 +124,7 @@ def decode_events(block: bytes, limits: Limits, habits: Habits | None = None, re
         event_time=event_time,
         received_time=received_time,
         event_type=event_type.astype(np.int8),
+        ahead=int((columns["schema_version"].to_numpy() > SCHEMA_VERSION).sum()),
         faults=checks.faults(parsed),
         blank=parsed.blank,
         lines=parsed.lines,

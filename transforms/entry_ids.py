@@ -25,6 +25,7 @@ from apache_beam.utils.timestamp import Timestamp
 
 from schemas.consent import NOBODY, Kind, SubjectType
 from transforms.columns import runs
+from transforms.discreet import discreet
 from transforms.exchange import IDS, LEDGER, Piece
 from transforms.ipc import to_buffer
 from transforms.keyring import open_keyring
@@ -145,6 +146,7 @@ class _Tell(beam.DoFn):
         self._locks = Locks(self._keys, self._partition.shards)
         self._register = Register(self._locks, self._arrival, self._partition)
 
+    @discreet
     def process(self, bucket: tuple[int, Iterable[tuple[int, int, bytes]]]) -> Iterator[Piece]:
         _, told = bucket
         yield from self._tell(untold(_NOTHING, self._register.unlock(payload for _, _, payload in told)))
@@ -159,6 +161,7 @@ class _Remember(_Tell):
 
     KNOWN = BagStateSpec("known", BytesCoder())
 
+    @discreet
     def process(self, piece: Piece, held=beam.DoFn.StateParam(KNOWN)) -> Iterator[Piece]:
         _, (_, _, payload) = piece
         payloads, new = list(held.read()), self._register.unlock([payload])

@@ -42,6 +42,7 @@ from transforms.pseudonymise import Tokens
 from transforms.scrub import Scrubber
 from transforms.seal import EventSealer, Partition, Sealed, Seals
 from transforms.seal_ledger import LedgerSealer
+from transforms.texts import Texts
 
 _DAY_MS = 86_400_000
 _ALL = Partition(1, None)
@@ -75,8 +76,8 @@ class Explainer:
 
     def __init__(self, editions: Editions, keys: Mapping[int, str]) -> None:
         pack, plan = editions.newest, layout(editions.newest, *editions.earlier)
-        scrub = Scrubber(max_bytes=pack.limits.text_bytes).scrub
-        self.steps = Steps(pack, plan, datasets(pack), Labels(Scrubber(LABEL_RECOGNISERS)), scrub)
+        labels, texts = Labels(Scrubber(LABEL_RECOGNISERS)), Texts(pack.limits)
+        self.steps = Steps(pack, plan, datasets(pack), labels, texts)
         self.editions, self.pack, self.keys, self.tokens = editions, pack, dict(keys), Tokens(pack, keys)
         self._limits = Limits.of(pack)
 
@@ -162,7 +163,7 @@ class _Case:
         self._bare = self._variants.bare
         self._seals = Seals({event.region: open_keyring(explainer.keys[event.region])})
         steps = self._steps
-        sealer = EventSealer(self._seals, steps.plan, _ALL, self._pack.limits, steps.scrub, steps.labels)
+        sealer = EventSealer(self._seals, steps.plan, _ALL, self._pack.limits, steps.texts, steps.labels)
         self.sealed: Sealed = sealer.seal(event.decoded, np.array([event.region], np.int8))
 
     def judged(self, ledger: DecodedLedger | None, place: Place) -> dict[str, Any]:

@@ -15,7 +15,9 @@ from schemas.variants import Cut
 from transforms.chain import OPEN
 from transforms.decode import Decoded
 from transforms.labels import Labels
-from transforms.seal import Scrub, Sealed
+from transforms.scrub import counted
+from transforms.seal import Sealed
+from transforms.texts import Texts
 
 _MINIMISED, _SCRUBBED = "1.1-a", "1.1.1"
 _CLAUSE_OF_ENVELOPE = {"event_time": "5.3", "received_time": "5.3", "source": "1.1.3", "schema_version": "0-a"}
@@ -56,7 +58,7 @@ class Steps:
     plan: Layout
     datasets: Mapping[str, Dataset]
     labels: Labels
-    scrub: Scrub
+    texts: Texts
 
 
 class Fates:
@@ -95,12 +97,13 @@ class Fates:
         elif self._sealed.malformed[path]:
             fate = masked(str(value)), "malformed", _MINIMISED
         elif described.handling is Handling.TEXT:
-            text, recognisers = self._steps.scrub(pa.array([value]))
+            text, found = self._steps.texts.clean(pa.array([value]))
+            recognisers = counted(found)
             fate = text[0].as_py(), "scrubbed", _SCRUBBED
         else:
             fate = self._let_in(described, value, taken)
         told = tuple(self._in_datasets(path))
-        return FieldFate(path, described.category, described.sensitivity, *fate, dict(recognisers), told)
+        return FieldFate(path, described.category, described.sensitivity, *fate, recognisers, told)
 
     def _left_behind(self, described: Field, value: Any) -> Any:
         if described.handling is not Handling.LABEL:

@@ -12,6 +12,7 @@ from schemas.fields import EVENT_TYPES
 from schemas.layout import Layout, layout
 from schemas.policy import Form
 from schemas.variants import Cut, Variants
+from transforms.discreet import discreet
 from transforms.exchange import Judged, coalesce
 from transforms.generalise import bucket, compact, cut_time, listed, major
 
@@ -122,6 +123,7 @@ class _ForPurpose(beam.DoFn):
         self._datasets = datasets(self._editions.newest)
         self._variants = [self._editions.of(region) for region in self._editions.newest.where.regions]
 
+    @discreet
     def process(self, element: Judged):
         lot, judged = element
         for name, dataset in self._datasets.items():

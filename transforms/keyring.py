@@ -49,7 +49,7 @@ class KeyService(Protocol):
 class LocalKeyService:
     """Wrapping keys as files of one folder, readable by their owner only: for laptops and tests.
 
-    `wrap` makes a key when it is first asked for; `unwrap` never does.
+    `wrap` makes a key when it is first asked for, in a keystore that is there; `unwrap` never does.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -61,6 +61,7 @@ class LocalKeyService:
     def wrap(self, key: str, plaintext: bytes, context: bytes) -> bytes:
         path = self._folder / f"{key}.key"
         if not path.exists():
+            _check_there(self._folder.parent)
             create_once(path, secrets.token_bytes(32))
         nonce = secrets.token_bytes(_NONCE_BYTES)
         return nonce + self._cipher(key).encrypt(nonce, plaintext, context)
@@ -172,9 +173,15 @@ def local_folder(uri: str) -> Path:
 def open_keyring(uri: str) -> Keyring:
     """The keyring of a region, for this process. Raises `KeyUnavailable` where there is none."""
     folder = local_folder(uri)
-    if not (folder / _DESCRIPTION).exists():
-        raise KeyUnavailable(f"no keystore at {folder}: its keys are needed to go on")
+    _check_there(folder)
     return Keyring(LocalKeyService(folder / _WRAPPING), folder / "secrets")
+
+
+def _check_there(keystore: Path) -> None:
+    """Raises `KeyUnavailable` for a keystore that is not there, or not there any more: keys that were made anew in its
+    place would be taken for its own when it comes back."""
+    if not (keystore / _DESCRIPTION).exists():
+        raise KeyUnavailable(f"no keystore at {keystore}: its keys are needed to go on")
 
 
 def region_of_keystore(uri: str) -> str | None:

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,20 +18,23 @@ import pyarrow.compute as pc
 import pyarrow.json
 
 from schemas.fields import NUMBER, STRING, STRINGS, Field
-from schemas.shape import arrow_schema, field_tree, leaf_columns, line_type
+from schemas.shape import arrow_schema, field_names, field_tree, leaf_columns, line_type, unknown_path
 from transforms.block import SPACE, Layout, layout_of
-from transforms.verdict import CODE, MAX_DEPTH, REASONS, Reason, judge, rewriting, rewritten
+from transforms.verdict import CODE, MAX_DEPTH, REASONS, Judge, Reason, rewriting, rewritten
 
 # A piece that fails costs its own reading once more. Smaller ones are lost on pyarrow's fixed cost a call.
 _PIECE_LINES, _PIECE_BYTES = 1_600, 1 << 20
 # To count unknown fields they are read too, and each new name makes a column as long as the piece: so names times
 # lines is bounded, and in a block that brings a flood of names every line from there on is judged by itself.
 _SIFTED_LINES, _SIFTED_BYTES, _UNKNOWN_NAMES = 400, 1 << 18, 256
+_REPEATED_KEYS = 4  # that a piece is read again for, each found in all lines at once
 
 _BOM = b"\xef\xbb\xbf"
 _NUL = re.compile(rb"\\u0000")
 _GOOD = -1
-_UNKNOWN_FIELD, _OTHER = "unexpected field", "other"  # what keeps pyarrow.json from reading: as it says, and the rest
+
+_UNKNOWN_FIELD = "unexpected field"  # in the words of pyarrow.json, as all obstacles
+_TWICE = re.compile(r"Column\(/(?:.*/)?(.*)\) was specified twice in row (\d+)$", re.DOTALL)
 
 Columns = dict[str, pa.Array]
 
@@ -65,7 +69,7 @@ class Parsed:
     """A block's good lines as columns by dotted path, and an account of all others.
 
     `line` (int64) holds the number of each row's line, from 0. Always lines == blank + faults + rows. `unknown` counts
-    the fields, null ones aside, that no table knows, by the path of the known object they stand in ("" is the line).
+    the fields, null ones aside, that the table does not know, by `unknown_path`.
     """
 
     columns: Columns
@@ -101,13 +105,22 @@ def parse(block: bytes, fields: tuple[Field, ...], habits: Habits | None = None)
     )
 
 
+class _Obstacle(NamedTuple):
+    """What keeps pyarrow.json from reading a piece, as far as it is known."""
+
+    what: str = ""  # an unknown field, or a field that senders quote or not: a key of `rewriting`
+    row: int = -1  # of a line that names a key twice
+    key: bytes = b""  # the last name in that key's path
+
+
 class _Reader:
     """Reads the pieces of one block, and keeps the account of what it finds."""
 
     def __init__(self, block: bytes, layout: Layout, fields: tuple[Field, ...], habits: Habits) -> None:
         self.block, self.layout, self.fields, self.habits = block, layout, fields, habits
         self.schema, self.tree, self.rewriting = arrow_schema(fields), field_tree(fields), rewriting(fields)
-        self.decoder = msgspec.json.Decoder(line_type(fields))
+        self.names, self.rules = field_names(fields), [rule for rules in self.rewriting.values() for rule in rules]
+        self.decoder, self.judge = msgspec.json.Decoder(line_type(fields)), Judge(fields)
         self.verdict = np.full(len(layout.start), _GOOD, np.int8)
         self.unknown: Counter[str] = Counter()
         self.few_names = True
@@ -128,63 +141,86 @@ class _Reader:
     def piece(self, begin: int, end: int) -> Iterator[Columns]:
         """The columns of the good lines of [begin, end), in order."""
         columns, obstacle = self._whole(begin, end, "error")
+        new_name = obstacle.what == _UNKNOWN_FIELD
+        self.habits.whole &= columns is not None or new_name  # which will be known from now on
+        if columns is None and not new_name:
+            columns, obstacle = self._sift(begin, end, "error")
         if columns is not None:
             yield columns
-            return
-        self.habits.whole &= obstacle == _UNKNOWN_FIELD  # which will be known from now on
-        for first, last in self.layout.pieces(begin, end, _SIFTED_LINES, _SIFTED_BYTES):
-            columns = self._whole(first, last, "infer")[0] if obstacle == _UNKNOWN_FIELD else None
-            if columns is None:
-                columns = self._sift(first, last)
-            if columns is not None:
-                yield columns
+        elif obstacle.what == _UNKNOWN_FIELD:
+            for first, last in self.layout.pieces(begin, end, _SIFTED_LINES, _SIFTED_BYTES):
+                columns = self._whole(first, last, "infer")[0] if new_name else None
+                columns = columns if columns is not None else self._sift(first, last, "infer")[0]
+                if columns is not None:
+                    yield columns
 
-    def _whole(self, begin: int, end: int, unexpected: str) -> tuple[Columns | None, str]:
+    def _whole(self, begin: int, end: int, unexpected: str) -> tuple[Columns | None, _Obstacle]:
         """All of [begin, end) as it stands, or None and the obstacle."""
         data = self.block[self.layout.start[begin] : self.layout.end[end - 1]] + b"\n"
         if not (self.layout.plain[begin:end].all() and _is_utf8(data)):
-            return None, _OTHER
+            return None, _Obstacle()
         columns, obstacle = self._read(data, end - begin, unexpected)
         untried = dict(self.rewriting)
-        while obstacle in untried:
-            data = rewritten(data, untried.pop(obstacle))
+        while obstacle.what in untried:
+            data = rewritten(data, untried.pop(obstacle.what))
             columns, obstacle = self._read(data, end - begin, unexpected)
         return columns, obstacle
 
-    def _sift(self, begin: int, end: int) -> Columns | None:
-        """The good lines of [begin, end), each judged alone; the verdict on the others is noted."""
-        lines = {i: line for i in range(begin, end) if (line := self._suspect(i)) is not None}
-        data = _joined(lines)
-        columns, obstacle = self._read(data, len(lines), "error")
-        if obstacle == _UNKNOWN_FIELD:
-            columns, _ = self._read(data, len(lines), "infer")
-        return columns if columns is not None or not lines else self._judge_all(lines)
+    def _sift(self, begin: int, end: int, unexpected: str) -> tuple[Columns | None, _Obstacle]:
+        """The good lines of [begin, end), each judged alone; the verdict on the others is noted. None if there are
+        none, or if a new name stands in the way."""
+        lines = self._readable(begin, end)
+        columns, obstacle = self._read(_joined(lines), len(lines), unexpected)
+        # msgspec takes the last of two equal keys; pyarrow.json tells the first line in which it finds a key twice.
+        for _ in range(_REPEATED_KEYS):
+            if obstacle.row < 0:
+                break
+            named = b'"%s"' % obstacle.key
+            several = {i for row, (i, line) in enumerate(lines.items()) if row == obstacle.row or line.count(named) > 1}
+            lines = {i: line for i, line in lines.items() if i not in several or not self._is_bad(i, line)}
+            columns, obstacle = self._read(_joined(lines), len(lines), unexpected)
+        if columns is None and lines and not (unexpected == "error" and obstacle.what == _UNKNOWN_FIELD):
+            columns = self._judge_all(lines)
+        return columns, obstacle
 
-    def _suspect(self, i: int) -> bytes | None:
-        """The line as it is to be read, or None if it is certainly bad."""
-        if self.layout.too_long[i]:
-            self.verdict[i] = CODE[Reason.TOO_LONG]
-            return None
-        line = self.block[self.layout.start[i] : self.layout.end[i]].removeprefix(_BOM).strip(SPACE)
-        try:
-            line.decode()  # msgspec does not look at the text that it skips
-            self.decoder.decode(line)
-            return line
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            line = rewritten(line, [rule for rules in self.rewriting.values() for rule in rules])
-        reason, _ = judge(line, self.fields)
+    def _readable(self, begin: int, end: int) -> dict[int, bytes]:
+        """The lines of [begin, end) as they are to be read, without those that are certainly bad."""
+        layout, lines, decode = self.layout, {}, self.decoder.decode
+        self.verdict[begin:end][layout.too_long[begin:end]] = CODE[Reason.TOO_LONG]
+        at = begin + np.flatnonzero(~layout.too_long[begin:end])
+        places = (array[at].tolist() for array in (layout.start, layout.end, layout.plain))
+        for i, start, stop, plain in zip(at.tolist(), *places, strict=True):
+            line = self.block[start:stop]
+            if not plain:
+                line = line.removeprefix(_BOM).strip(SPACE)
+            try:
+                if not line.isascii():
+                    line.decode()  # msgspec does not look at the text that it skips
+                decode(line)
+            except msgspec.ValidationError:
+                line = rewritten(line, self.rules)
+                if self._is_bad(i, line):
+                    continue
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                if self._is_bad(i, line):
+                    continue
+            lines[i] = line
+        return lines
+
+    def _is_bad(self, i: int, line: bytes) -> bool:
+        reason, _ = self.judge.verdict(line)
         if reason:
             self.verdict[i] = CODE[reason]
-        return None if reason else line
+        return reason is not None
 
     def _judge_all(self, lines: dict[int, bytes]) -> Columns | None:
         """As `_sift`, where msgspec says too little: it takes the last of two equal keys, for one."""
-        judged = {i: judge(line, self.fields) for i, line in lines.items()}
+        judged = {i: self.judge.verdict(line) for i, line in lines.items()}
         self.verdict[list(judged)] = [CODE[reason] if reason else _GOOD for reason, _ in judged.values()]
         good = {i: line for i, line in lines.items() if not judged[i][0]}
         columns, _ = self._read(_joined(good), len(good), "ignore")
         if columns is None:
-            # JSON that is still not read holds a number so large that pyarrow refuses it in unknown fields too.
+            # The judge knows no reason, and still pyarrow.json refuses: whatever that is, it is one line's own fault.
             alone = {i: self._read(line + b"\n", 1, "ignore")[0] for i, line in good.items()}
             self.verdict[[i for i, part in alone.items() if part is None]] = CODE[Reason.BAD_NUMBER]
             good = {i: part for i, part in alone.items() if part is not None}
@@ -193,12 +229,12 @@ class _Reader:
             self.unknown.update(judged[i][1])
         return columns
 
-    def _read(self, data: bytes, rows: int, unexpected: str) -> tuple[Columns | None, str]:
+    def _read(self, data: bytes, rows: int, unexpected: str) -> tuple[Columns | None, _Obstacle]:
         """The columns of so many lines, each an object, or None and the obstacle. What pyarrow says of a failure may
         hold values: it goes no further than this function."""
         nul = self.nul and _NUL.search(data) is not None
         if not rows or (unexpected == "infer" and (not self.few_names or nul or _nests_deep(data))):
-            return None, _OTHER
+            return None, _Obstacle()
         counting = unexpected != "ignore" and not nul  # in an unknown field U+0000 would pass unseen
         # Where one device has a field that we do not know, more will: those that were met are expected.
         expected = (counting and self.habits.expected) or self.schema
@@ -208,37 +244,45 @@ class _Reader:
             table = pa.json.read_json(pa.BufferReader(data), whole, options)
         except pa.ArrowException as error:
             said = str(error)
-            return None, next((obstacle for obstacle in (_UNKNOWN_FIELD, *self.rewriting) if obstacle in said), _OTHER)
+            if twice := _TWICE.search(said):
+                return None, _Obstacle(row=int(twice[2]), key=twice[1].encode())
+            return None, _Obstacle(next((what for what in (_UNKNOWN_FIELD, *self.rewriting) if what in said), ""))
         if table.num_rows != rows:
-            return None, _OTHER
+            return None, _Obstacle()
         (batch,) = table.combine_chunks().to_batches()
         columns = leaf_columns(batch, self.fields)
         checked = self.fields if nul else [field for field in self.fields if field.type == NUMBER]
         if not all(_is_sound(columns[field.path], field) for field in checked):
-            return None, _OTHER
-        unknown = self._unknown(batch) if counting else {}
-        if not all(_is_finite(column) for found in unknown.values() for column in found):
-            return None, _OTHER
+            return None, _Obstacle()
+        unknown = self._unknown(batch) if counting else []
+        if not all(_is_finite(column) for _, column in unknown):
+            return None, _Obstacle()
         if unknown:
-            self._learn(batch.schema, unknown)
-        return columns, ""
+            self._learn(batch.schema, expected, unknown)
+        return columns, _Obstacle()
 
-    def _unknown(self, batch: pa.RecordBatch) -> dict[str, list[pa.Array]]:
-        """The columns of fields that no table knows, by the path of the known object that they stand in."""
+    def _unknown(self, batch: pa.RecordBatch) -> list[tuple[str, pa.Array]]:
+        """The columns of fields that no table knows, each with its `unknown_path`."""
         if batch.schema.equals(self.schema):
-            return {}
-        columns = zip(batch.schema, batch.columns, strict=True)
-        unknown = {"": [column for field, column in columns if field.name not in self.tree]}
+            return []
+        members = [("", self.tree, zip(batch.schema, batch.columns, strict=True))]
         for name, known in self.tree.items():
             if isinstance(known, dict) and batch.schema.field(name).type.num_fields > len(known):
-                found = zip(batch.schema.field(name).type, batch.column(name).flatten(), strict=True)
-                unknown[name] = [column for child, column in found if child.name not in known]
-        return unknown
+                column = batch.column(name)
+                members.append((name, known, zip(column.type, column.flatten(), strict=True)))
+        return [
+            (unknown_path(parent, field.name, self.names), column)
+            for parent, known, found in members
+            for field, column in found
+            if field.name not in known
+        ]
 
-    def _learn(self, schema: pa.Schema, unknown: dict[str, list[pa.Array]]) -> None:
-        self.few_names = sum(map(len, unknown.values())) <= _UNKNOWN_NAMES
-        self.habits.expected = _settled(schema) if self.few_names else None
-        self.unknown.update({parent: sum(len(c) - c.null_count for c in found) for parent, found in unknown.items()})
+    def _learn(self, schema: pa.Schema, expected: pa.Schema, unknown: list[tuple[str, pa.Array]]) -> None:
+        if not schema.equals(expected):
+            self.few_names = len(unknown) <= _UNKNOWN_NAMES
+            self.habits.expected = _settled(schema) if self.few_names else None
+        for path, column in unknown:
+            self.unknown[path] += len(column) - column.null_count
 
 
 def _settled(schema: pa.Schema) -> pa.Schema:

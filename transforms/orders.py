@@ -26,6 +26,7 @@ from schemas.fields import EVENT_TYPES
 from schemas.orders import HOLD, admitting, effect, scoped, serving
 from schemas.policy import Pack
 from transforms.cmac import ColumnCmac
+from transforms.discreet import discreet
 from transforms.exchange import ORDERED, WAITING, Judged, coalesce, ledger_rows
 from transforms.generalise import MILLISECONDS
 from transforms.ipc import to_buffer
@@ -246,6 +247,7 @@ class _Lock(beam.DoFn):
     def setup(self) -> None:
         self._locks = Locks(self._keys, self._partition.shards)
 
+    @discreet
     def process(self, element: Judged, timestamp=beam.DoFn.TimestampParam) -> Iterator:
         (region, shard, window), stops = element
         payload = self._locks.lock(region * self._partition.shards + shard, WAITING, to_buffer(stops))
@@ -291,6 +293,7 @@ class _Orders(beam.DoFn):
         self._owners = [owners(self._editions, region) for region in self._regions]
         self._ids: dict[tuple[int, str], ColumnCmac] = {}
 
+    @discreet
     def process(self, element: Known) -> Iterator[Ordered]:
         (region, start), parts = element
         lots = list(self._by_window(region, parts))

@@ -22,6 +22,7 @@ from schemas.policy import Form, Pack
 from transforms.canonical import KINDS
 from transforms.cmac import ColumnCmac, ColumnSiv
 from transforms.columns import scattered, tag_words
+from transforms.discreet import discreet
 from transforms.for_purpose import ORDER, RECEIVED, REGION, ROWS
 from transforms.handles import handles
 from transforms.keyring import Keyring, open_keyring
@@ -159,6 +160,7 @@ class _Pseudonymise(beam.DoFn):
     def setup(self) -> None:
         self._tokens = Tokens(self._pack, self._keys)
 
+    @discreet
     def process(self, element):
         (name, lot), rows = element
         yield (name, lot), self._tokens.pseudonymise(rows, name, lot[0])

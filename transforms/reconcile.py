@@ -152,7 +152,7 @@ def alarms(totals: Totals) -> list[str]:
     if foreign := totals.sum(step="store", outcome="foreign"):
         found.append(f"{foreign:,} rows were refused at a store of another region")
     if unreadable := totals.sum(outcome="input_unreadable"):
-        found.append(f"{unreadable:,} inputs broke off: what came before is stored, the rest was not read")
+        found.append(f"{unreadable:,} inputs broke off: the rest was not read")
     if nobody := totals.sum(outcome="nobody"):
         found.append(f"{nobody:,} ledger lines name no subject that can be read: whom they protect is not known")
     if windows := totals.sum(step="audit", outcome="unreconciled"):

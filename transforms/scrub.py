@@ -6,6 +6,7 @@ line's place. All of it runs in Arrow and numpy, never row by row.
 """
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +21,14 @@ _ROUNDS = 8
 _HIDES = "|".join([*disguises.HINTS, disguises.REST])
 # What a cut may have split: the last token, with the groups of digits that stand before it.
 _LAST_TOKEN = r"[0-9 ().+:-]*\S*\z"
+
+
+def counted(found: Iterable[Found]) -> dict[str, int]:
+    """How often each was found in all."""
+    hits: Counter[str] = Counter()
+    for each in found:
+        hits[each.name] += int(each.counts.sum())
+    return dict(hits)
 
 
 class Scrubber:
@@ -49,20 +58,31 @@ class Scrubber:
         A text longer than `max_bytes`, as it comes or once it is scrubbed, is cut before a token; that counts as
         `cut`. A line that keeps changing, which takes a text made for it, becomes `<REMOVED>` and counts as `removed`.
         """
-        hits: Counter[str] = Counter()
-        scrubbed = self._scrub(texts.drop_null(), hits)
-        return pc.replace_with_mask(texts, texts.is_valid(), scrubbed), dict(+hits)
+        scrubbed, found = self.find(texts)
+        return scrubbed, counted(found)
 
-    def _scrub(self, texts: pa.StringArray, hits: Counter) -> pa.StringArray:
+    def find(self, texts: pa.StringArray) -> tuple[pa.StringArray, list[Found]]:
+        """As `scrub`, with what was replaced in which of the texts; a name may come more than once."""
+        found: list[Found] = []
+        scrubbed = self._scrub(texts.drop_null(), found)
+        if texts.null_count:
+            rows = np.flatnonzero(texts.is_valid().to_numpy(zero_copy_only=False))
+            scrubbed = pc.replace_with_mask(texts, texts.is_valid(), scrubbed)
+            found = _at(rows, found)
+        return scrubbed, found
+
+    def _scrub(self, texts: pa.StringArray, found: list[Found]) -> pa.StringArray:
         too_long = self._too_long(texts)
         if too_long is not None:
             texts = pc.replace_with_mask(texts, too_long, self._cut(texts.filter(too_long)))
-            hits["cut"] += pc.sum(too_long).as_py()
+            rows = np.flatnonzero(too_long.to_numpy(zero_copy_only=False))
+            found.append(Found("cut", rows, np.ones(len(rows), np.int64)))
         if not self._sieve.occurs(texts):
             return texts
-        scrubbed = self._scrub_lines(texts, hits, _ROUNDS)
+        scrubbed, found_in_lines = self._scrub_lines(texts, _ROUNDS)
+        found += found_in_lines
         # A tag can be longer than what it replaces.
-        return scrubbed if self._too_long(scrubbed) is None else self._scrub(scrubbed, hits)
+        return scrubbed if self._too_long(scrubbed) is None else self._scrub(scrubbed, found)
 
     def _too_long(self, texts: pa.StringArray) -> pa.BooleanArray | None:
         too_long = pc.greater(pc.binary_length(texts), self._max_bytes)
@@ -73,7 +93,7 @@ class Scrubber:
         head = pc.binary_slice(texts.view(pa.binary()), 0, self._max_bytes)
         return pc.replace_substring_regex(head, _LAST_TOKEN, "").view(pa.string())
 
-    def _scrub_lines(self, texts: pa.StringArray, hits: Counter, rounds: int) -> pa.StringArray:
+    def _scrub_lines(self, texts: pa.StringArray, rounds: int) -> tuple[pa.StringArray, list[Found]]:
         split = pc.split_pattern(texts, "\n")
         distinct = split.values.dictionary_encode()
         rows, row = distinct.dictionary, distinct.indices.to_numpy()  # the row of each line
@@ -100,23 +120,22 @@ class Scrubber:
         lines = pa.concat_arrays([settled, bare]).take(pa.array(shown))
         lines = _put(lines, joints.line[moved], joints.remains.filter(pa.array(moved)))
 
-        counted = np.ones(len(row), np.int64)
-        counted[joints.line[moved]] = 0
-        times = np.bincount(shown, counted, len(settled) + len(bare)).astype(np.int64)
-        for each in found:
-            hits[each.name] += int(times[each.rows] @ each.counts)
+        text = np.repeat(np.arange(len(texts)), np.diff(offsets))
+        stays = np.ones(len(row), bool)
+        stays[joints.line[moved]] = False
+        by_text = list(_by_text(found, shown[stays], text[stays], len(settled) + len(bare)))
         changed = shown >= len(rows)
         if not rounds:
-            lines = _put(lines, np.flatnonzero(changed), pa.array([f"<{REMOVED}>"] * int(changed.sum()), pa.string()))
-            hits["removed"] += int(changed.sum())
+            where = np.flatnonzero(changed)
+            lines = _put(lines, where, pa.array([f"<{REMOVED}>"] * len(where), pa.string()))
+            by_text.append(Found("removed", text[where], np.ones(len(where), np.int64)))
         scrubbed = pc.binary_join(pa.ListArray.from_arrays(split.offsets, lines), "\n")
         if not rounds or not changed.any():
-            return scrubbed
+            return scrubbed, by_text
         # In what was hidden, or stood apart, there may be more of it.
         again = np.logical_or.reduceat(changed, offsets[:-1])
-        return pc.replace_with_mask(
-            scrubbed, again, self._scrub_lines(scrubbed.filter(pa.array(again)), hits, rounds - 1)
-        )
+        more, found_more = self._scrub_lines(scrubbed.filter(pa.array(again)), rounds - 1)
+        return pc.replace_with_mask(scrubbed, again, more), by_text + _at(np.flatnonzero(again), found_more)
 
     def _undisguise(
         self, rows: pa.StringArray, hidden: np.ndarray, settled: pa.StringArray
@@ -150,6 +169,26 @@ class Scrubber:
     def _left(self, rows: pa.StringArray) -> np.ndarray:
         """How many bytes of each row are no tag."""
         return pc.binary_length(pc.replace_substring_regex(rows, self._settler.tags, "")).to_numpy()
+
+
+def _by_text(found: Iterable[Found], shown: np.ndarray, text: np.ndarray, variants: int) -> Iterator[Found]:
+    """What was found in variants of lines, of the texts that have the lines: `shown` and `text` are by line."""
+    touched = np.zeros(variants, bool)
+    for each in found:
+        touched[each.rows] = True
+    dirty = touched[shown]  # few, so that a recogniser costs little here
+    shown, text = shown[dirty], text[dirty]
+    for each in found:
+        counts = np.zeros(variants, np.int64)
+        counts[each.rows] = each.counts
+        hit = counts[shown] > 0
+        if hit.any():
+            yield Found(each.name, text[hit], counts[shown[hit]])
+
+
+def _at(rows: np.ndarray, found: Iterable[Found]) -> list[Found]:
+    """What was found in some rows of a column, by their places in it."""
+    return [replace(each, rows=rows[each.rows]) for each in found]
 
 
 def _put(values: pa.StringArray, places: np.ndarray, new: pa.StringArray) -> pa.StringArray:

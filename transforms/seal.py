@@ -15,24 +15,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.utils.timestamp import Timestamp
 
-from schemas.fields import EVENT_FIELD, EVENT_FIELDS, IDENTIFYING, SOURCES, Category, Handling
+from schemas.fields import EVENT_FIELD, EVENT_FIELDS, EVENT_TYPES, IDENTIFYING, SOURCES, Category, Handling
 from schemas.layout import HEAD, Layout, Source
 from schemas.policy import Limits
 from transforms.address import networks
 from transforms.canonical import KINDS, canonical
 from transforms.cmac import ColumnCmac, ColumnSiv
 from transforms.columns import runs, scattered, tag_words
+from transforms.crash_groups import crash_groups
 from transforms.decode import Decoded
 from transforms.keyring import BORDER, Keyring
 from transforms.labels import Labels, as_codes
+from transforms.texts import Texts
 
 _DEVICE_IDENTIFIERS = tuple(
     f.path for f in EVENT_FIELDS if f.handling is Handling.IDENTIFIER and f.path.startswith("device.")
 )
 _IDENTIFYING = tuple(f.path for f in EVENT_FIELDS if f.category in IDENTIFYING)
 _ADVERTISING = tuple(f.path for f in EVENT_FIELDS if f.category is Category.ADVERTISING_IDENTIFIER)
+_ZEROS = "00000000-0000-0000-0000-000000000000"
 TEXT_KIND = "text"
-Scrub = Callable[[pa.StringArray], tuple[pa.StringArray, Mapping[str, int]]]
+_EXCEPTION = "crash.exception"  # beside a trace: names its class where the trace does not
 
 
 class Seals:
@@ -97,7 +100,7 @@ class Sealed:
     malformed: Counter = field(default_factory=Counter)  # values rejected alone, by path
     carried: Counter = field(default_factory=Counter)  # values that identify and that the records brought, by path
     sealed: Counter = field(default_factory=Counter)  # values sealed, by path
-    scrubbed: Counter = field(default_factory=Counter)  # replacements in free text, by recogniser
+    scrubbed: Counter = field(default_factory=Counter)  # replacements in free text, by (event type, recogniser)
     bad_event_id: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # rows of the input, left out
 
 
@@ -120,13 +123,18 @@ class EventSealer:
     """Seals decoded telemetry. One a worker: it holds the keys and the labels seen."""
 
     def __init__(
-        self, seals: Seals, layout: Layout, partition: Partition, limits: Limits, scrub: Scrub, labels: Labels
+        self, seals: Seals, layout: Layout, partition: Partition, limits: Limits, texts: Texts, labels: Labels
     ) -> None:
         self._seals, self._layout, self._partition, self._limits = seals, layout, partition, limits
-        self._scrub, self._labels = scrub, labels
+        self._texts, self._labels = texts, labels
         held = (place for slot in layout.slots.values() for place in slot)
-        texts = ((source.path, events) for source, events in held if EVENT_FIELD[source.path].handling is Handling.TEXT)
-        self._texts = tuple(dict.fromkeys(texts))
+        wanted = (
+            (path, events)
+            for source, events in held
+            if EVENT_FIELD[source.path].handling is Handling.TEXT
+            for path in ((source.path, _EXCEPTION) if source.form == "group" else (source.path,))
+        )
+        self._wanted = tuple(dict.fromkeys(wanted))
 
     def seal(self, events: Decoded, regions: np.ndarray) -> Sealed:
         """Seals the rows whose region code is not negative; the others are left out."""
@@ -160,7 +168,7 @@ class EventSealer:
             pa.array(events.received_time[rows.index]),
             *tags,
         ]
-        sealed.scrubbed.update(rows.scrub(self._texts, self._scrub))
+        sealed.scrubbed.update(rows.clean(self._wanted, self._texts))
         slots = [self._slot(rows, name, held, sealed) for name, held in self._layout.slots.items()]
         names = [*HEAD.names, *self._layout.slots]
         sealed.batch = pa.RecordBatch.from_arrays(head + slots, names=names)
@@ -181,6 +189,8 @@ class EventSealer:
         regions = rows.regions[rows.of(events)]
         if described.handling is Handling.TEXT:
             text = rows.text(path, events)
+            if source.form == "group":
+                return self._seals.tag(described.kind, crash_groups(text, rows.text(_EXCEPTION, events)), regions)
             return self._seals.tag(TEXT_KIND, text, regions) if source.form == "seal" else text
         values = rows.values(path, events)
         match described.handling:
@@ -226,27 +236,39 @@ class _Rows:
         """A raw column at those positions."""
         return self._columns[path].take(pa.array(self.index[self.of(events)]))
 
-    def scrub(self, wanted: Sequence[tuple[str, frozenset[int]]], scrub: Scrub) -> Mapping[str, int]:
-        """Scrubs these free-text columns at their positions, all in one call: each compiles its patterns anew."""
+    def clean(self, wanted: Sequence[tuple[str, frozenset[int]]], texts: Texts) -> Counter[tuple[str, str]]:
+        """Cleans these free-text columns at their positions, all in one call: each compiles its patterns anew. Gives
+        what was found, by event type and recogniser."""
+        hits: Counter[tuple[str, str]] = Counter()
         columns = [self.values(path, events) for path, events in wanted]
         if not columns:
-            return {}
-        text, hits = scrub(pa.concat_arrays(columns))
+            return hits
+        text, found = texts.clean(pa.concat_arrays(columns))
+        event_type = np.concatenate([self.event_type[self.of(events)] for _, events in wanted])
+        for each in found:
+            counts = np.bincount(event_type[each.rows], each.counts, len(EVENT_TYPES)).astype(np.int64)
+            hits.update({(EVENT_TYPES[code], each.name): int(counts[code]) for code in np.flatnonzero(counts)})
         ends = np.cumsum([len(column) for column in columns])
         for each, end, column in zip(wanted, ends.tolist(), columns, strict=True):
             self._texts[each] = text.slice(end - len(column), len(column))
         return hits
 
     def text(self, path: str, events: frozenset[int]) -> pa.Array:
-        """A free-text column that was scrubbed."""
+        """A free-text column that was cleaned."""
         return self._texts[path, events]
 
 
 def _zeroed(columns: Mapping[str, pa.Array]) -> pa.BooleanArray:
     """Records with an advertising id of zeros only: that is how a device says that its user opted out (2-adcookie)."""
-    zeros = pa.array(["00000000-0000-0000-0000-000000000000", "0" * 32])
-    found = (pc.is_in(columns[path], value_set=zeros) for path in _ADVERTISING)
-    return reduce(pc.or_, found)
+    return pa.array(reduce(np.logical_or, (_is_zeroed(columns[path]) for path in _ADVERTISING)))
+
+
+def _is_zeroed(ids: pa.StringArray) -> np.ndarray:
+    """However they are written: an opt-out in a notation that is malformed, or in none at all, is one still."""
+    zeroed = pc.equal(ids, _ZEROS).fill_null(False).to_numpy(zero_copy_only=False).copy()
+    others = np.flatnonzero(pc.binary_length(ids).fill_null(len(_ZEROS)).to_numpy() != len(_ZEROS))
+    zeroed[others] = pc.match_substring_regex(ids.take(pa.array(others)), r"^[0\W_]*$").to_numpy(zero_copy_only=False)
+    return zeroed
 
 
 def _nameless(columns: Mapping[str, pa.Array], device: pa.Array) -> np.ndarray:

@@ -113,7 +113,7 @@ def _replace(recogniser: Recogniser, texts: pa.StringArray) -> tuple[pa.StringAr
     """The texts with fresh tags in them, and how many in each."""
     tag = recogniser.tag
     replacement = recogniser.replacement.replace(f"<{tag}>", f"{_FRESH}{tag}{_CLOSE}")
-    if recogniser.accept or recogniser.validator:
+    if recogniser.accept or recogniser.refuse or recogniser.validator:
         replaced = _replace_accepted(recogniser, replacement, texts)
     else:
         replaced = pc.replace_substring_regex(texts, recogniser.pattern, replacement)
@@ -134,6 +134,8 @@ def _accepts(recogniser: Recogniser, candidates: pa.StringArray) -> np.ndarray:
     accepted = np.ones(len(candidates), bool)
     if recogniser.accept:
         accepted[:] = pc.match_substring_regex(candidates, rf"\A(?:{recogniser.accept})\z")
+    if recogniser.refuse:
+        accepted &= ~np.asarray(pc.match_substring_regex(candidates, rf"\A(?:{recogniser.refuse})\z"))
     if recogniser.validator:
         accepted[accepted] = VALIDATORS[recogniser.validator](candidates.filter(pa.array(accepted)))
     return accepted

@@ -25,6 +25,7 @@ from schemas.tallies import Counts, Tally
 from transforms.border import REGISTER, ledger_pieces
 from transforms.columns import tag_blocks
 from transforms.decode import decode_ledger
+from transforms.discreet import discreet
 from transforms.entry_ids import Register
 from transforms.exchange import Piece, coalesce, pieces
 from transforms.generalise import compact
@@ -181,6 +182,7 @@ class _Load(beam.DoFn):
         self._locks = Locks(self._keys, self._partition.shards)
         self._register = Register(self._locks, self._arrival, self._partition)
 
+    @discreet
     def process(self, region: int) -> Iterator:
         counts, arrival = Counts(), region == self._arrival
         counts.add("snapshot", "spans", 1)

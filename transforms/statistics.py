@@ -32,6 +32,7 @@ from schemas.statistics import Statistics as Rules
 from schemas.tallies import HOUR_MS, Counts, Tally
 from transforms.cmac import ColumnCmac
 from transforms.contributions import DAY_MS, Contributions, added, bound, contributions, counted, counted_rows, merged
+from transforms.discreet import discreet
 from transforms.exchange import GROUPS, PAIRS, Judged
 from transforms.keyring import BORDER, open_keyring
 from transforms.locks import Locks
@@ -102,6 +103,7 @@ class _Contribute(beam.DoFn):
         self._bounding = Bounding(self._editions, self._keys)
         self._locks = Locks(self._keys, self._partition.shards)
 
+    @discreet
     def process(self, element: Judged):
         (region, shard, window), judged = element
         if not judged.num_rows:
@@ -137,6 +139,7 @@ class _CompleteInRun(beam.DoFn):
     def __init__(self, pack: Pack, complete_through: date | None) -> None:
         self._pack, self._through = pack, complete_through
 
+    @discreet
     def process(self, element: tuple[int, Iterable]):
         region, shards = element[0], list(element[1])
         first, latest = min(span[0] for span, _ in shards), max(span[1] for span, _ in shards)
@@ -175,6 +178,7 @@ class _AwaitDay(beam.DoFn):
         self._bounding = Bounding(self._editions, self._keys)
         self._locks = Locks(self._keys, self._partition.shards)
 
+    @discreet
     def process(self, element: _Waiting, waiting=beam.DoFn.StateParam(WAITING), timer=beam.DoFn.TimerParam(OVER)):
         (_, _, day), held = element
         waiting.add(held)
@@ -182,6 +186,7 @@ class _AwaitDay(beam.DoFn):
         timer.set(Timestamp(micros=(over(day, self._pack.statistics) + 1) * 1000))
 
     @on_timer(OVER)
+    @discreet
     def fire(self, key=beam.DoFn.KeyParam, waiting=beam.DoFn.StateParam(WAITING)):
         held = list(waiting.read())
         waiting.clear()
@@ -247,6 +252,7 @@ class Statistics(beam.PTransform):
         )
 
 
+@discreet
 def _summed(
     shards: tuple[tuple[int, int], Iterable],
 ) -> Iterator[Day]:  # for FlatMap: Beam pickles Map by value

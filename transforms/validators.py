@@ -1,10 +1,20 @@
-"""Checks that patterns cannot express, on candidates that a pattern has found."""
+"""Checks that patterns cannot express, on candidates that a pattern has found: check digits, and numbering plans.
 
+Each takes a column of candidates as they stand in a text, with blanks and signs, and tells which of them pass. Those
+that occur often are columnar; the others ask a library about each distinct candidate.
+"""
+
+import re
 from collections.abc import Callable
+from functools import cache
+from importlib import import_module
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from schemas.recognisers_numbers import NATIONAL_FORMS, form_pattern
+from transforms.phones import is_international, is_national
 
 _LONGEST_NUMBER = 19
 
@@ -19,4 +29,61 @@ def luhn(numbers: pa.StringArray) -> np.ndarray:
     return total % 10 == 0
 
 
-VALIDATORS: dict[str, Callable[[pa.StringArray], np.ndarray]] = {"luhn": luhn}
+def imei(numbers: pa.StringArray) -> np.ndarray:
+    """Which are an IMEI by the check digit, or have the 16 digits of an IMEISV, without one (3GPP TS 23.003, 6.2)."""
+    digits = pc.replace_substring_regex(numbers, r"[^0-9]", "")
+    return luhn(numbers) | (pc.utf8_length(digits).to_numpy(zero_copy_only=False) == 16)
+
+
+def is_snils(candidate: str) -> bool:
+    """Whether the last two of eleven digits are the remainder of the weighted sum of the others by 101."""
+    digits = [int(sign) for sign in candidate if sign.isdigit()]
+    return sum(digit * (9 - place) for place, digit in enumerate(digits[:9])) % 101 % 100 == digits[9] * 10 + digits[10]
+
+
+def is_national_form(candidate: str) -> bool:
+    """Whether one of those who issue numbers written like this one would have issued it."""
+    written = ((pattern.search(candidate), issuers) for pattern, issuers in _issuers_by_form().items())
+    return any(_issued(issuer, found[0]) for found, issuers in written if found for issuer in issuers)
+
+
+def _issued(issuer: str, number: str) -> bool:
+    plain = re.sub("[ ./]", "", number)
+    # Denmark issues numbers without a check digit, too. Those are a date and a time as well, so they need a key.
+    undated = issuer != "dk.cpr" or _stdnum(issuer).checksum(plain.replace("-", "")) == 0
+    return undated and _stdnum(issuer).is_valid(plain)
+
+
+@cache
+def _issuers_by_form() -> dict[re.Pattern, tuple[str, ...]]:
+    alone = {form: rf"(?<![0-9A-Z]){form_pattern(form)}(?![0-9A-Z])" for form in NATIONAL_FORMS}
+    return {re.compile(alone[form]): issuers for form, issuers in NATIONAL_FORMS.items()}
+
+
+@cache
+def _stdnum(name: str):
+    return import_module(f"stdnum.{name}")
+
+
+def _by_stdnum(name: str) -> Callable[[pa.StringArray], np.ndarray]:
+    return _each(lambda candidate: _stdnum(name).is_valid(candidate))
+
+
+def _each(judge: Callable[[str], bool]) -> Callable[[pa.StringArray], np.ndarray]:
+    def judged(candidates: pa.StringArray) -> np.ndarray:
+        return np.fromiter(map(judge, candidates.to_pylist()), bool, len(candidates))
+
+    return judged
+
+
+VALIDATORS: dict[str, Callable[[pa.StringArray], np.ndarray]] = {
+    "luhn": luhn,
+    "imei": imei,
+    "iban": _by_stdnum("iban"),
+    "iso7064_11_2": _by_stdnum("iso7064.mod_11_2"),
+    "codice_fiscale": _by_stdnum("it.codicefiscale"),
+    "snils": _each(is_snils),
+    "national_form": _each(is_national_form),
+    "international_phone": _each(is_international),
+    "national_phone": _each(is_national),
+}

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from schemas.fields import INTEGER, NUMBER, STRING, STRINGS, Field
-from schemas.shape import field_tree
+from schemas.shape import field_names, field_tree, unknown_path
 
 
 class Reason(StrEnum):
@@ -88,17 +88,39 @@ class _BadLine(Exception):
         self.reason = reason
 
 
-def judge(line: bytes, fields: tuple[Field, ...]) -> tuple[Reason | None, Counter[str]]:
-    """What is wrong with a line, if anything, and how many unknown fields it holds by the path of their parent.
+class Judge:
+    """Tells what is wrong with single lines of one table of fields."""
 
-    The line comes without BOM and outer space; its length is not looked at, nor what its values mean.
-    """
-    try:
-        value = _decoded(line)
-        _check_strings(value, line)
-        return None, _check_types(value, field_tree(fields))
-    except _BadLine as bad:
-        return bad.reason, Counter()
+    def __init__(self, fields: tuple[Field, ...]) -> None:
+        self._tree, self._names = field_tree(fields), field_names(fields)
+
+    def verdict(self, line: bytes) -> tuple[Reason | None, Counter[str]]:
+        """What is wrong with a line, if anything, and else how many unknown fields it holds by `unknown_path`.
+
+        The line comes without BOM and outer space; its length is not looked at, nor what its values mean.
+        """
+        unknown: Counter[str] = Counter()
+        try:
+            value = _decoded(line)
+            _check_strings(value, line)
+            self._check_types(value, self._tree, "", unknown)
+        except _BadLine as bad:
+            return bad.reason, Counter()
+        return None, unknown
+
+    def _check_types(self, value: dict[str, Any], tree: dict[str, Any], parent: str, unknown: Counter[str]) -> None:
+        for name, member in value.items():
+            if member is None:
+                continue
+            known = tree.get(name)
+            if known is None:
+                unknown[unknown_path(parent, name, self._names)] += 1
+            elif isinstance(known, Field):
+                _check_type(member, known)
+            elif isinstance(member, dict):
+                self._check_types(member, known, name, unknown)
+            else:
+                raise _BadLine(Reason.WRONG_TYPE)
 
 
 def _decoded(line: bytes) -> dict[str, Any]:
@@ -132,7 +154,24 @@ def _whole_number(digits: str) -> float:
     return int(digits) if len(digits) < 400 else math.inf  # int() refuses thousands of digits, and no type holds them
 
 
-_JSON = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_int=_whole_number)
+def _decimal(digits: str) -> float:
+    """A number that float64 holds. pyarrow.json refuses all others, even zero if the exponent is one of theirs."""
+    number = float(digits)
+    if math.isinf(number) or (number == 0 and (zero := _LARGE_ZERO.fullmatch(digits)) and _exceeds(*zero.groups(""))):
+        raise _BadLine(Reason.BAD_NUMBER)
+    return number
+
+
+_LARGE_ZERO = re.compile(r"-?0(?:\.(0*))?[eE]\+?0*(\d*)")
+
+
+def _exceeds(fraction: str, exponent: str) -> bool:
+    return len(exponent) > 9 or int(exponent or 0) > sys.float_info.max_10_exp + len(fraction)
+
+
+_JSON = json.JSONDecoder(
+    object_pairs_hook=_object, parse_constant=_constant, parse_int=_whole_number, parse_float=_decimal
+)
 
 
 def _depth(line: bytes) -> int:
@@ -164,34 +203,24 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(list(value.values()))
 
 
-def _check_types(value: dict[str, Any], tree: dict[str, Any], path: str = "") -> Counter[str]:
-    unknown: Counter[str] = Counter()
-    for name, member in value.items():
-        known = tree.get(name)
-        if member is None:
-            continue
-        if known is None:
-            unknown[path] += 1
-        elif isinstance(known, Field):
-            _check_type(member, known)
-        elif isinstance(member, dict):
-            unknown += _check_types(member, known, name)
-        else:
-            raise _BadLine(Reason.WRONG_TYPE)
-    return unknown
+_INT64, _FLOAT64 = (-(2**63), 2**63 - 1), (-sys.float_info.max, sys.float_info.max)
 
 
 def _check_type(value: Any, field: Field) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if field.type in (INTEGER, NUMBER) and number:
-        low, high = (-(2**63), 2**63 - 1) if field.type == INTEGER else (-sys.float_info.max, sys.float_info.max)
-        if not low <= value <= high:
-            raise _BadLine(Reason.BAD_NUMBER)
-    fits = {
-        STRING: isinstance(value, str),
-        INTEGER: number and isinstance(value, int),
-        NUMBER: number,
-        STRINGS: isinstance(value, list) and all(item is None or isinstance(item, str) for item in value),
-    }
-    if not fits[field.type]:
+    if field.type == STRING:
+        fits = isinstance(value, str)
+    elif field.type == STRINGS:
+        fits = isinstance(value, list) and all(item is None or isinstance(item, str) for item in value)
+    else:
+        fits = _fits_number(value, field)
+    if not fits:
         raise _BadLine(Reason.WRONG_TYPE)
+
+
+def _fits_number(value: Any, field: Field) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    low, high = _INT64 if field.type == INTEGER else _FLOAT64
+    if not low <= value <= high:
+        raise _BadLine(Reason.BAD_NUMBER)
+    return field.type == NUMBER or isinstance(value, int)

@@ -83,6 +83,13 @@ def imeis(rng: np.random.Generator, rows: int) -> pa.StringArray:
     return numerals(with_luhn(numbers))
 
 
+def meids(rng: np.random.Generator, rows: int) -> pa.StringArray:
+    """As handsets of CDMA networks have them: 14 hexadecimal digits, the first of them a letter."""
+    values = random_bytes(rng, rows, 7).copy()
+    values[:, 0] |= 0xA0
+    return pc.utf8_upper(strings(hexadecimal(values)))
+
+
 def ipv4s(rng: np.random.Generator, rows: int) -> pa.Array:
     """Addresses outside the private, shared, loopback and multicast blocks."""
     first = np.array([23, 31, 36, 49, 58, 77, 80, 85, 91, 94, 103, 111, 117, 122, 151, 176, 182, 188, 202, 212])

@@ -40,7 +40,15 @@ CARRIED = {  # besides the Android ID, which is the device subject
     "ad_interaction": ("device.oaid", "device.gaid"),
     "crash": ("account_id", "device.aaid"),
     "location": ("account_id", "device.aaid"),
-    "activation": ("device.imei", "device.imsi", "device.gaid", "device.oaid", "device.mac", "device.serial"),
+    "activation": (
+        "device.imei",
+        "device.meid",
+        "device.imsi",
+        "device.gaid",
+        "device.oaid",
+        "device.mac",
+        "device.serial",
+    ),
 }
 SHORTLY = ("device.manufacturer", "device.model", "device.os_version")
 AT_LENGTH = {  # more of the device, where it explains what happened

@@ -127,6 +127,7 @@ def _identifiers(rng: np.random.Generator, home: np.ndarray, sim_mcc: pa.Array) 
         "device.serial": pc.if_else(pa.array(draws.chance(rng, devices, 0.05)), "unknown", serial),
         "device.space_id": draws.only(draws.chance(rng, devices, 0.03), draws.random_hex(rng, devices, 5)),
         "device.fcm_token": draws.only(~mainland, _push_tokens(rng, devices)),
+        "device.meid": draws.only(draws.chance(rng, devices, 0.04), draws.meids(rng, devices)),
     }
 
 

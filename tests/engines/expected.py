@@ -35,7 +35,7 @@ from tests.overlays import sayings
 
 _REQUIRED = [each.path for each in EVENT_FIELDS if each.required]
 _REGION_OF = {tuple(sorted(home.items())): region for region, home in HOMES}
-_DEVICE_IDENTIFIERS = ("imei", "imsi", "oaid", "gaid", "vaid", "aaid", "mac", "serial", "space_id", "fcm_token")
+_DEVICE_IDENTIFIERS = ("imei", "meid", "imsi", "oaid", "gaid", "vaid", "aaid", "mac", "serial", "space_id", "fcm_token")
 _EXACT = tuple(path for path, each in EVENT_FIELD.items() if each.category is Category.EXACT_LOCATION)
 _AHEAD_MS = 300_000
 _MINUTE_MS, _HOUR_MS = 60_000, 3_600_000

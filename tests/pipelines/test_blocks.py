@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines import blocks
-from pipelines.blocks import Span, expand, input_id, read_blocks, spans
+from pipelines.blocks import Span, check_unchanged, expand, input_id, read_blocks, spans, states
 from pipelines.errors import InputError
 from schemas.shape import MAX_LINE_BYTES
 
@@ -124,6 +124,22 @@ def test_a_file_that_grows(tmp_path):
     (span,) = spans([str(path)])
     path.write_bytes(b"1\n2\n33\n4\n")
     assert b"".join(read_blocks(span)) == b"1\n2\n33\n"
+
+
+def test_whether_a_file_is_what_it_was(tmp_path):
+    path, other = tmp_path / "a.ndjson", tmp_path / "b.ndjson"
+    for each in (path, other):
+        each.write_bytes(b"{}\n")
+    before = states([str(path)])
+    check_unchanged(before)
+    path.unlink()
+    check_unchanged(before)  # it was read, or the reading would have failed
+    os.rename(other, path)
+    for spoil in (lambda: None, lambda: path.write_bytes(b"{ }\n"), lambda: os.utime(path, ns=(1, 1))):
+        spoil()
+        with pytest.raises(InputError, match="a.ndjson changed while it was read"):
+            check_unchanged(before)
+        before = states([str(path)])
 
 
 def test_expand(tmp_path, monkeypatch):

@@ -84,6 +84,10 @@ def test_a_pack_that_is_not_there(ran, tmp_path):
     assert errors == [
         f"douane check: policy pack '{tmp_path / 'none'}': no such folder with YAML files; shipped packs: 2021-01-15"
     ]
+    status, printed, errors = ran(check, tmp_path / "none", "--json")
+    (found,) = json.loads("\n".join(printed))["findings"]
+    assert (status, found["rule"], errors) == (2, "pack", [])
+    assert found["message"].endswith("shipped packs: 2021-01-15") and found["remedy"]
 
 
 @pytest.mark.clause("6-dc")

@@ -1,5 +1,6 @@
 """The command line: one line for what is wrong, an exit status that says which kind, and a quick `--help`."""
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -63,12 +64,35 @@ def test_known_errors_are_one_line_and_a_status(capsys, error, status):
     assert capsys.readouterr() == ("", "douane ingest: say what to do\n")
 
 
-def test_what_is_not_known_is_not_hidden():
-    def fail():
-        raise ZeroDivisionError
+@pytest.mark.clause("1.1-a")
+def test_of_what_was_not_foreseen_the_place_is_told_and_not_the_message(capsys):
+    """A library may quote what it was given."""
 
-    with pytest.raises(ZeroDivisionError):
-        guarded("ingest", fail)
+    def fail():
+        command(douane, "--help")
+        raise type("Odd", (ValueError,), {})("4f1d-canary") from KeyError("4f1d-canary")
+
+    assert guarded("ingest", fail) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and "4f1d" not in err
+    assert err.startswith("douane ingest: failed: Odd at tests/pipelines/test_command.py:") and err.count("\n") == 1
+    assert " in fail; its message is not shown" in err
+
+
+def test_what_the_system_says_is_told(capsys):
+    def fail():
+        raise OSError(errno.EIO, "4f1d-canary")
+
+    assert guarded("ingest", fail) == 1
+    assert "OSError, Input/output error, at " in (err := capsys.readouterr().err) and "4f1d" not in err
+
+
+def test_an_interruption_is_one_line(capsys):
+    def fail():
+        raise KeyboardInterrupt
+
+    assert guarded("ingest", fail) == 130
+    assert capsys.readouterr() == ("", "douane ingest: interrupted\n")
 
 
 @pytest.mark.parametrize("status", [0, 3])

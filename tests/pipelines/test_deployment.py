@@ -142,7 +142,7 @@ def test_no_regions_or_no_yaml(tmp_path, content):
     [
         ("regions: {eu: {store: s, keys: 'local:k', sotre: x}}", "sotre"),
         ("regions: {eu: {store: s}}", "keys"),
-        ("regions: {no: {store: s, keys: 'local:k'}}", "regions"),
+        ("regions: {no: {store: s, keys: 'local:k'}}", "put it in quotes"),
         ("regions: [eu]", "regions"),
         ("regoins: {}", "regoins"),
         ("", "regions"),

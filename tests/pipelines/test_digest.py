@@ -51,7 +51,7 @@ def test_what_identified_somebody_and_what_did_not():
     (path,) = (found := digested(counted(RECORDS))).identifiers
     of = found.identifiers[path]
     assert (path, of.carried, of.replaced, of.left_behind, of.malformed) == ("device.imei", 9, 4, 3, 2)
-    assert found.scrubbed == {"email": 5}
+    assert found.scrubbed == {"crash": {"email": 5}}
     (rejected,) = found.quarantine["telemetry"]
     assert (rejected.reason, rejected.clause, rejected.count, rejected.outcomes) == (
         "not_json",
@@ -60,6 +60,12 @@ def test_what_identified_somebody_and_what_did_not():
         {"kept": 3},
     )
     assert found.quarantine["ledger"] == []
+
+
+@pytest.mark.clause("0-b")
+def test_the_overlays_of_the_edition_are_named():
+    found = digested(counted(RECORDS))
+    assert found.overlays == {"regions": ["cn", "eu", "in", "ru", "sg", "us"], "services": ["notes"]}
 
 
 def test_what_is_lost_is_told():

@@ -220,7 +220,7 @@ def test_one_of_a_thing_is_told_as_one(site, run_explain):
     site.consents.write_bytes(ndjson(entry(1, "restrict", subject=nobody)))
     site.events.write_bytes(ndjson(event(1, stray=1, residency={"account_country": "1", "device_region": "DE"})))
     text = run_explain(site.events).out
-    assert "the line: 1 unknown field dropped (1.1-a)" in text
+    assert "*: 1 unknown field dropped (1.1-a)" in text
     assert "… (1 character)" in text
     assert "1 line of the ledger with no subject" in text
 

@@ -88,21 +88,23 @@ class TestInputs:
         assert json.loads(outcome.out)["faults"] == []
         assert outcome.counts.sum(step="telemetry", outcome="lines") == 0
 
-    def test_what_breaks_off_is_kept_up_to_there(self, tmp_path, run):
+    def test_where_an_input_breaks_off_nothing_is_stored_and_all_is_once_it_is_mended(self, tmp_path, run):
+        """What came before the break would stand beside the same lines of the mended file: it is other input."""
         whole = gzip.compress(ndjson(*(event(n, app__package=os.urandom(30).hex()) for n in range(1, 200))))
         cut = write(tmp_path / "in/cut.ndjson.gz", whole[: len(whole) // 2])
         packed = zstandard.compress(ndjson(event(500)))
         broken = write(tmp_path / "in/broken.ndjson.zst", packed[:-5] + b"\0\0\0\0\0")
         write(tmp_path / "in/fine.ndjson", ndjson(event(1000)))
         outcome = run(tmp_path / "in", "--no-ledger", "--json")
-        assert outcome.status == 4
-        assert outcome.counts.sum(step="telemetry", outcome="input_unreadable") == 2
-        (fault,) = json.loads(outcome.out)["faults"]
-        assert fault.startswith("2 inputs broke off")
-        kept = outcome.counts.sum(step="gate", outcome="judged")
-        assert 50 < kept < 150
-        assert stored(tmp_path / "deployment.yaml", "eu", "service") == kept
-        assert "Traceback" not in outcome.err and str(cut) not in outcome.out and str(broken) not in outcome.out
+        assert outcome.status == 4 and outcome.out == ""
+        assert outcome.errors == [
+            "douane ingest: 2 inputs broke off: nothing is stored; mend them or leave them out, and run again"
+        ]
+        assert not load_deployment(tmp_path / "deployment.yaml").place("eu").manifest.datasets()
+        cut.write_bytes(whole)
+        broken.write_bytes(packed)
+        assert run(tmp_path / "in", "--no-ledger").status == 0
+        assert stored(tmp_path / "deployment.yaml", "eu", "service") == 201
 
     @pytest.mark.parametrize("flag", ["--events", "--consents"])
     def test_missing(self, tmp_path, run, flag):
@@ -250,7 +252,11 @@ class TestRunsOverTheSameInput:
         pack = tmp_path / "pack"
         shutil.copytree(SHIPPED / DEFAULT_PACK, pack)
         residency = (pack / "residency.yaml").read_text()
-        for old, new in (("CZ, DE, DK", "CZ, DK"), ("[US, ", "[US, DE, ")):
+        for old, new in (
+            ("CZ, DE, DK", "CZ, DK"),
+            ("[US, ", "[US, DE, "),
+            ("data_centre: DE", "data_centre: FR"),
+        ):
             assert residency.count(old) == 1
             residency = residency.replace(old, new)
         (pack / "residency.yaml").write_text(residency)

@@ -1,5 +1,6 @@
 """Entries are whole or not there, and a tombstone is for ever."""
 
+import errno
 import json
 import os
 import subprocess
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines import manifest
-from pipelines.errors import InputError
+from pipelines.errors import InputError, StoreError
 from pipelines.manifest import Entry, Manifest, put_whole
 
 ENTRY = Entry("service", "2021-03-01", "abc-0-0", 7, "run", "abc-0-0.f00.parquet", "d3JhcHBlZA==", "digest", 1234)
@@ -112,10 +113,10 @@ def test_who_fails_halfway_leaves_the_older_one(tmp_path, monkeypatch):
     held.put(ENTRY)
 
     def failing(_):
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", failing)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(StoreError, match="No space left on device"):
         held.put(replace(ENTRY, rows=9))
     assert list(held.entries("service")) == [ENTRY]
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1

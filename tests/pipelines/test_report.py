@@ -100,6 +100,11 @@ def test_only_its_owner_reads_the_page(prepared, tmp_path):
     assert list(tmp_path.iterdir()) == [out]
 
 
+def test_what_was_found_in_texts_is_told_by_event_type():
+    shown = page(digested(counted({"eu": 3}))).text
+    assert re.search(r"Recogniser, in crash\s*Finds\s*email\s*5\b", shown)
+
+
 def test_what_only_some_counts_hold_is_said():
     ended, going_on = page(digested(counted({"eu": 3}))).text, page(digested(counted({"eu": 3}), ended=False)).text
     assert "Among the lines: 0 with signals that named several regions" in ended
@@ -107,6 +112,12 @@ def test_what_only_some_counts_hold_is_said():
     assert "or the event is unlocatable or foreign and goes no further" in ended
     assert "unless a later run is given the whole day again" in ended and "nobody to see" not in ended
     assert "for nobody to see" in going_on and "given the whole day" not in going_on
+
+
+def test_the_overlays_in_force_are_named():
+    text = " ".join(page(digested(counted({"eu": 3}))).text.split())
+    assert "Narrowed for regions cn, eu, in, ru, sg, us" in text.replace("regionscn", "regions cn")
+    assert "Narrowed for services notes" in text.replace("servicesnotes", "services notes")
 
 
 def test_the_page_names_a_command_for_its_counts(prepared, tmp_path):

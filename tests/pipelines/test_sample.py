@@ -25,7 +25,7 @@ from schemas.fields import (
     LEDGER_FIELDS,
     NUMBER,
     PERMISSION_KINDS,
-    SCHEMA_VERSIONS,
+    SCHEMA_VERSION,
     SOURCES,
     STOP_KINDS,
     STRING,
@@ -87,7 +87,7 @@ def read_event(line):
             all(isinstance(event.get(name, {}), dict) for name in ("residency", "device", "app", "location"))
             and all(fits(field, value_at(event, field.path)) for field in EVENT_FIELDS)
             and event["event_type"] in EVENT_TYPES
-            and event["schema_version"] in SCHEMA_VERSIONS
+            and event["schema_version"] == SCHEMA_VERSION
             and event["source"] in SOURCES
             and received - dt.timedelta(days=30) <= happened <= received + dt.timedelta(minutes=5)
         )

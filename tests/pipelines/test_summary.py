@@ -34,6 +34,10 @@ def told(job, capsys):
     return text
 
 
+def test_what_was_replaced_in_texts_is_told_by_event_type(told):
+    assert row(told(counted({"eu": 3})), "replaced in free text of crash:") == ["email", "5"]
+
+
 def row(text: str, name: str) -> list[str]:
     """The words of the first line that begins with these."""
     return next(line for line in text.splitlines() if line.strip().startswith(name)).strip()[len(name) :].split()

@@ -2,12 +2,15 @@
 
 import os
 import time
+from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 
 from pipelines import sweep
-from pipelines.deployment import load_deployment
-from tests.stranger import command
+from pipelines.deployment import load_deployment, prepare
+from pipelines.stores import commit, stage
+from tests.stranger import command, deploy
 
 
 @pytest.fixture
@@ -69,3 +72,23 @@ def test_a_manifest_that_is_elsewhere_lets_nothing_go(spoilt):
 def test_minutes_that_are_none(spoilt, given):
     outcome = command(sweep, "--deployment", spoilt[0].deployment, "--older-than", given)
     assert outcome.status == 2 and "write a number of minutes" in outcome.err
+
+
+def test_what_a_killed_run_had_put_apart_goes_once_it_is_old(tmp_path):
+    """Of a run that goes on neither entries nor files do, however old these are."""
+    eu = load_deployment(deploy(tmp_path, ("eu",))).place("eu")
+    prepare(eu, lambda _: None)
+    rows = pa.record_batch({"event_type": pa.array(["session"]).dictionary_encode()})
+    commit([stage(eu, "service", "2021-03-01", "abc-0-0", rows, "done")])
+    for run in ("dead", "alive"):
+        apart = replace(eu, attempt=f"abc-{run}")
+        staged = stage(apart, "service", "2021-03-01", "abc-0-0", rows, run)
+        commit([staged])
+        os.utime(staged.path, (1, 1))
+        apart.releases.mkdir(parents=True)
+    for folder in (eu.manifest_folder, eu.statistics):
+        os.utime(folder / ".pending/abc-dead", (1, 1))
+    assert command(sweep, "--deployment", tmp_path / "deployment.yaml").status == 0
+    assert sorted(path.name.split(".")[1] for path in eu.store.rglob("*.parquet")) == ["alive", "done"]
+    assert [entry.run for entry in eu.manifest.waiting()] == ["alive"]
+    assert [path.name for path in (eu.statistics / ".pending").iterdir()] == ["abc-alive"]

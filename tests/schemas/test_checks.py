@@ -37,6 +37,8 @@ def edited(folder: Path, broken: dict) -> Path:
         assert old in changed, old
         changed = changed.replace(old, new, 1)
     file.write_text(kept + changed, encoding="utf-8")
+    for name, whole in broken.get("also", {}).items():
+        (folder / name).write_text(whole, encoding="utf-8")
     return folder
 
 

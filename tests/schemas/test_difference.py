@@ -90,8 +90,8 @@ def without(name: str, path: str) -> Pack:
             [("closes", "operations in eu now stands on consent instead of legitimate interest")],
         ),
         (
-            edited("promotion", basis={"default": "consent", "us": "opt_out", "sg": "opt_out"}),
-            [("opens", "promotion in sg now stands on opt out instead of consent")],
+            edited("promotion", basis={"default": "consent", "us": "opt_out", "sg": "legitimate_interest"}),
+            [("opens", "promotion in sg now stands on legitimate interest instead of consent")],
         ),
         (edited("security", retention_days=30), [("closes", "security keeps rows 30 days instead of 90")]),
         (
@@ -187,6 +187,45 @@ def test_a_region_that_comes_or_goes():
     old = put(PACK, ("regions",), {name: of for name, of in PACK.regions.items() if name != "ru"})
     assert ("opens", "region ru is new, and takes records") in texts(PACK, old)
     assert ("closes", "region ru is gone, and takes no records") in texts(old)
+
+
+def test_of_a_rule_of_collection_only_what_is_new_is_told():
+    rule = Collection(clause="1.2-uep", events=("crash",), regions=("cn", "eu"), admitted_by=("user_experience",))
+    old, more = put(PACK, ("collection",), (rule,)), ("crash", "session")
+    new = put(PACK, ("collection",), (rule.model_copy(update={"events": more, "regions": ("cn",)}),))
+    terms = "serves only what needs no consent unless user_experience is open (1.2-uep)"
+    assert texts(new, old) == [("opens", f"crash in eu no longer {terms}"), ("closes", f"session in cn now {terms}")]
+
+
+def test_of_words_that_stay_out_only_what_is_new_is_told():
+    first, *others = PACK.not_admitted
+    new = put(PACK, ("not_admitted",), (first.model_copy(update={"fields": first.fields[1:]}), *others))
+    assert texts(new) == [("opens", f"`{first.fields[0]}` no longer stays out: {first.what} (1.1.1)")]
+
+
+def test_a_region_that_rows_may_leave():
+    new = put(PACK, ("regions", "in", "transfers"), "granted")
+    assert texts(new) == [("opens", "rows of in may now leave it under a grant")]
+    assert texts(PACK, new) == [("closes", "rows of in may leave it under no grant any more")]
+
+
+def test_a_table_and_a_pair_that_come_and_go():
+    table = PACK.statistics.tables["active"]
+    new = put(PACK, ("statistics", "tables"), dict(PACK.statistics.tables) | {"again": table})
+    assert texts(new) == [("opens", "statistics table again is new, and counts devices in all")]
+    assert texts(PACK, new) == [("closes", "statistics table again is gone; it counted devices in all")]
+    pair = Together(clause="2-log", purposes=("legal", "push"), why="a trial")
+    new = put(PACK, ("apart", "together"), (*PACK.apart.together, pair))
+    said = "single out more than the bound in common: a trial (2-log)"
+    assert texts(new) == [("opens", f"rows of legal and push may now {said}")]
+
+
+def test_what_an_overlay_leaves_unsaid_is_no_difference():
+    new = put(PACK, ("by_region",), {"eu": Overlay(clause="6-eea", closed=("legal",))})
+    assert texts(new) == [("closes", "legal in eu opens for nothing any more")]
+    said = PurposeOverlay(clause="6-eea", minors="excluded")
+    new = put(PACK, ("by_service",), {"news": Overlay(clause="6-eea", purposes={"legal": said})})
+    assert texts(new) == [("closes", "legal now leaves minors out, for service news")]
 
 
 # --- where it holds ---

@@ -152,8 +152,11 @@ SECURITY = "by_region.cn.purposes.security"
         ({"columns": {"ip": "bucket"}}, "write absent, major or {bucket: STEP}"),
         ({"event_time": "second"}, f"{SECURITY}.event_time: second is wider than the base's minute, {ONLY}"),
         ({"retention_days": 91}, f"{SECURITY}.retention_days: 91 is wider than the base's 90, {ONLY}"),
-        ({"sources": ["device", "partner"]}, f"{SECURITY}.sources: ('device', 'partner') is wider than the base's"),
-        ({"without_events": ["crash"]}, f"{SECURITY}.without_events names ['crash'], which the purpose does not rec"),
+        ({"sources": ["device", "partner"]}, f"{SECURITY}.sources: device, partner is wider than the base's device"),
+        (
+            {"without_events": ["crash"]},
+            f"{SECURITY}.without_events: it names ['crash'], which the purpose does not re",
+        ),
         (
             {"unless": {"push_interaction.notice": ["system"]}},
             f"{SECURITY}.unless.push_interaction.notice: use a field",
@@ -189,11 +192,11 @@ def test_what_is_not_narrower_is_refused_in_one_sentence(said, message):
             "minimum_policy_version: 2020-01-01 is wider than the base's 2021-01-15, and an overlay only narrows",
         ),
         ({"by_region": {"xx": of("push", basis="consent")}}, "by_region.xx: 'xx' is no region of this pack"),
-        ({"by_region": {"cn": of("pull", basis="consent")}}, "by_region.cn.purposes names ['pull'], which are no purp"),
+        ({"by_region": {"cn": of("pull", basis="consent")}}, "by_region.cn.purposes: it names ['pull'], which are no "),
         ({"by_region": {"cn": {"clause": "6-cn"}}}, "by_region.cn: it neither closes nor narrows anything; drop it"),
         (
             {"by_region": {"cn": {"clause": "6-cn", "closed": ["pull"]}}},
-            "by_region.cn.closed names ['pull'], which are",
+            "by_region.cn.closed: it names ['pull'], which are",
         ),
         (
             {"by_region": {"cn": of("push", basis="consent") | {"closed": "all"}}},
@@ -217,11 +220,11 @@ def test_what_is_not_narrower_is_refused_in_one_sentence(said, message):
         ),
         (
             {"collection": [{"clause": "x", "events": ["crash"], "regions": ["xx"], "admitted_by": ["push"]}]},
-            "collection.0.regions names ['xx'], which are no regions of this pack",
+            "collection.0.regions: it names ['xx'], which are no regions of this pack",
         ),
         (
             {"collection": [{"clause": "x", "events": ["crash"], "regions": ["eu"], "admitted_by": ["pull"]}]},
-            "collection.0.admitted_by names ['pull'], which are no purposes of this pack",
+            "collection.0.admitted_by: it names ['pull'], which are no purposes of this pack",
         ),
     ],
 )

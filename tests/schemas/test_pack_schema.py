@@ -105,3 +105,19 @@ def test_columns_are_completed_and_explained():
 
 def test_an_editor_reads_draft_7():
     assert json.loads(schema_pages()[PACK_SCHEMA])["$schema"] == "http://json-schema.org/draft-07/schema#"
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("purposes.yaml", "basis: {default: contract}", "basis: {eu: contract}"),
+        ("residency.yaml", "signals: [account_country,", "signals: [account,"),
+        ("residency.yaml", "signals: [account_country, device_region, sim_mcc]", "signals: []"),
+        ("residency.yaml", "data_centre: CN", "data_centre: Beijing"),
+        ("statistics.yaml", "by: [app.package, app.version]", "by: [ip]"),
+        ("statistics.yaml", "by: [app.package, app.version]", "by: [app_usage.launches]"),
+    ],
+)
+def test_what_the_loader_refuses_of_one_word_the_schema_refuses(file, old, new):
+    text = (SHIPPED / DEFAULT_PACK / file).read_text(encoding="utf-8")
+    assert old in text and list(faults(content_of(text.replace(old, new, 1)), SCHEMA, SCHEMA))

@@ -10,6 +10,7 @@ from schemas.clauses import clauses
 from schemas.datasets import datasets
 from schemas.fields import EVENT_FIELDS, LEDGER_FIELDS
 from schemas.pack_files import load_pack
+from schemas.recognisers import RECOGNISERS
 from schemas.sharing import TransferGrant
 from schemas.words import form_in_words
 
@@ -126,3 +127,10 @@ def test_the_command_writes_the_pages(tmp_path, capsys):
     assert {file.name: file.read_text(encoding="utf-8") for file in (tmp_path / "new").iterdir()} == PAGES
     assert reference.main([]) == reference.main(["--help"]) == 2
     assert "usage" in capsys.readouterr().err
+
+
+@pytest.mark.clause("1.1.2-log")
+def test_every_recogniser_is_listed_with_its_tag_and_clause():
+    rows = [row for row in rows_of("recognisers.md") if row[1].startswith("`<")]
+    assert [row[:3] for row in rows] == [[r.name, f"`<{r.tag}>`", r.clause] for r in RECOGNISERS]
+    assert all(len(row) == 6 and row[3] != "``" and row[4] != "``" for row in rows)

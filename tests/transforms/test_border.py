@@ -6,6 +6,7 @@ import pytest
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
+from pipelines.errors import InputError, StoreError
 from schemas.consent import SEALED_LEDGER, Kind
 from schemas.editions import Editions
 from schemas.layout import layout
@@ -31,7 +32,7 @@ def blocks(element):
     """Stands in for reading: an element is the blocks of an input, and a None among them is where reading fails."""
     for block in element:
         if block is None:
-            raise OSError("the disk is gone")
+            raise InputError("the disk is gone")
         yield block if isinstance(block, tuple) else (block, None)
 
 
@@ -83,7 +84,7 @@ def test_every_line_of_telemetry_is_accounted_for(cross):
         b"\n  \n",
         b"no json\n",
         ndjson(event(3, event_type="unheard of"), event(4, residency=NOWHERE), event(5, residency=IN_IN)),
-        ndjson(event(6, event_id="no uuid"), event(7, surprise=1)),
+        ndjson(event(6, event_id="no uuid"), event(7, surprise=1, schema_version=2)),
     ]
     pieces, counted = cross([b"".join(lines)])
     total = counted.by("outcome", step="telemetry")
@@ -91,8 +92,9 @@ def test_every_line_of_telemetry_is_accounted_for(cross):
     assert counted.by("region", outcome="decoded") == {"eu": 2, "cn": 1}
     assert faults == {"not_json": 1, "unknown_event_type": 1, "bad_event_id": 1}
     assert (total["lines"], total["blank"], total["unlocatable"], total["foreign"]) == (10, 2, 1, 1)
+    assert total["ahead"] == 1
     assert total["lines"] == total["blank"] + 1 + 1 + faults.total() + total["decoded"]
-    assert counted.by(("reason", "dataset"), step="fields", outcome="unknown") == {("", "telemetry"): 1}
+    assert counted.by(("reason", "dataset"), step="fields", outcome="unknown") == {("*", "telemetry"): 1}
     assert len(rows_of(pieces)) == 3
     assert _rejected_lines() == {"telemetry": 3}
 
@@ -211,7 +213,7 @@ def test_only_reading_is_forgiven(cross, monkeypatch, ledger):
     """A disk that is full while a key is made is no telemetry that breaks off: its block would be lost unseen."""
 
     def full(*_):
-        raise OSError("no space left")
+        raise StoreError("no space left")
 
     sealer = "transforms.seal_ledger.LedgerSealer.seal" if ledger else "transforms.border.EventSealer.seal"
     monkeypatch.setattr(sealer, full)
@@ -253,6 +255,18 @@ def test_no_count_is_named_after_what_a_record_brought(cross):
 
 
 HOUR = 3_600_000
+
+
+@pytest.mark.clause("1.1.2-log")
+def test_what_was_found_in_texts_is_counted_by_recogniser_and_event_type(cross):
+    lines = [
+        event(0, "crash", crash__trace="a@b.org " * 3_000, residency=IN_CN),
+        event(1, "page_view", page_view__page="for a@b.org", residency=IN_CN),
+    ]
+    _, counted = cross([ndjson(*lines)])
+    found = counted.by(("event_type", "reason"), step="text", outcome="scrubbed")
+    assert found.keys() == {("crash", "email"), ("crash", "cut"), ("page_view", "email")}
+    assert (found["crash", "cut"], found["page_view", "email"]) == (1, 1) and found["crash", "email"] > 1
 
 
 def test_what_goes_on_is_counted_by_the_hour_of_its_receipt(cross):

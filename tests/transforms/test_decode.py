@@ -1,6 +1,7 @@
 """Checks on the values of events and ledger entries, and what becomes of lines that fail them."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.consent import Kind
-from schemas.fields import EVENT_FIELDS, EVENT_TYPES, LEDGER_FIELDS
+from schemas.fields import ACCEPTED_VERSIONS, EVENT_FIELDS, EVENT_TYPES, LEDGER_FIELDS, SCHEMA_VERSION, VERSIONS_AHEAD
+from schemas.shape import MAX_LINE_BYTES
+from transforms import decode
 from transforms.decode import Limits, decode_events, decode_ledger
 from transforms.verdict import REASONS
 
@@ -50,7 +53,10 @@ FAULTY = [
     *((line(EVENT, **{f.path: None}), "missing_field") for f in EVENT_FIELDS if f.required),
     (line(EVENT, event_type="sessions"), "unknown_event_type"),
     (line(EVENT, event_type=""), "unknown_event_type"),
-    (line(EVENT, schema_version=99), "unknown_schema_version"),
+    *(
+        (line(EVENT, schema_version=version), "unknown_schema_version")
+        for version in (-1, 0, ACCEPTED_VERSIONS[-1] + 1, 2**63 - 1)
+    ),
     (line(EVENT, source="toaster"), "unknown_value"),
     (line(EVENT, activation__outcome="Succeeded"), "unknown_value"),
     (line(EVENT, event_time="2026-02-30T00:00:00.000Z"), "bad_time"),
@@ -63,6 +69,10 @@ FAULTY = [
     (line(EVENT, session__duration_ms=-1), "out_of_range"),
     (line(EVENT, device_state__cpu_percent=100.5), "out_of_range"),
     (b'{"event_id":', "not_json"),
+    (line(EVENT, source=17), "wrong_type"),
+    (line(EVENT)[:-1] + b',"service":"browser"}', "duplicate_key"),
+    (line(EVENT).replace(b"browser", b"brow\xffser"), "not_utf8"),
+    (line(EVENT)[:-1] + b',"x":"' + b"x" * MAX_LINE_BYTES + b'"}', "too_long"),
 ]
 FINE = [
     line(EVENT),
@@ -111,6 +121,34 @@ def test_what_a_broker_received_counts_line_by_line():
     assert decoded.faults.counts() == {"not_json": 1, "too_old": 1}
 
 
+def columns_of(decoded, fields=EVENT_FIELDS):
+    """What was read, without the version itself."""
+    read = {field.path: decoded.columns[field.path].to_pylist() for field in fields if field.path != "schema_version"}
+    return read, decoded.event_time.tolist(), decoded.event_type.tolist(), decoded.line.tolist()
+
+
+@pytest.mark.clause("1.1-a")
+@pytest.mark.parametrize("ahead", range(1, VERSIONS_AHEAD + 1))
+def test_a_newer_version_is_read_without_what_it_adds(ahead):
+    newer = {"schema_version": SCHEMA_VERSION + ahead, "fold": {"angle": 3}, "device__foldable": True, "tilt": "far"}
+    decoded = decode_events(line(EVENT, **newer) + b"\n" + line(EVENT), LIMITS)
+    assert (decoded.ahead, decoded.unknown) == (1, {"*": 2, "device.*": 1})
+    assert columns_of(decoded) == columns_of(decode_events(line(EVENT) + b"\n" + line(EVENT), LIMITS))
+
+
+@pytest.mark.clause("1.1-a")
+def test_an_older_version_is_read_by_who_knows_what_was_added(monkeypatch):
+    added = tuple(replace(EVENT_FIELDS[0], path=path, required=False) for path in ("fold.angle", "tilt"))
+    block = b"\n".join([line(EVENT), line(EVENT, schema_version=SCHEMA_VERSION + 1, tilt="far")])
+    before = decode_events(block, LIMITS)
+    monkeypatch.setattr(decode, "EVENT_FIELDS", EVENT_FIELDS + added)
+    monkeypatch.setattr(decode, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
+    decoded = decode_events(block, LIMITS)
+    assert (decoded.ahead, decoded.unknown, decoded.faults.counts()) == (0, {}, {})
+    assert columns_of(decoded) == columns_of(before)
+    assert decoded.columns["tilt"].to_pylist() == [None, "far"]
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, len(FINE) + len(FAULTY)), max_size=20))
 def test_every_line_is_accounted_for(mix):
@@ -120,6 +158,9 @@ def test_every_line_is_accounted_for(mix):
     assert decoded.lines == len(mix) == decoded.blank + len(decoded.faults.line) + len(decoded.event_type)
     assert {len(column) for column in decoded.columns.values()} == {len(decoded.event_time)}
     assert decoded.line.tolist() == [k for k, i in enumerate(mix) if i < len(FINE)]
+    good = decode_events(b"".join(lines[i] + b"\n" for i in mix if i < len(FINE)), LIMITS)
+    assert columns_of(decoded)[0] == columns_of(good)[0]
+    assert decoded.received_time.tolist() == good.received_time.tolist()
     expected = [(k, reasons[i]) for k, i in enumerate(mix) if i < len(reasons) and reasons[i]]
     found = zip(decoded.faults.line, decoded.faults.reason, strict=True)
     assert [(n, REASONS[code].value) for n, code in found] == expected

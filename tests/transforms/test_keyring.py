@@ -22,6 +22,7 @@ from transforms.keyring import (
 
 def keyring(folder: Path) -> Keyring:
     """As another process would open it: nothing is remembered from before."""
+    create_keystore(f"local:{folder}", "eu")
     return Keyring(LocalKeyService(folder / "wrapping"), folder / "secrets")
 
 
@@ -55,7 +56,7 @@ def test_who_asks_at_once_for_the_first_key_of_all_gets_the_same(tmp_path):
 def test_no_secret_lies_about_in_the_clear_or_for_others_to_read(tmp_path):
     secret = keyring(tmp_path).secret("seal/imei", "border")
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert len(files) == 2  # the wrapping key and the wrapped secret: no attempt is left behind
+    assert len(files) == 3  # the description, the wrapping key and the wrapped secret: no attempt is left behind
     assert not any(secret in path.read_bytes() for path in files)
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in files)
 

@@ -4,6 +4,7 @@ import json
 import math
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -40,6 +41,7 @@ GOOD = [
     b'{"":1,"x":{"mcc":"460","signal":false}}',
     b'{"x":1' + b"0" * 5000 + b"}",
     b'{"x":' + b"[" * 30 + b"]" * 30 + b"}",
+    b'{"x":0.00e310,"y":0.01e309,"z":1e-999}',
     b'{"ip":"' + b"[" * 100 + b'","x":1}',
     b'{"event_id":"' + b"a" * (MAX_LINE_BYTES - 15) + b'"}',
     '{"event_id":"中文"}'.encode(),
@@ -118,6 +120,11 @@ BAD = [
     (b'{"x":NaN}', "bad_number"),
     (b'{"x":[1, -Infinity]}', "bad_number"),
     (b'{"x":1e999}', "bad_number"),
+    (b'{"x":-10e308}', "bad_number"),
+    (b'{"x":0e309}', "bad_number"),
+    (b'{"x":0.00e+0311}', "bad_number"),
+    (b'{"x":0e' + b"9" * 5000 + b"}", "bad_number"),
+    (b'{"x":{"a":[1e400]}}', "bad_number"),
     (b'{"event_id":"\\u0000"}', "nul_character"),
     (b'{"x":"a\\u0000"}', "nul_character"),
     (b'{"x":[{"a\\u0000":1}]}', "nul_character"),
@@ -240,17 +247,47 @@ def test_mutated_lines(noise, line, data):
         assert rows(parsed)[1] == rows(alone)[0]
 
 
-def test_unknown_fields_are_counted_by_known_parent():
+def test_unknown_fields_are_counted_by_path():
     parsed = parse(b"\n".join(GOOD[18:21] + [b'{"gpu":null}']), EVENT_FIELDS)
-    assert parsed.unknown == {"": 3, "device": 3}
+    assert parsed.unknown == {"*": 3, "device.*": 3}
+
+
+@pytest.mark.parametrize("noise", [b"", b"not json", b'{"event_id":"\\u0000"}', b'{"ip":1,"ip":1}'])
+def test_of_an_unknown_name_only_words_of_our_own_are_told(noise):
+    """The name may be somebody's: whoever reads counts must not meet it, whichever way the line was read."""
+    line = b'{"imei":"1","jane@example.com":1,"device":{"package":"p","+31 6 5550 0199":1,"hinge":{"imei":"1"}}}'
+    parsed = parse(b"\n".join([line, noise, line]), EVENT_FIELDS)
+    assert parsed.unknown == {"imei": 2, "*": 2, "device.package": 2, "device.*": 4}
+
+
+FLOOD = 900  # lines, each of which brings forty names that no other has
+
+
+def _new_names(i: int, names: int) -> bytes:
+    return b'{"event_id":"a",%s}' % b",".join(b'"n%d":1' % (names * i + j) for j in range(names))
 
 
 def test_a_flood_of_unknown_names_is_counted_too():
-    block = b"\n".join(
-        b'{"event_id":"a",%s}' % b",".join(b'"n%d":1' % (40 * i + j) for j in range(40)) for i in range(900)
-    )
-    parsed = parse(block, EVENT_FIELDS)
-    assert (len(parsed.line), parsed.unknown) == (900, {"": 36_000})
+    parsed = parse(b"\n".join(_new_names(i, 40) for i in range(FLOOD)), EVENT_FIELDS)
+    assert (len(parsed.line), parsed.unknown) == (FLOOD, {"*": 40 * FLOOD})
+
+
+def test_however_many_names_there_are_memory_is_bounded():
+    """Names that never come again, block by block, and as many in one line as a line can hold: nothing of them is
+    kept, and what stands beside them is read as ever."""
+    good, habits = GOOD[0], lines.Habits()
+    longest = b'{"event_id":"a"%s}' % b"".join(b',"%x":1' % i for i in range(7_200))
+    assert 60_000 < len(longest) < MAX_LINE_BYTES
+    kept = []
+    for block in range(6):
+        flood = [_new_names(1_000 * block + i, 40) for i in range(100)]
+        parsed = parse(b"\n".join([good, *flood, longest.replace(b"a", b"%d" % block, 1), good]), EVENT_FIELDS, habits)
+        assert parsed.unknown == {"*": 100 * 40 + 7_200} and len(parsed.line) == 103
+        assert rows(parsed)[0] == rows(parsed)[-1] == rows(ALONE[0])[0]
+        del parsed
+        kept.append(pa.total_allocated_bytes())
+        assert habits.expected is None or len(habits.expected) < 400
+    assert kept[-1] - kept[0] < 1 << 20
 
 
 def test_one_bad_line_among_many():
@@ -288,6 +325,43 @@ def test_lenient_fields_cost_no_sifting(monkeypatch):
     assert len(parsed.line) == 5
     assert parsed.columns["location.mcc"].to_pylist()[:2] == [460, 460]
     assert parsed.columns["crash.signal"].to_pylist()[1:3] == ["11", "true"]
+
+
+def test_a_key_that_many_lines_repeat_costs_few_readings(monkeypatch):
+    """Each line that repeats it is found at once; and any number of different ones costs no more than a judgement."""
+    read, readings = lines._Reader._read, []
+    monkeypatch.setattr(lines._Reader, "_read", lambda *given: readings.append(1) or read(*given))
+    good, twice = b'{"event_id":"a","ip":"b"}', b'{"event_id":"a","ip":"b","ip":"c"}'
+    parsed = parse(b"\n".join([good, twice, good] * 500), EVENT_FIELDS)
+    assert parsed.faults.counts() == {"duplicate_key": 500} and len(parsed.line) == 1_000
+    assert len(readings) <= 4
+    names = [field.path for field in EVENT_FIELDS if "." not in field.path and field.type == "string"]
+    parsed = parse(b"\n".join(b'{"%s":"a","%s":"a"}' % (2 * (name.encode(),)) for name in names), EVENT_FIELDS)
+    assert parsed.faults.counts() == {"duplicate_key": len(names)} and len(names) > 5
+
+
+NUMBERS = st.tuples(
+    st.sampled_from(["0", "-0", "1", "12", "9" * 25]),
+    st.one_of(st.just(""), st.integers(1, 30).map(lambda n: "." + "0" * n), st.just(".0015"), st.just("." + "7" * 25)),
+    st.sampled_from(["", "e", "E+", "e-", "e00"]),
+    st.sampled_from([0, 5, 290, 307, 308, 309, 310, 311, 330, 400, 10**12]),
+)
+
+
+@settings(max_examples=300)
+@given(NUMBERS)
+def test_a_number_is_refused_where_pyarrow_json_would_refuse_it(parts):
+    """Else a good line beside it could only be had by reading every line alone."""
+    whole, fraction, sign, exponent = parts
+    number = (whole + fraction + (f"{sign}{exponent}" if sign else "")).encode()
+    options = pa.json.ParseOptions(explicit_schema=pa.schema([("a", pa.string())]), unexpected_field_behavior="ignore")
+    try:
+        pa.json.read_json(pa.BufferReader(b'{"x":%s}' % number), parse_options=options)
+        readable = True
+    except pa.ArrowInvalid:
+        readable = False
+    judged_good = lines.Judge(EVENT_FIELDS).verdict(b'{"x":%s}' % number)[0] is None
+    assert judged_good == (readable and (sign == "" or math.isfinite(float(number))))
 
 
 def test_line_at():

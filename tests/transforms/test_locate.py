@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -5,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.countries import countries, country_of_mcc
+from schemas.pack_files import load_pack
 from schemas.regions import SIGNALS, Residency
 from transforms.locate import UNLOCATABLE, locate
 
@@ -124,6 +128,31 @@ def test_types_missing_columns_and_empty_batches():
     for type_ in (pa.large_string(), pa.dictionary(pa.int8(), pa.string())):
         part = pa.array(["US", "CN", None, "zz"], type_).slice(1)
         assert names(locate({"account_country": part}, RULES)[0]) == ["cn", None, None]
+
+
+@pytest.mark.clause("6-dc")
+def test_the_examples_of_the_reference_page_are_true():
+    page = (Path(__file__).parents[2] / "docs/reference/regions.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| (`[^|]+`) \| (country|none) \|", page, re.M)
+    tried = [
+        (signal, value, names)
+        for signals, values, names in rows
+        for signal in re.findall("`(.+?)`", signals)
+        for value in re.findall("`(.+?)`", values)
+    ]
+    assert len(tried) > 40 and {names for *_, names in tried} == {"country", "none"}
+    for signal, value, names in tried:
+        column = pa.array([int(value) if signal == "sim_mcc" else value])
+        assert (locate({signal: column}, RULES)[0][0] != UNLOCATABLE) == (names == "country"), (signal, value)
+
+
+@pytest.mark.clause("6-eea")
+def test_areas_that_share_a_mobile_country_code_go_where_it_stands():
+    shared = {340: "GP", 362: "CW", 425: "IL", 647: "RE"}
+    assert {mcc: country_of_mcc()[mcc] for mcc in shared} == shared
+    pack = load_pack().where
+    codes, _ = locate({"sim_mcc": pa.array(list(shared))}, pack)
+    assert names(codes, pack) == ["eu", "sg", "sg", "eu"]
 
 
 def test_columns_that_give_no_number_of_rows_are_refused():

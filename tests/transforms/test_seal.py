@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.fields import EVENT_FIELD, EVENT_FIELDS, EVENT_TYPES, IDENTIFYING, Handling
-from schemas.layout import layout
+from schemas.layout import Source, layout
 from schemas.pack_files import load_pack
 from tests.lines import ANDROID_ID, EXAMPLES, NOW, event, full_event, keystores, ndjson
 from tests.strategies import few
 from transforms.canonical import canonical
 from transforms.columns import runs, scattered
 from transforms.conditions import unmet
+from transforms.crash_groups import crash_groups
 from transforms.decode import Limits, decode_events
 from transforms.exchange import pieces
 from transforms.ipc import to_ipc
@@ -25,10 +26,12 @@ from transforms.labels import Labels
 from transforms.pseudonymise import reveal
 from transforms.scrub import Scrubber
 from transforms.seal import EventSealer, Partition, Seals, shard_of
+from transforms.texts import Texts
 
 CN, EU = 0, 3
 PACK = load_pack()
 PLAN = layout(PACK)
+DEVICE_IDENTIFIERS = ("imei", "meid", "imsi", "oaid", "gaid", "mac", "serial")
 HEAD_OF = {"event_id": "event_id", "device.android_id": "device", "account_id": "account"}
 
 
@@ -38,17 +41,15 @@ def rings(tmp_path_factory):
     return {code: open_keyring(uri) for code, uri in uris.items()}
 
 
-@pytest.fixture(scope="module")
-def scrub():
-    return Scrubber().scrub
+TEXTS = Texts(PACK.limits)
 
 
 @pytest.fixture(scope="module")
-def sealers(rings, scrub):
+def sealers(rings):
     """One sealer a partition, for all tests: what it remembers may change no result."""
     partitions = (Partition(1, None), Partition(4, 1_000))
     labels = Labels(Scrubber())
-    return {p: EventSealer(Seals(rings), PLAN, p, PACK.limits, scrub, labels) for p in partitions}
+    return {p: EventSealer(Seals(rings), PLAN, p, PACK.limits, TEXTS, labels) for p in partitions}
 
 
 @pytest.fixture(scope="module")
@@ -78,20 +79,27 @@ def canonical_bytes(kind, value):
     return canonical(kind, pa.array([value]))[0][0].as_py()
 
 
-def expected(source, line, ring, scrub):
+def cleaned(text):
+    return TEXTS.clean(pa.array([text]))[0][0].as_py()
+
+
+def expected(source, line, ring):
     """What the slot of a source must hold for a line; reversible values are left to `reveal`."""
     field, value = EVENT_FIELD[source.path], value_of(line, source.path)
     if source.form == "seal" and field.handling is Handling.IDENTIFIER:
         return tag(ring, field.kind, canonical_bytes(field.kind, value))
     if field.handling is Handling.TEXT:
-        text = scrub(pa.array([value]))[0][0].as_py()
+        text = cleaned(value)
+        if source.form == "group":
+            exception = pa.array([cleaned(value_of(line, "crash.exception"))])
+            return tag(ring, "crash_group", crash_groups(pa.array([text]), exception)[0].as_py().encode())
         return tag(ring, "text", text.encode()) if source.form == "seal" else text
     return "203.0.113.0/24" if field.handling is Handling.ADDRESS else value
 
 
 @pytest.mark.clause("1.1-a")
 @pytest.mark.parametrize("event_type", EVENT_TYPES)
-def test_a_row_holds_what_some_purpose_may_receive_of_its_event_type_and_nothing_else(seal, rings, scrub, event_type):
+def test_a_row_holds_what_some_purpose_may_receive_of_its_event_type_and_nothing_else(seal, rings, event_type):
     line = full_event(event_type)
     (row,) = seal([line]).batch.to_pylist()
     admitted = set()
@@ -108,7 +116,7 @@ def test_a_row_holds_what_some_purpose_may_receive_of_its_event_type_and_nothing
             back = reveal(column, source.path, source.purpose, rings[EU])
             assert back[0].as_py() == canonical_bytes(field.kind, value_of(line, source.path))
         else:
-            assert row[slot] == expected(source, line, rings[EU], scrub)
+            assert row[slot] == expected(source, line, rings[EU])
     assert admitted
     for path, name in HEAD_OF.items():
         kind = EVENT_FIELD[path].kind
@@ -188,7 +196,10 @@ def test_malformed_values_are_counted_by_field_and_never_kept(seal):
         ({"device__android_id": "9774d56d682e549c"}, True),  # what a whole series of handsets shares
         ({"device__android_id": ANDROID_ID, "account_id": "with a space"}, True),
         ({"account_id": ""}, True),
-        *(({f"device__{name}": EXAMPLES[name]}, True) for name in ("imei", "imsi", "oaid", "gaid", "mac", "serial")),
+        *(
+            ({f"device__{name}": EXAMPLES[name]}, True)
+            for name in ("imei", "meid", "imsi", "oaid", "gaid", "mac", "serial")
+        ),
         ({"device__fcm_token": EXAMPLES["fcm_token"], "account_id": "someone"}, True),
         ({"device__imei": "malformed"}, True),
         ({"device__model": "M1", "ip": "203.0.113.77"}, False),
@@ -288,7 +299,39 @@ def test_what_was_carried_sealed_and_scrubbed_is_counted(seal):
     assert set(sealed.carried) == {f.path for f in EVENT_FIELDS if f.category in IDENTIFYING}
     counted = {path: count for path, count in sealed.sealed.items() if count}
     assert counted == {"event_id": 2, "device.android_id": 1, "account_id": 1}
-    assert sum(sealed.scrubbed.values()) == 1  # once, however many purposes get it
+    assert sealed.scrubbed == {("crash", "email"): 1}  # once, however many purposes get it
+
+
+def test_what_was_found_and_what_was_cut_is_counted_by_event_type(seal):
+    """A page, a host and a trace are cleaned together, and told apart in what is counted."""
+    sealed = seal(
+        [
+            event(0, "page_view", page_view__page="https://example.org/?to=a@b.org"),
+            event(1, "crash", crash__exception="a@b.org", crash__trace="c@d.org e@f.org"),
+            event(2, "network_request", network_request__host="192.0.2.17:80"),
+            event(3, "crash", crash__trace="word " * 4_000),
+        ]
+    )
+    assert sealed.scrubbed == {
+        ("page_view", "url_query"): 1,
+        ("crash", "email"): 3,
+        ("network_request", "ipv4"): 1,
+        ("crash", "cut"): 1,
+    }
+
+
+@pytest.mark.clause("1.1.2-log")
+def test_traces_of_one_crash_have_one_seal_and_pages_their_own(seal):
+    def sealed(*traces, exception=None):
+        lines = [event(n, "crash", crash__trace=trace, crash__exception=exception) for n, trace in enumerate(traces)]
+        return seal(lines).batch.column(PLAN.places[Source("crash.trace", "group")]).to_pylist()
+
+    crash = "java.io.IOException: {} is away\n\tat com.example.Sync.run(Sync.java:{})"
+    one, same, other = sealed(crash.format("a@b.org", 12), crash.format("c@d.org", 13), crash.replace("run", "go"))
+    assert one == same != other
+    frames = crash.partition("\n")[2]
+    assert sealed(frames, exception="java.io.IOException: x") == sealed(frames, exception="java.io.IOException: y")
+    assert sealed(frames, exception="java.io.IOException: x") != sealed(frames, exception="java.io.EOFException: x")
 
 
 def test_keys_do_not_travel(rings):

@@ -1,0 +1,137 @@
+r"""What a recogniser is, and the patterns that several of them share.
+
+A pattern is RE2 syntax, so it is linear in the text and knows no lookaround. Four conventions make up for that:
+
+- A run of digits or octets is matched *whole* (`[0-9]{15,}`), together with a word before it that says what it is, and
+  `accept` and `refuse` then judge the candidate: a hash of 40 digits is not an IMEI with 25 digits left over, and what
+  `version` stands before is no address.
+- What has to stand around a value is part of the pattern, in groups that the replacement keeps.
+- The bytes \x01 to \x04 are marks of the engine. A value may not begin with one, so what has been replaced once is
+  left alone.
+- `hint` is a cheaper pattern that occurs wherever something passes; a text without any hint is clean.
+
+The values in the examples are test numbers and reserved names.
+"""
+
+from dataclasses import dataclass
+
+MARKS = r"\x01-\x04"
+BEYOND_ASCII = r"\x{80}-\x{10FFFF}"
+
+
+@dataclass(frozen=True)
+class Recogniser:
+    """One kind of identifying text, and what takes its place.
+
+    `replacement` holds `<tag>` once and may keep groups of the pattern (`\\1`). A candidate is replaced only if it
+    passes what is given of these: `accept` and `refuse` (RE2, matched against the whole candidate) and `validator` (a
+    name in `transforms.validators`). `clause` is the duty that forbids the value to pass. An example has values of
+    this kind in it and of no other, a counter-example looks like one and is clean.
+    """
+
+    name: str
+    tag: str
+    pattern: str
+    replacement: str
+    clause: str
+    examples: tuple[str, ...]
+    counter_examples: tuple[str, ...]
+    hint: str
+    accept: str | None = None
+    refuse: str | None = None
+    validator: str | None = None
+
+    @property
+    def example(self) -> str:
+        return self.examples[0]
+
+    @property
+    def counter_example(self) -> str:
+        return self.counter_examples[0]
+
+
+def whole_words(words: str) -> str:
+    """Short keys, which would be found inside of other words (`mac` in `machine`): alone, after `_`, or as `aMac`."""
+    camel = "|".join(f"{word[0].upper()}(?i:{word[1:]})" for word in words.split("|"))
+    return rf"(?:\b|_|%[0-9A-F]{{2}})(?i:{words})|[a-z](?:{camel})"
+
+
+_WORD_SIGN = rf"\s,;&|\"'(){{}}\[\]<>{MARKS}"
+WORD = rf"[^=:\\{_WORD_SIGN}][^{_WORD_SIGN}]*"
+
+# What may follow a word that names a value: deviceImei1, imei[0], token_md5, ro.serialno
+_WORD_SUFFIX = r"(?i:[_ .-]?(?:id|no|num|number|name|hash|md5|sha1|sha256|value|str)){0,2}"
+_SUFFIX = rf"{_WORD_SUFFIX}(?: ?[0-9]|_[0-9]|\[[0-9]\]|\([0-9]\))?"
+_SIGN = r"(?:[=-]>|==?|:=?|：|＝|%3[AaDd])"
+_QUOTE = r"(?:\\*[\"']|%22|&quot;)"
+# Closing quote and bracket of the key and a sign, plain or escaped; or the markup between an element and its text.
+SEPARATOR = (
+    rf"(?:{_QUOTE}?\]?[ \t]{{0,3}}{_SIGN}[ \t]{{0,3}}(?:%22|&quot;)?"
+    rf"|[\"']?[ \t]?/?>|[\"'][ \t]{{1,3}}(?:android:)?value[ \t]?=[ \t]?)"
+)
+# What people write between a word and its number in a sentence.
+_LOOSELY = r"[ \t]{1,3}(?:(?i:is|was|nr|no|num(?:ber|mer)?|code)\b\.?:?[ \t]{0,2}|[№#][ \t]?)?"
+# How a separator begins, which is enough to look closer.
+SEPARATOR_HINT = rf"{_QUOTE}?\]?[ \t]{{0,3}}(?:[=:>：＝]|->|/>|%3|android:|value)"
+_OPENING = r"(?:\\+[\"']|[bu]?[\"']|[(\[{<]){0,2}"
+
+# What stands behind a key and tells nothing about anybody, and how a sentence about it goes on.
+NOTHING = (
+    r"(?i:null|nil|none|undefined|empty|unset|unknown|unspecified|n/?a|nan|true|false|yes|no|on|off|enabled|disabled"
+    r"|default|redacted|hidden|masked|filtered|[*•xX]{2,}|[*.?-]+|%[0-9$]*[sdxl@]+|\$\{?\w+\}?|-1|0|0x0+)"
+)
+SENTENCE = (
+    r"(?i:ok(?:ay)?|is|was|not|must|missing|(?:in)?valid|(?:in)?correct|wrong|expired|required|optional|present|absent"
+    r"|removed|success(?:ful)?|fail(?:ed|ure|s)?|error|changed|updated|changing|updating)"
+)
+# What a program prints of itself: objects (Token{1f3a ActivityRecord{...}}, BinderProxy@1f3a), the first field of one,
+# enums, and classes by their full names.
+PRINTED = (
+    r"[\w.$]*[A-Za-z$](?:@[0-9a-f]{1,8}| ?[\[{(])|\w+:|[A-Z]+(?:_[A-Z]+)+"
+    r"|(?:com|org|net|io|androidx?|javax?|kotlinx?|dalvik|libcore|miuix?)\.[\w.$]+(?::[0-9]+)?"
+)
+# What is left of the signs around a value that is replaced already.
+_SIGNS_LEFT = r"[bu][\"']?|%22|&quot;"
+_PRINTING = r"(?:\{|\[|\(| \{)?"
+
+
+def head(keys: str) -> str:
+    """A key with all that stands between it and its value."""
+    return rf"(?:{keys}){_SUFFIX}{SEPARATOR}"
+
+
+def named_text(
+    *, keys: str, tag: str, bare: str = WORD, end: str = _PRINTING, refuse: str = "", sentence: str = SENTENCE, **more
+) -> Recogniser:
+    """Any text behind a key that names it: `key=value`, `"key": "value"`, also escaped or as XML. The key stays.
+
+    `bare` is what counts as the value when it stands without quotes, and `end` what may follow it, which stays too.
+    Refused are values that tell nothing, those in `refuse`, and behind a colon and a blank the words in `sentence`.
+    """
+    values = [
+        rf"(\\+[\"'])[^\"'\\\n{MARKS}][^\"'\\\n]*",  # JSON inside of JSON
+        rf"([bu]?\")(?:[^\"\\\n{MARKS}]|\\.)(?:[^\"\\\n]|\\.)*",
+        rf"([bu]?')[^'\n{MARKS}][^'\n]*",
+        rf"([(\[{{<]{{0,2}})(?:{bare})({end})",
+    ]
+    return Recogniser(
+        tag=tag,
+        pattern=rf"({head(keys)})(?:{'|'.join(values)})",
+        replacement=rf"\1\2\3\4\5<{tag}>\6",
+        hint=rf"(?:{keys}){_SUFFIX}{SEPARATOR_HINT}",
+        refuse=rf"{head(keys)}{_OPENING}(?:(?:{NOTHING}|{_SIGNS_LEFT}{'|' + refuse if refuse else ''})(?:{end}))"
+        rf"|(?:{keys}){_SUFFIX}: (?:{sentence})",
+        **more,
+    )
+
+
+def named_shape(*, keys: str, tag: str, shape: str, start: str, loosely: bool = False, **more) -> Recogniser:
+    """A value of one shape behind a key that names it; `loosely`, a blank or a word will do as a sign. The key stays.
+
+    `start` is how such a value begins.
+    """
+    sign = rf"{_SUFFIX}{SEPARATOR}{'|' + _WORD_SUFFIX + _LOOSELY if loosely else ''}"
+    key = rf"(?:{keys})(?:{sign}){_OPENING}"
+    return Recogniser(
+        tag=tag, pattern=rf"({key})(?:{shape})", replacement=rf"\1<{tag}>", hint=rf"{key}(?:{start})", **more
+    )

@@ -1,0 +1,220 @@
+"""Recognisers of identifiers by the key before them: of devices, networks, places and people."""
+
+from schemas.recogniser import (
+    BEYOND_ASCII,
+    MARKS,
+    PRINTED,
+    SENTENCE,
+    WORD,
+    Recogniser,
+    named_shape,
+    named_text,
+    whole_words,
+)
+
+# A name may hold blanks: it ends before a sign, or before the next key.
+_NAME = rf"[^\s\"',;=:\[\](){{}}<>{MARKS}][^,;\]}}\n]*?"
+_NAME_END = r"\s[\w.-]+[=:]|[,;\]}]|$"
+_DECIMAL = r"[-+]?[0-9]{1,3}\.[0-9]+"
+_CAPITAL = rf"[A-Z{BEYOND_ASCII}][\w{BEYOND_ASCII}'.-]*"
+
+_DEVICES = (
+    named_shape(
+        name="device_number",
+        tag="DEVICE_ID",
+        clause="1.1.2-dev",
+        keys=r"(?i:imei(?:[_ /-]?sv)?|imsi|icc[_ .-]?id|meid|subscriber[_ .-]?id)|"
+        + whole_words("eid|esn|sim[_ .-]?serial(?:[_ .-]?number)?"),
+        loosely=True,
+        # decimal, or a MEID of 14 hexadecimal digits; any of them broken by signs
+        start=r"[0-9A-Fa-f][ ./-]?[0-9A-Fa-f][ ./-]?[0-9A-Fa-f]",
+        shape=r"[0-9](?:[ ./-]?[0-9]){13,31}[Ff]?\b|[0-9A-Fa-f]{14,20}\b|[0-9A-Fa-f]{2}(?:[ -]?[0-9A-Fa-f]{6}){2}\b",
+        examples=(
+            "subscriberId imsi: 262019876543210",
+            "ICCID 8931086112345678903 inserted",
+            '"meid":"A0000009296F12"',
+        ),
+        counter_examples=(
+            "imsi: null, iccid: -1",
+            "imei 0 is not in use",
+            "ImeiActivity.onCreate(ImeiActivity.java:14)",
+        ),
+    ),
+    named_text(
+        name="device_id",
+        tag="DEVICE_ID",
+        clause="1.1.2-dev",
+        keys=r"(?i:imei|imsi|iccid|serial|oaid|gaid|aaid|vaid|udid|idf[av]|ssaid"
+        r"|(?:android|device|space|instance|install(?:ation)?|advertising|gsf|hardware|anonymous|distinct|subscriber"
+        r"|visitor|client|registration)[_ .-]?(?:uu|gu)?id)|"
+        + whole_words(r"meid|ad[_.-]?id|waid|fid|did|cuid|reg[_.-]?id|device[_.-]?hash"),
+        bare=rf"[0-9]{{2,8}}(?:[ /.-][0-9]{{1,8}}){{2,6}}|{WORD}",
+        # words, numbers of objects, and numbers that are as short as an index or a counter
+        refuse=rf"{PRINTED}|[A-Za-z_.$ -]+|0x[0-9A-Fa-f]{{1,8}}|.{{1,5}}|-?[0-9]{{1,7}}",
+        examples=(
+            "android_id=9774d56d682e549c state=bound",
+            "[ro.serialno]: [a1b2c3d4]",
+            r"body={\"device_id\":\"d3b07384d113edec49eaa6238ad5ff00\"}",
+            '<string name="ssaid">9774d56d682e549c</string>',
+        ),
+        counter_examples=(
+            "stream classdesc serialVersionUID = 42, local class serialVersionUID = 43",
+            "deviceId: 3, instanceId=0, serial = 1873, clientId: null",
+            "ro.serialno: unknown",
+        ),
+    ),
+    named_shape(
+        name="uuid_pair",
+        tag="UUID",
+        clause="1.1.2-app",
+        keys=whole_words("uuid|guid"),
+        start=r"[0-9A-Fa-f]{9}",
+        shape=r"[0-9A-Fa-f]{32}\b",
+        examples=("guid: 123e4567e89b12d3a456426614174000",),
+        counter_examples=("uuid: 0000110b-0000-1000-8000-00805f9b34fb", "uuid=null"),
+    ),
+    named_shape(
+        name="mac_pair",
+        tag="MAC",
+        clause="1.1.2-dev",
+        keys=whole_words(
+            r"bssid|mac(?:[_ .-]?addr(?:ess)?)?|hw[_ .-]?addr(?:ess)?|b[td][_ .-]?addr(?:ess)?"
+            r"|bluetooth[_ .-]?addr(?:ess)?"
+        ),
+        start=r"[0-9A-Fa-f*Xx]{2}[ :._-]?[0-9A-Fa-f*Xx]",
+        shape=r"[0-9A-Fa-f]{12}(?:[0-9A-Fa-f]{4})?\b|(?:[0-9A-Fa-f*Xx]{2}[ :._-]){5}[0-9A-Fa-f*Xx]{2}"
+        r"|[0-9A-Fa-f]{32,64}\b",
+        examples=(
+            "wlan0 mac=02005e105f00 up",
+            "bd_addr: 00 00 5e 00 53 af",
+            "mac_md5=0cc175b9c0f1b6a831c399e269772661",
+        ),
+        counter_examples=("machine=arm64 macro:7", "mac=null, BSSID: any", "macAddress: <redacted>"),
+    ),
+    named_text(
+        name="ssid",
+        tag="SSID",
+        clause="1.1.2-loc",
+        keys=whole_words("ssid"),
+        bare=_NAME,
+        end=_NAME_END,
+        refuse=r"unknown ssid>?|[0-9]{1,2}|\w+\(.*|any",
+        examples=('SSID: "Jansen thuis", rssi: -61', "ssid=FRITZ!Box 7590", "SSID: Familie Jansen, BSSID: any"),
+        counter_examples=(
+            "reading the SSID is not permitted",
+            "SSID: <unknown ssid>, RSSI: -127",
+            "ssid=null rssi=-50",
+        ),
+    ),
+    Recogniser(
+        name="network_name",
+        tag="SSID",
+        clause="1.1.2-loc",
+        # what the system's services print of a network: NetworkInfo, keys of configurations, and the supplicant
+        pattern=rf"((?:\bextra(?:Info)?[:=] ?|\b(?i:ssid) )\")[^\"\n{MARKS}][^\"\n]*"
+        rf"|(\b(?i:ssid) ')[^'\n{MARKS}][^'\n]*"
+        rf"|(\")[^\"\n{MARKS}][^\"\n]*(\"-?(?:WPA|WEP|SAE|OWE|NONE\b))",
+        replacement=r"\1\2\3<SSID>\4",
+        examples=('state: CONNECTED, extra: "Jansen thuis", roaming: false', 'will link "Jansen thuis"WPA_PSK'),
+        counter_examples=('state: CONNECTED, extra: "", roaming: false', 'capabilities: "[WPA2-PSK-CCMP][ESS]"'),
+        hint=r"\bextra(?:Info)?[:=] ?\"|\b(?i:ssid) ['\"]|\"-?(?:WPA|WEP|SAE|OWE|NONE\b)",
+    ),
+    named_text(
+        name="bluetooth_name",
+        tag="NAME",
+        clause="1.1.2-dev",
+        keys=r"(?i:(?:bluetooth|device|adapter|remote|local|friendly|peer)[_ .-]?(?:name|alias))|"
+        + whole_words("b[td][_ .-]?name|b[td][_ .-]?alias|ble[_ .-]?name"),
+        bare=_NAME,
+        end=_NAME_END,
+        refuse=rf"{PRINTED}.*|/.*|[a-z]\w*(?:\.\w+)+|(?:\w+:)+",
+        examples=("btif_dm: remote name: Jan's Buds, cod: 0x240404", 'BluetoothDevice name="Jansen oortjes"'),
+        counter_examples=("remote name: null", "deviceName=/dev/input/event3", "DeviceNameFragment.kt:31"),
+    ),
+)
+
+_PLACES = (
+    named_shape(
+        name="location_pair",
+        tag="LOCATION",
+        clause="1.1.2-loc",
+        keys=r"(?i:latitude|longitude|lat[_ /]?ln?g|coordinates?|geo[_ ]?point)|"
+        + whole_words("lat|lon|lng|geo|location|loc|position"),
+        start=_DECIMAL,
+        shape=rf"{_DECIMAL}(?: ?[,; ] ?{_DECIMAL})*\b",
+        examples=("fix at lat=52.379", "lat/lng: (52.379189,4.899431)", "geo:52.37,4.89", '"coordinates":[4.8,52.3]'),
+        counter_examples=("latency=12 platform=sm8550", "location=gps lat: null", "Location: https://example.com/"),
+    ),
+    named_shape(
+        name="cell",
+        tag="CELL",
+        clause="1.1.2-loc",
+        keys=r"m(?:Ci|Cid|Lac|Tac|Nci|Pci|Psc|Cpid|BasestationId|NetworkId|SystemId)|"
+        + whole_words("cell[_ .-]?id(?:entity)?|cid|lac|tac|eci|nci|psc"),
+        start=r"-?[0-9]",
+        shape=r"-?(?:0x[0-9A-Fa-f]{2,16}|[0-9]{3,16})\b",
+        examples=("CellIdentityLte:{ mCi=27447297 mPci=330 mTac=12345 mMcc=204 }", "lac: 3011, cid=21812"),
+        counter_examples=("mEarfcn=1300 mMnc=04 mBandwidth=2147483647", "lcid: 64, cid=0"),
+    ),
+)
+
+_PEOPLE = (
+    named_shape(
+        name="phone_pair",
+        tag="PHONE",
+        clause="1.1.1",
+        keys=r"(?i:phone|msisdn|whatsapp|telefon|téléphone|телефон|номер|手机|电话|line1|dial(?:l?ed|l?ing)?)|"
+        + whole_words(
+            "tel|mobile|mob|handy|cell|sms|fax|caller|callee|originating[_ .-]?address|dest(?:ination)?[_ .-]?address"
+        ),
+        loosely=True,
+        start=r"(?:%2B|[+(])?[0-9](?:[ ()./-]{0,2}[0-9]){5}",
+        shape=r"(?:%2B|[+(])?[0-9](?:[ ()./-]{0,2}[0-9]){5,}",
+        examples=("dialling, phone: 06 1234 5678", "tel 020/7940800 busy", '{"msisdn":"31612345678"}'),
+        counter_examples=("mobile: CONNECTED", "phone 0 is in service, phoneId=1", "tel: null"),
+    ),
+    named_shape(
+        name="email_pair",
+        tag="EMAIL",
+        clause="1.1.1",
+        keys=r"(?i:e-?mail(?:[_ .-]?addr(?:ess)?)?|account)|" + whole_words("from|to|sender|recipient|user"),
+        start=rf"[^\s,;&|\"'(){{}}\[\]<>@{MARKS}]+(?:@|%40)",
+        shape=rf"[^\s,;&|\"'(){{}}\[\]<>@{MARKS}]+(?:@|%40)[^\s,;&|\"'(){{}}\[\]<>@:/{MARKS}]+",
+        examples=("email=bob@intranet", "to=<carol@mailhost>"),
+        counter_examples=("EmailComposer.send(EmailComposer.kt:12)", "email: missing"),
+        # an object by its number, and a version of an interface
+        refuse=r".*@(?:[0-9a-f]{1,8}|[0-9].*)",
+    ),
+    named_text(
+        name="user",
+        tag="USER",
+        clause="1.1.1",
+        keys=r"(?i:(?:nick|full|first|middle|last|display|screen|real|sur|given|family|contact|customer)[_ .-]?name"
+        r"|(?:account ?[:=] ?)?account ?\{ ?name|用户名|姓名|фамилия)|" + whole_words("user|account|login"),
+        bare=rf"{_CAPITAL}(?: {_CAPITAL}){{1,3}}|{WORD}",
+        # numbers of profiles and applications, accounts of the system, and what a program says of its own objects
+        refuse=rf"{PRINTED}|{SENTENCE}|u?[0-9]{{1,3}}(?:[ais][0-9]+)*|-[0-9]+"
+        r"|(?i:root|system|shell|nobody|radio|wifi|bluetooth|media|nfc|user|guest|owner|admin|all|any|current|other)",
+        examples=("userName: Ada Lovelace signed in", "Account {name=bob, type=com.example}"),
+        counter_examples=(
+            "UserManager.getUsers(UserManager.java:402)",
+            "user=0 userId: u0a113 account=null",
+            "user: USER_ALL",
+        ),
+    ),
+)
+
+_ACCOUNTS = (
+    named_shape(
+        name="account_number",
+        tag="USER",
+        clause="1.1.1",
+        keys=whole_words("uid|mid|mi[_.-]?id|open[_.-]?id|union[_.-]?id"),
+        start=r"[0-9]{8}",
+        shape=r"[0-9]{8,}\b",
+        examples=('"uid": "2088123456"',),
+        counter_examples=("uid=10123 gid=1010113 mid=0",),
+    ),
+)
+
+KEYED: tuple[Recogniser, ...] = _DEVICES + _PLACES + _PEOPLE + _ACCOUNTS

@@ -1,0 +1,151 @@
+"""Recognisers of what opens something: passwords, tokens, keys, credentials."""
+
+from schemas.recogniser import (
+    MARKS,
+    NOTHING,
+    PRINTED,
+    SENTENCE,
+    SEPARATOR,
+    SEPARATOR_HINT,
+    Recogniser,
+    named_text,
+    whole_words,
+)
+
+_BASE64 = r"[A-Za-z0-9+/]"
+
+_NAMED = (
+    Recogniser(
+        name="header",
+        tag="SECRET",
+        clause="1.1.2-log",
+        # Of a header all to the end of the line; in what prints a map of them, to the bracket.
+        pattern=rf"(\b(?i:(?:proxy-)?authorization){SEPARATOR}"
+        rf"|\b(?i:(?:set-)?cookie2?){SEPARATOR}[\[\"']{{0,2}}[\w.%~$-]+=)"
+        rf"(?:(\[)[^\]\n{MARKS}][^\]\n]*|(\")[^\"\n{MARKS}][^\"\n]*|(')[^'\n{MARKS}][^'\n]*|[^\s\"'=>\[{MARKS}][^\n]*)",
+        replacement=r"\1\2\3\4<SECRET>",
+        examples=(
+            "Cookie: sid=31d4d96e407aad42; theme=dark",
+            'Authorization: Digest username="bob", realm="x"',
+            "{Authorization=[Bearer abc123], Accept=[*/*]}",
+        ),
+        counter_examples=("Content-Type: text/html; charset=utf-8", "cookie=0x7f11 binder cookie: 3", "Cookie: null"),
+        hint=rf"\b(?i:(?:set-)?cookie2?|authorization){SEPARATOR_HINT}",
+        refuse=rf".*(?:{SEPARATOR})[\[\"'<]{{0,2}}{NOTHING}(?:[\]\"',; }}>].*)?",
+    ),
+    named_text(
+        name="password",
+        tag="PASSWORD",
+        clause="1.1.1",
+        keys=r"(?i:passw(?:or)?d|pass(?:phrase|code)|pwd|pre_?shared_?key|wep_?key|密码|пароль|passwort|wachtwoord"
+        r"|contraseña|mot de passe)|" + whole_words("psk|pass|pw"),
+        bare=rf"[^\s\"'=:><(\[{{\\{MARKS}][^\s{MARKS}]*",
+        end="",
+        # behind a word that tells nothing, what belongs to the sentence; `pwd` is a folder, too; counts of tests
+        refuse=rf"{NOTHING}[,;.)\]}}>].*|/.*|[0-9]{{1,3}}[,;]?",
+        sentence=rf"{SENTENCE}|[a-z]+(?:ing|ed)",
+        examples=("login failed, password=correct;horse", r"{\"pwd\":\"hunter2\"}", "<password>hunter2</password>"),
+        counter_examples=("PasswordFragment.kt:31", "password: null, pwd=/data/local", "password: required"),
+    ),
+    named_text(
+        name="secret",
+        tag="SECRET",
+        clause="1.1.1",
+        keys=r"(?i:token|secret|session|jwt|credentials?|csrf|xsrf|captcha"
+        r"|(?:api|access|auth|private|client|signing|master|secret|account|encryption)[_ .-]?key"
+        r"|(?:verification|auth|sms|security)[_ .-]?code)|" + whole_words("auth|otp|pin|sid|cvv|cvc"),
+        # numbers of sessions and pins, what a program calls its own objects, and their classes
+        refuse=rf"{PRINTED}|{SENTENCE}|[A-Z]+|(?:[A-Z][a-z]+)+|-?[0-9]{{1,3}}",
+        sentence=r"[a-z]+|[0-9]{1,5}",
+        examples=(
+            '{"refresh_token":"1/fFAGRNJru1FTz70BzhT3Zg"}',
+            "aws_secret_access_key=wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY",
+            "session=dGVzdA, state=open",
+            "otp: 493201",
+        ),
+        counter_examples=(
+            "TokenRefresher.refresh(TokenRefresher.java:88)",
+            "wtoken = AppWindowToken{9f4ef63 token=Token{a64f992 ActivityRecord{de9231d u0}}}",
+            "Bad activity token: android.os.BinderProxy@2bd79ce",
+            "Unexpected token: identifier, session: started, auth:SIMPLE, token=null",
+        ),
+    ),
+)
+
+_SHAPES = (
+    Recogniser(
+        name="private_key",
+        tag="SECRET",
+        clause="1.1.1",
+        # A block on one line, or a line of a block: base64 from margin to margin, with capitals, small letters and
+        # digits, which no path and no hash is.
+        pattern=rf"(-----BEGIN [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----)[^-{MARKS}][^-]*|^(\s*){_BASE64}{{40,76}}={{0,2}}\s*$"
+        rf"|^(\s*){_BASE64}{{6,76}}={{1,2}}\s*$",
+        replacement=r"\1\2\3<SECRET>",
+        examples=(
+            r'{"pem": "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBg\n-----END PRIVATE KEY-----\n"',
+            "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj",
+        ),
+        counter_examples=(
+            "-----BEGIN CERTIFICATE-----",
+            "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
+        ),
+        hint=rf"BEGIN [A-Z0-9 ]*PRIVATE KEY|(?m:^\s*{_BASE64}+={{0,2}}\s*$)",
+        refuse=r"\s*(?:[0-9A-Fa-f]+|[a-z0-9+/=]+|[A-Z0-9+/=]+|[A-Za-z+/=]+)\s*",
+    ),
+    Recogniser(
+        name="jwt",
+        tag="SECRET",
+        clause="1.1.1",
+        pattern=r"eyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)*",
+        replacement="<SECRET>",
+        examples=("got eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjMifQ.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9P",),
+        counter_examples=("heyJude.play(Song.java:3)",),
+        hint=r"eyJ[\w-]{8}",
+    ),
+    Recogniser(
+        name="bearer",
+        tag="SECRET",
+        clause="1.1.1",
+        # base64 has a digit, a sign or a capital inside; "basic authentication" has not
+        pattern=r"\b((?i:bearer|basic|negotiate)[ \t]+)[A-Za-z]*(?:[0-9+/=_~]|[a-z][A-Z])[\w.~+/=-]*",
+        replacement=r"\1<SECRET>",
+        examples=("sent Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==", "Bearer 2YotnFZFEjr1zCsicMWpAA"),
+        counter_examples=("the server asked for basic authentication", "BasicTextField.kt:7"),
+        hint=r"\b(?i:bearer|basic|negotiate)[ \t]+[A-Za-z0-9+/=_~]",
+        # class names in a sentence
+        refuse=r"(?i:basic) [A-Z]?[a-z]+(?:[A-Z][a-z]+)*",
+    ),
+    Recogniser(
+        name="provider_key",
+        tag="SECRET",
+        clause="1.1.1",
+        pattern=r"\b(?:A(?:KIA|SIA|IDA|ROA|GPA|NPA|NVA|IPA)[0-9A-Z]{16}|gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}"
+        r"|xox[abeoprs]-[\w-]{10,}|xapp-[\w-]{10,}|AIza[\w-]{30,}|ya29\.[\w.-]{16,}|GOCSPX-[\w-]{16,}|1//0[\w-]{20,}"
+        r"|(?:[rs]k|whsec)_(?:live_|test_)?\w{16,}|SG\.[\w-]{16,}\.[\w-]{16,}|npm_\w{30,}|pypi-\w{20,}|LTAI\w{12,}"
+        r"|AKID\w{13,}|hf_\w{20,}|sk-[\w-]{20,}|shp(?:at|ca|pa|ss)_\w{20,}|dop_v1_\w{20,}|[0-9]{8,10}:AA[\w-]{32,})"
+        r"|(hooks\.slack\.com/(?:services|workflows)/)[\w/]+",
+        replacement=r"\1<SECRET>",
+        examples=(
+            "uploading with AKIAIOSFODNN7EXAMPLE",
+            "xoxb-1234567890-abcdef",
+            "hooks.slack.com/services/T00/B00/XXX1",
+        ),
+        counter_examples=("AKIA is a prefix", "sk-SK locale, sk_buff, hf_hub"),
+        hint=r"\b(?:A(?:KIA|SIA|IDA|ROA|GPA|NPA|NVA|IPA)[0-9A-Z]{8}|gh[pousr]_\w{8}|github_pat_|glpat-|xox[abeoprs]-|xapp-"
+        r"|AIza[\w-]{8}|ya29\.|GOCSPX-|1//0|(?:[rs]k|whsec)_\w{16}|SG\.[\w-]{16}|npm_\w{8}|pypi-\w{8}|LTAI|AKID|hf_\w{8}"
+        r"|sk-[\w-]{20}|shp(?:at|ca|pa|ss)_|dop_v1_|[0-9]{8,10}:AA)|hooks\.slack\.com/",
+    ),
+    Recogniser(
+        name="push_token",
+        tag="TOKEN",
+        clause="1.1.2-app",
+        pattern=r"(?:[\w-]{4,}:)?APA91[\w-]{8,}",
+        replacement="<TOKEN>",
+        examples=("registered dGVzdA_x1:APA91bExampleOnly_0123456789-abc",),
+        counter_examples=("APA91 is how one begins",),
+        hint=r"APA91[\w-]",
+    ),
+)
+
+SECRETS: tuple[Recogniser, ...] = _NAMED + _SHAPES

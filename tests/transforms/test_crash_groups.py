@@ -1,0 +1,157 @@
+"""Crashes of one cause have one key, whoever's device they are of, and crashes of different causes do not."""
+
+import re
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.sampling.texts import CRASHES
+from transforms.crash_groups import crash_groups
+from transforms.scrub import Scrubber
+
+LOOP = """
+	at android.os.Handler.dispatchMessage(Handler.java:99)
+	at com.android.internal.os.ZygoteInit.main(ZygoteInit.java:947)"""
+
+# By what it shows: (trace, its key).
+KEYS = {
+    "a class, and the application's frames without their lines": (
+        "java.lang.NullPointerException: no length of 'ada'\n"
+        "\tat com.android.browser.Tab.restore(Tab.java:12)\n\tat com.android.browser.Main.start(Main.java:4)" + LOOP,
+        "java.lang.NullPointerException\n\ncom.android.browser.Tab.restore\ncom.android.browser.Main.start",
+    ),
+    "the topmost frames, where none is the application's": (
+        "android.os.DeadObjectException\n\tat android.os.BinderProxy.transact(BinderProxy.java:540)" + LOOP,
+        "android.os.DeadObjectException\n\nandroid.os.BinderProxy.transact\nandroid.os.Handler.dispatchMessage"
+        "\ncom.android.internal.os.ZygoteInit.main",
+    ),
+    "the root cause, and nothing that was suppressed": (
+        "java.lang.RuntimeException: Unable to start\n\tat com.example.A.a(A.java:1)\n"
+        "\tSuppressed: java.io.IOException: x\n\t\tat com.example.B.close(B.java:1)\n"
+        "\tCaused by: java.io.EOFException\n"
+        "Caused by: java.lang.IllegalStateException: y\n\tat com.example.C.c(C.java:1)\n\t... 3 more\n"
+        "Caused by: java.net.SocketException\n\tat com.example.D.d(D.java:1)\n\t... 4 more",
+        "java.lang.RuntimeException\njava.net.SocketException\ncom.example.A.a\ncom.example.C.c\ncom.example.D.d",
+    ),
+    "lambdas, anonymous classes, accessors and coroutines without their numbers": (
+        "java.lang.Error\n\tat com.example.A$$Lambda$12/0x0000000800c0.run(Unknown Source:2)\n"
+        "\tat com.example.A$$ExternalSyntheticLambda3.run(Unknown Source:2)\n"
+        "\tat com.example.-$$Lambda$Main$x7Ks0u1f9_0VJk.run(lambda)\n\tat com.example.A.lambda$go$3(A.java:2)\n"
+        "\tat com.example.A.access$000(A.java:2)\n\tat com.example.A$1.run(A.java:2)\n"
+        "\tat com.example.A$load$2.invokeSuspend(A.kt:88)\n\tat _COROUTINE._BOUNDARY._(CoroutineDebugging.kt:46)\n"
+        "\tat kotlinx.coroutines.DispatchedTask.run(DispatchedTask.kt:1)",
+        "java.lang.Error\n\ncom.example.A$$Lambda.run\ncom.example.A$$ExternalSyntheticLambda.run"
+        "\ncom.example.$$Lambda.run\ncom.example.A.lambda$go$\ncom.example.A.access$\ncom.example.A$.run"
+        "\ncom.example.A$load$.invokeSuspend",
+    ),
+    "obfuscated names": ("a.b.c: x\n\tat d2.a$b.run(SourceFile:1)", "a.b.c\n\nd2.a$b.run"),
+    "each frame once, eight at most": (
+        "java.lang.StackOverflowError\n" + "\n".join(f"\tat x.Y.f{n // 2}(Y.java:{n})" for n in range(40)),
+        "java.lang.StackOverflowError\n\n" + "\n".join(f"x.Y.f{n}" for n in range(8)),
+    ),
+    "a signal, modules and symbols without where they lie": (
+        "*** *** ***\nRevision: '0'\npid: 7, tid: 9, name: x  >>> com.example <<<\n"
+        "signal 11 (SIGSEGV), code 1 (SEGV_MAPERR), fault addr 0x10\nbacktrace:\n"
+        "      #00 pc 00000000000aee48  /apex/com.android.runtime/lib64/bionic/libc.so (abort+164)"
+        " (BuildId: 8d1f0b2c)\n"
+        "      #01 pc 0000000000031a44  /data/app/~~Zx_9-aQ1==/com.example-aa==/base.apk!libgame.so (offset 0x100)"
+        " (std::vector<int>::at(int)+60)\n"
+        "      #02 pc 0000000000031a44  /data/app/~~Zx_9-aQ1==/com.example-aa==/lib/arm64/libgame.so\n"
+        "      #03 pc <ADDR>  /system/priv-app/Home/Home.apk!libhome.so (home::draw()+0x1c)\n"
+        "      #04 pc 0000000000031a44  /data/app/~~Zx==/com.example/oat/arm64/base.odex (com.example.A$1.run+12)\n"
+        "--- --- --- --- ---\n"
+        "      #00 pc 0000000000031a44  /data/app/~~Zx==/com.example/lib/arm64/libother.so (wait+60)",
+        "SIGSEGV\n\nlibgame.so std::vector<int>::at(int)\nlibgame.so \nlibhome.so home::draw()"
+        "\nbase.odex com.example.A$.run",
+    ),
+    "the main thread of one that does not respond": (
+        'ANR in com.example\n"Signal Catcher" daemon prio=5 tid=3\n  at com.other.X.y(X.java:1)\n\n'
+        '"main" prio=5 tid=1 Blocked\n  | group="main" sCount=1\n  at com.example.Db.get(Db.java:12)\n'
+        "  - waiting to lock <0x0a> held by thread 12\n  at com.example.Db$1.run(Db.java:14)\n\n"
+        '"pool-1" prio=5 tid=12\n'
+        "  at com.example.Pool.run(Pool.java:1)",
+        "ANR\n\ncom.example.Db.get\ncom.example.Db$.run",
+    ),
+    "a script": (
+        "TypeError: undefined is not a function\n    at Object.<anonymous> (/Users/<USER>/app/src/List.tsx:12:14)\n"
+        "    at async render (webpack:///./src/a.js:1:2)\n    at C:\\Users\\<USER>\\bundle.js:4:9\n"
+        "    at run (/x/node_modules/react/index.js:1:2)",
+        "TypeError\n\nList.tsx Object.<anonymous>\na.js render\nbundle.js ",
+    ),
+    "Dart": (
+        "Unhandled Exception:\n#0      _App.build (package:app/main.dart:12:34)\n"
+        "#1      Element.build (package:flutter/src/widgets/framework.dart:4870:27)\n"
+        "#2      _rootRun (dart:async/zone.dart:1390:13)",
+        "\n\npackage:app/main.dart _App.build",
+    ),
+    "what is in no known format is its own": ("what?\nis this", "what?\nis this"),
+    "nothing": ("", ""),
+}
+
+
+def groups(*traces, exceptions=None):
+    return crash_groups(
+        pa.array(traces, pa.string()), pa.array(exceptions or [None] * len(traces), pa.string())
+    ).to_pylist()
+
+
+@pytest.mark.clause("1.1.2-log")
+@pytest.mark.parametrize("shown", KEYS)
+def test_the_key_of_a_trace(shown):
+    trace, key = KEYS[shown]
+    assert groups(trace) == [key]
+
+
+def test_all_traces_together_are_as_each_alone():
+    traces = [None, *(trace for trace, _ in KEYS.values()), None]
+    assert groups(*traces) == [None, *(key for _, key in KEYS.values()), None]
+    assert crash_groups(pa.array(traces).slice(2, 3), pa.nulls(3, pa.string())).to_pylist() == groups(*traces[2:5])
+    assert groups() == []
+
+
+def test_a_trace_without_a_class_has_that_of_the_exception_beside_it():
+    frames = "\tat com.example.A.a(A.java:1)"
+    assert groups(
+        frames, frames, "x.Y: z\n" + frames, exceptions=["java.io.IOException: b", None, "java.lang.Error"]
+    ) == [
+        "java.io.IOException\n\ncom.example.A.a",
+        "\n\ncom.example.A.a",
+        "x.Y\n\ncom.example.A.a",
+    ]
+
+
+WORDS = st.text(alphabet="abc0189 .'-_@=", max_size=20)
+
+
+@st.composite
+def two_devices(draw):
+    """One crash as two devices tell of it: with values, lines, addresses and places of their own."""
+    template = draw(st.sampled_from([crash.trace for crash in CRASHES]))
+
+    def told():
+        line, address = draw(st.integers(1, 99_999)), draw(st.integers(0, 0xFFFFFFFF))
+        known = {"line": str(line), "pc": f"{address:08x}"}
+        return re.sub(r"\{(\w+)\}", lambda place: known.get(place[1]) or draw(WORDS), template)
+
+    return told(), told()
+
+
+@settings(max_examples=60, deadline=None)
+@given(two_devices())
+def test_one_crash_on_two_devices_is_one_group(traces):
+    one, other = groups(*Scrubber().scrub(pa.array(traces))[0].to_pylist())
+    assert one == other
+
+
+def test_different_crashes_are_different_groups():
+    traces = [trace for trace, _ in KEYS.values()]
+    assert len(set(groups(*traces))) == len(traces)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.none() | st.text(alphabet='at \n\t"#(:.)$A0bC-', max_size=40) | st.text(max_size=30), max_size=8))
+def test_no_text_raises_and_none_changes_that_of_another(traces):
+    assert groups(*traces) == [key for trace in traces for key in groups(trace)]
+    assert [trace is None for trace in traces] == [key is None for key in groups(*traces)]

@@ -77,12 +77,14 @@ class Scrubber:
             texts = pc.replace_with_mask(texts, too_long, self._cut(texts.filter(too_long)))
             rows = np.flatnonzero(too_long.to_numpy(zero_copy_only=False))
             found.append(Found("cut", rows, np.ones(len(rows), np.int64)))
-        if not self._sieve.occurs(texts):
+        suspects = self._sieve.suspects(texts)
+        if not suspects.any():
             return texts
-        scrubbed, found_in_lines = self._scrub_lines(texts, _ROUNDS)
-        found += found_in_lines
+        scrubbed, found_in_suspects = self._scrub_lines(texts.filter(pa.array(suspects)), _ROUNDS)
+        found += _at(np.flatnonzero(suspects), found_in_suspects)
+        texts = pc.replace_with_mask(texts, suspects, scrubbed)
         # A tag can be longer than what it replaces.
-        return scrubbed if self._too_long(scrubbed) is None else self._scrub(scrubbed, found)
+        return texts if self._too_long(scrubbed) is None else self._scrub(texts, found)
 
     def _too_long(self, texts: pa.StringArray) -> pa.BooleanArray | None:
         too_long = pc.greater(pc.binary_length(texts), self._max_bytes)

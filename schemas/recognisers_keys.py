@@ -14,7 +14,7 @@ from schemas.recogniser import (
 
 # A name may hold blanks: it ends before a sign, or before the next key.
 _NAME = rf"[^\s\"',;=:\[\](){{}}<>{MARKS}][^,;\]}}\n]*?"
-_NAME_END = r"\s[\w.-]+[=:]|[,;\]}]|$"
+_NAME_END = r"\s[\w.-]+[=:]|[,;\]}]|&(?:amp;)?[\w.-]+=|</|$"
 _DECIMAL = r"[-+]?[0-9]{1,3}\.[0-9]+"
 _CAPITAL = rf"[A-Z{BEYOND_ASCII}][\w{BEYOND_ASCII}'.-]*"
 
@@ -24,8 +24,9 @@ _DEVICES = (
         tag="DEVICE_ID",
         clause="1.1.2-dev",
         keys=r"(?i:imei(?:[_ /-]?sv)?|imsi|icc[_ .-]?id|meid|subscriber[_ .-]?id)|"
-        + whole_words("eid|esn|sim[_ .-]?serial(?:[_ .-]?number)?"),
+        + whole_words("eid|esn|pesn|sim[_ .-]?serial(?:[_ .-]?number)?|sim[_ .-]?number|tac[_ .-]?fac"),
         loosely=True,
+        anywhere=True,
         # decimal, or a MEID of 14 hexadecimal digits; any of them broken by signs
         start=r"[0-9A-Fa-f][ ./-]?[0-9A-Fa-f][ ./-]?[0-9A-Fa-f]",
         shape=r"[0-9](?:[ ./-]?[0-9]){13,31}[Ff]?\b|[0-9A-Fa-f]{14,20}\b|[0-9A-Fa-f]{2}(?:[ -]?[0-9A-Fa-f]{6}){2}\b",
@@ -209,11 +210,13 @@ _ACCOUNTS = (
         name="account_number",
         tag="USER",
         clause="1.1.1",
-        keys=whole_words("uid|mid|mi[_.-]?id|open[_.-]?id|union[_.-]?id"),
-        start=r"[0-9]{8}",
-        shape=r"[0-9]{8,}\b",
-        examples=('"uid": "2088123456"',),
-        counter_examples=("uid=10123 gid=1010113 mid=0",),
+        # what Java writes of a class ends like one
+        keys="serialVersionUID|" + whole_words("uid|mid|mi[_.-]?id|open[_.-]?id|union[_.-]?id"),
+        refuse=r"serialVersionUID.*|.*[^\w-][A-Za-z_-]+",
+        start=r"[\w-]{8}",
+        shape=r"[0-9]{8,}\b|[\w-]{20,64}\b",
+        examples=('"uid": "2088123456"', "openid=oUpF8uMuAJO1M2pxb1Q9zNjWeS6o"),
+        counter_examples=("uid=10123 gid=1010113 mid=0", "serialVersionUID = 4125096758372084309"),
     ),
 )
 

@@ -48,7 +48,7 @@ def is_national_form(candidate: str) -> bool:
 
 
 def _issued(issuer: str, number: str) -> bool:
-    plain = re.sub("[ ./]", "", number)
+    plain = re.sub("[ ./]", "", number).upper()
     # Denmark issues numbers without a check digit, too. Those are a date and a time as well, so they need a key.
     undated = issuer != "dk.cpr" or _stdnum(issuer).checksum(plain.replace("-", "")) == 0
     return undated and _stdnum(issuer).is_valid(plain)
@@ -56,7 +56,7 @@ def _issued(issuer: str, number: str) -> bool:
 
 @cache
 def _issuers_by_form() -> dict[re.Pattern, tuple[str, ...]]:
-    alone = {form: rf"(?<![0-9A-Z]){form_pattern(form)}(?![0-9A-Z])" for form in NATIONAL_FORMS}
+    alone = {form: rf"(?<![0-9A-Za-z]){form_pattern(form)}(?![0-9A-Za-z])" for form in NATIONAL_FORMS}
     return {re.compile(alone[form]): issuers for form, issuers in NATIONAL_FORMS.items()}
 
 
@@ -79,7 +79,8 @@ def _each(judge: Callable[[str], bool]) -> Callable[[pa.StringArray], np.ndarray
 VALIDATORS: dict[str, Callable[[pa.StringArray], np.ndarray]] = {
     "luhn": luhn,
     "imei": imei,
-    "iban": _by_stdnum("iban"),
+    # Accounts have check digits of their countries inside, too, which not all banks keep to.
+    "iban": _each(lambda candidate: _stdnum("iban").is_valid(candidate, check_country=False)),
     "iso7064_11_2": _by_stdnum("iso7064.mod_11_2"),
     "codice_fiscale": _by_stdnum("it.codicefiscale"),
     "snils": _each(is_snils),

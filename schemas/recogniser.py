@@ -60,7 +60,10 @@ _WORD_SIGN = rf"\s,;&|\"'(){{}}\[\]<>{MARKS}"
 WORD = rf"[^=:\\{_WORD_SIGN}][^{_WORD_SIGN}]*"
 
 # What may follow a word that names a value: deviceImei1, imei[0], token_md5, ro.serialno
-_WORD_SUFFIX = r"(?i:[_ .-]?(?:id|no|nr|num|nummer|number|name|code|hash|md5|sha1|sha256|value|str|raw|hex|dec)){0,2}"
+_WORD_SUFFIX = (
+    r"(?i:[_ .-]?(?:id|no|nr|num|nummer|number|name|code|hash|md5|sha1|sha256|value|str|raw|hex|dec|new|old|prod|dev"
+    r"|confirm(?:ation)?|repeat|post)){0,2}"
+)
 # A key is a run of words, and for a value of a shape of its own one word may name it wherever it stands: cnp_client,
 # tajSzam, numero.cpr.paciente. The next word begins behind a sign or with one capital, so that PANEL is no PAN.
 _MORE_WORDS = rf"(?:[_.-][\w{BEYOND_ASCII}.-]*|[A-Z][a-z][\w{BEYOND_ASCII}.-]*)?"
@@ -77,10 +80,16 @@ SEPARATOR = (
     rf"(?:{_QUOTE}?\]?[ \t]{{0,3}}{_SIGN}[ \t]{{0,3}}(?:%22|&quot;)?"
     rf"|[\"']?[ \t]?/?>|[\"'][ \t]{{1,3}}(?:android:)?value[ \t]?=[ \t]?)"
 )
-# What people write between a word and its number in a sentence.
-_LOOSELY = (
+# What people write between a word and its number in a sentence: nothing; a small word; whose it is, or which.
+LOOSELY = (
     r"[ \t]{1,3}(?:(?i:is|was|to|from|of|for|nr|no|num(?:ber|mer|ero)?|code)\b\.?:?[ \t]{0,2}"
     r"|[№#:][ \t]?|n[°º.][ \t]?)?"
+)
+_LETTERS = rf"[A-Za-z{BEYOND_ASCII}]+"
+OF_SOMEBODY = rf"{LOOSELY}|[ \t]{_LETTERS}[ \t]|(?:[ \t]{_LETTERS}){{1,3}}\.?[ \t]?[:=][ \t]{{0,2}}"
+OF_A_SLOT = (
+    rf"{LOOSELY}|[ \t](?i:(?:of|for|in|on)[ \t])?(?i:slot|sim|sub(?:[_ ]?id)?|phone|subscription|modem)"
+    r"[ \t#]{0,2}[0-9](?:[ \t]is|[ \t]?[:=]|,)?[ \t]{1,2}"
 )
 # How a separator begins, which is enough to look closer.
 SEPARATOR_HINT = rf"{_QUOTE}?\]?[ \t]{{0,3}}(?:[=:>：＝]|->|/>|%3|android:|value)"
@@ -139,23 +148,16 @@ def named_text(
 
 
 def named_shape(
-    *,
-    keys: str,
-    tag: str,
-    shape: str,
-    start: str,
-    loosely: bool = False,
-    anywhere: bool = False,
-    refuse: str = "",
-    **more,
+    *, keys: str, tag: str, shape: str, start: str, loosely: str = "", anywhere: bool = False, refuse: str = "", **more
 ) -> Recogniser:
-    """A value of one shape behind a key that names it; `loosely`, a blank or a word will do as a sign. The key stays.
+    """A value of one shape behind a key that names it. The key stays.
 
-    `start` is how such a value begins. `anywhere`, other words may follow the one that names it in the key.
+    `start` is how such a value begins, `loosely` what may stand between them for a sign. `anywhere`, other words may
+    follow the one that names it in the key.
     """
     words = rf"{_SUFFIX}{_MORE_WORDS}" if anywhere else _SUFFIX
-    sign = rf"{words}{SEPARATOR}{'|' + (words if anywhere else _WORD_SUFFIX) + _LOOSELY if loosely else ''}"
-    key = rf"(?:{keys})(?:{sign}){_OPENING}"
+    loose = rf"|{words if anywhere else _WORD_SUFFIX}(?:{loosely})" if loosely else ""
+    key = rf"(?:{keys})(?:{words}{SEPARATOR}{loose}){_OPENING}"
     measures = rf"(?:{keys})[\w.-]*{_MEASURES}(?:{SEPARATOR}|[ \t]).*" if anywhere else ""
     return Recogniser(
         tag=tag,

@@ -2,7 +2,10 @@
 
 from schemas.recogniser import (
     BEYOND_ASCII,
+    LOOSELY,
     MARKS,
+    OF_A_SLOT,
+    OF_SOMEBODY,
     PRINTED,
     SENTENCE,
     WORD,
@@ -25,7 +28,7 @@ _DEVICES = (
         clause="1.1.2-dev",
         keys=r"(?i:imei(?:[_ /-]?sv)?|imsi|icc[_ .-]?id|meid|subscriber[_ .-]?id)|"
         + whole_words("eid|esn|pesn|sim[_ .-]?serial(?:[_ .-]?number)?|sim[_ .-]?number|tac[_ .-]?fac"),
-        loosely=True,
+        loosely=OF_A_SLOT,
         anywhere=True,
         # decimal, or a MEID of 14 hexadecimal digits; any of them broken by signs
         start=r"[0-9A-Fa-f][ ./-]?[0-9A-Fa-f][ ./-]?[0-9A-Fa-f]",
@@ -33,6 +36,7 @@ _DEVICES = (
         examples=(
             "subscriberId imsi: 262019876543210",
             "ICCID 8931086112345678903 inserted",
+            "IMSI of slot 1: 262019876543210",
             '"meid":"A0000009296F12"',
         ),
         counter_examples=(
@@ -164,15 +168,29 @@ _PEOPLE = (
         name="phone_pair",
         tag="PHONE",
         clause="1.1.1",
-        keys=r"(?i:phone|msisdn|whatsapp|telefon|téléphone|телефон|номер|手机|电话|line1|dial(?:l?ed|l?ing)?)|"
+        keys=r"(?i:(?:phone|tel|mobile)[_ .-]?(?:home|work|main|private|primary|e164)|phone|msisdn"
+        r"|whatsapp|telefon|téléphone|телефон|номер|手机|电话|line1|dial(?:l?ed|l?ing)?)|"
+        + r"\b(?i:tel|sms|smsto|mmsto|callto|whatsapp|viber)://[a-z]{0,12}|"
+        + r"\b(?i:call(?:s|ed|ing)?|ring(?:s|ing)?|sms|mms|otp sent)(?i:[ \t](?:to|from))|\b(?i:calling)|"
         + whole_words(
             "tel|mobile|mob|handy|cell|sms|fax|caller|callee|originating[_ .-]?address|dest(?:ination)?[_ .-]?address"
         ),
-        loosely=True,
+        loosely=rf"{LOOSELY}|/",
         start=r"(?:%2B|[+(])?[0-9](?:[ ()./-]{0,2}[0-9]){5}",
         shape=r"(?:%2B|[+(])?[0-9](?:[ ()./-]{0,2}[0-9]){5,}",
-        examples=("dialling, phone: 06 1234 5678", "tel 020/7940800 busy", '{"msisdn":"31612345678"}'),
-        counter_examples=("mobile: CONNECTED", "phone 0 is in service, phoneId=1", "tel: null"),
+        examples=(
+            "dialling, phone: 06 1234 5678",
+            "tel 020/7940800 busy",
+            "calling 0486/56.22.92",
+            "phoneHome=0201234567",
+            '{"msisdn":"31612345678"}',
+        ),
+        counter_examples=(
+            "mobile: CONNECTED",
+            "call to method 1234567",
+            "phone 0 is in service, phoneId=1",
+            "tel: null",
+        ),
     ),
     named_shape(
         name="email_pair",
@@ -206,6 +224,23 @@ _PEOPLE = (
 )
 
 _ACCOUNTS = (
+    named_shape(
+        name="card_pair",
+        tag="CARD",
+        clause="1.1.1",
+        keys=r"(?i:(?:credit|debit|bank|payment|visa|master)[_ .-]?card|card[_ .-]?(?:num(?:ber)?|no|nr|pan)"
+        r"|kreditkarte|kartennummer|kaartnummer|kortnummer|carte[_ .-]?(?:bancaire|bleue)"
+        r"|num[eé]ro[_ .-]?(?:de[_ .-]?)?carte"
+        r"|tarjeta|numero[_ .-]?(?:de[_ .-]?|di[_ .-]?)?carta|cart[aã]o[_ .-]?de[_ .-]?cr[eé]dito|numer[_ .-]?karty"
+        r"|номер[_ .-]?карты|银行卡号?|信用卡号?)|" + whole_words("cc[_ .-]?num(?:ber)?|ccn"),
+        anywhere=True,
+        loosely=OF_SOMEBODY,
+        start=r"[2-68](?:[ .-]?[0-9]){5}",
+        # mistyped as well
+        shape=r"[2-68](?:[ .-]?[0-9]){11,18}\b",
+        examples=("card_number=4111111111111112", "creditCard: 4111-1111-1111-1112"),
+        counter_examples=("card number 12 of 16", "CardNumberView.kt:31"),
+    ),
     named_shape(
         name="account_number",
         tag="USER",

@@ -4,7 +4,7 @@ One random number in ten passes a check digit. So only IMEI and card numbers of 
 what has letters or a date at fixed places; other numbers count behind a key, or as people write them on paper.
 """
 
-from schemas.recogniser import Recogniser, named_shape
+from schemas.recogniser import OF_SOMEBODY, Recogniser, named_shape
 
 # What stands before a time, a counter or a size, and behind it.
 _COUNTED = (
@@ -109,7 +109,7 @@ ACCOUNTS: tuple[Recogniser, ...] = (
         clause="1.1.1",
         keys=r"(?i:iban|bank[_ .-]?(?:account|konto|rekening)|kontonummer|rekeningnummer|账号|счет)",
         anywhere=True,
-        loosely=True,
+        loosely=OF_SOMEBODY,
         start=r"[A-Za-z]{2}[0-9]{2}(?:[ .-]?[0-9A-Za-z]){4}",
         # mistyped, or broken by other signs
         shape=r"[A-Z]{2}[0-9]{2}(?:[ .-]?[0-9A-Z]){9,28}[0-9]\b|[a-z]{2}[0-9]{2}(?:[ .-]?[0-9a-z]){9,28}[0-9]\b",
@@ -164,7 +164,7 @@ NUMBERS: tuple[Recogniser, ...] = (
         validator="national_form",
         replacement=r"\1<NATIONAL_ID>\2",
         examples=(
-            "Aadhaar card 2341 2341 2346",
+            "kyc for 2341 2341 2346",
             "holder 85.07.30-033.28",
             "kortti 131052-308T",
             "titular 54362315-k",

@@ -17,6 +17,7 @@ from schemas.recognisers_numbers import NATIONAL_FORMS, form_pattern
 from transforms.phones import is_international, is_national
 
 _LONGEST_NUMBER = 19
+_ISSUERS = ("cz.rc", "sk.rc", "ee.ik", "lt.asmens", "is_.kennitala", "be.nn")
 
 
 def luhn(numbers: pa.StringArray) -> np.ndarray:
@@ -45,6 +46,12 @@ def is_national_form(candidate: str) -> bool:
     """Whether one of those who issue numbers written like this one would have issued it."""
     written = ((pattern.search(candidate), issuers) for pattern, issuers in _issuers_by_form().items())
     return any(_issued(issuer, found[0]) for found, issuers in written if found for issuer in issuers)
+
+
+def is_national_number(candidate: str) -> bool:
+    """Whether the digits at the end, behind a key, are a number of one of those whose forms have no other signs."""
+    number = re.search("[0-9 /-]+$", candidate)[0].strip()
+    return any(_issued(issuer, number) for issuer in _ISSUERS)
 
 
 def _issued(issuer: str, number: str) -> bool:
@@ -84,6 +91,7 @@ VALIDATORS: dict[str, Callable[[pa.StringArray], np.ndarray]] = {
     "iso7064_11_2": _by_stdnum("iso7064.mod_11_2"),
     "codice_fiscale": _by_stdnum("it.codicefiscale"),
     "snils": _each(is_snils),
+    "national_number": _each(is_national_number),
     "national_form": _each(is_national_form),
     "international_phone": _each(is_international),
     "national_phone": _each(is_national),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from schemas.clauses import clauses
 from schemas.recogniser import (
     BEYOND_ASCII,
+    LOOSELY,
     NOTHING,
     PRINTED,
     SENTENCE,
@@ -199,7 +200,7 @@ def recognised(recogniser: Recogniser, text: str) -> str:
 
 def test_a_named_shape_leaves_other_shapes_and_what_follows():
     common = {"name": "n", "clause": "1.1.1", "examples": ("",), "counter_examples": ("",)}
-    shape = named_shape(keys="key", tag="T", start="[0-9]", shape="[0-9]{4}", loosely=True, **common)
+    shape = named_shape(keys="key", tag="T", start="[0-9]", shape="[0-9]{4}", loosely=LOOSELY, **common)
     assert (
         recognised(shape, 'key=1234, key "1234", key is 1234, key: abc') == 'key=<T>, key "<T>", key is <T>, key: abc'
     )

@@ -54,11 +54,14 @@ _DEVICES = (
         r"|visitor|client|registration)[_ .-]?(?:uu|gu)?id)|"
         + whole_words(r"meid|ad[_.-]?id|waid|fid|did|cuid|reg[_.-]?id|device[_.-]?hash"),
         bare=rf"[0-9]{{2,8}}(?:[ /.-][0-9]{{1,8}}){{2,6}}|{WORD}",
-        # words, numbers of objects, and numbers that are as short as an index or a counter
-        refuse=rf"{PRINTED}|[A-Za-z_.$ -]+|0x[0-9A-Fa-f]{{1,8}}|.{{1,5}}|-?[0-9]{{1,7}}",
+        # words, numbers of objects, and numbers that are as short as an index or a counter; of ten capitals, those that
+        # say what is not
+        refuse=rf"{PRINTED}|[A-Z]*[a-z_.$-][A-Za-z_.$ -]*|[A-Z]+ [A-Za-z_.$ -]+|[A-Z]{{1,9}}|(?:UN|NOT|DIS)[A-Z]+"
+        r"|[A-Z]+(?:ED|ING|ION|BLE)|0x[0-9A-Fa-f]{1,8}|.{1,5}|-?[0-9]{1,7}",
         examples=(
             "android_id=9774d56d682e549c state=bound",
             "[ro.serialno]: [a1b2c3d4]",
+            "serial: FAMLIUYSJUJC",
             r"body={\"device_id\":\"d3b07384d113edec49eaa6238ad5ff00\"}",
             '<string name="ssaid">9774d56d682e549c</string>',
         ),

@@ -86,7 +86,7 @@ LOOSELY = (
     r"|[№#:][ \t]?|n[°º.][ \t]?)?"
 )
 _LETTERS = rf"[A-Za-z{BEYOND_ASCII}]+"
-OF_SOMEBODY = rf"{LOOSELY}|[ \t]{_LETTERS}[ \t]|(?:[ \t]{_LETTERS}){{1,3}}\.?[ \t]?[:=][ \t]{{0,2}}"
+OF_SOMEBODY = rf"{LOOSELY}|[ \t]{_LETTERS}[ \t]|(?:[ \t]{_LETTERS}){{1,2}}\.?[ \t]?[:=][ \t]{{0,2}}"
 OF_A_SLOT = (
     rf"{LOOSELY}|[ \t](?i:(?:of|for|in|on)[ \t])?(?i:slot|sim|sub(?:[_ ]?id)?|phone|subscription|modem)"
     r"[ \t#]{0,2}[0-9](?:[ \t]is|[ \t]?[:=]|,)?[ \t]{1,2}"
@@ -148,12 +148,20 @@ def named_text(
 
 
 def named_shape(
-    *, keys: str, tag: str, shape: str, start: str, loosely: str = "", anywhere: bool = False, refuse: str = "", **more
+    *,
+    keys: str,
+    tag: str,
+    shape: str,
+    start: str = "",
+    loosely: str = "",
+    anywhere: bool = False,
+    refuse: str = "",
+    **more,
 ) -> Recogniser:
     """A value of one shape behind a key that names it. The key stays.
 
-    `start` is how such a value begins, `loosely` what may stand between them for a sign. `anywhere`, other words may
-    follow the one that names it in the key.
+    `start` is how such a value begins; without it the key alone is the hint, which is for keys that are rare.
+    `loosely` is what may stand between them for a sign. `anywhere`, other words may follow the one that names it.
     """
     words = rf"{_SUFFIX}{_MORE_WORDS}" if anywhere else _SUFFIX
     loose = rf"|{words if anywhere else _WORD_SUFFIX}(?:{loosely})" if loosely else ""
@@ -163,7 +171,7 @@ def named_shape(
         tag=tag,
         pattern=rf"({key})(?:{shape})",
         replacement=rf"\1<{tag}>",
-        hint=rf"{key}(?:{start})",
+        hint=rf"{key}(?:{start})" if start else keys,
         refuse="|".join(filter(None, (refuse, measures))) or None,
         **more,
     )

@@ -60,7 +60,18 @@ _WORD_SIGN = rf"\s,;&|\"'(){{}}\[\]<>{MARKS}"
 WORD = rf"[^=:\\{_WORD_SIGN}][^{_WORD_SIGN}]*"
 
 # What may follow a word that names a value: deviceImei1, imei[0], token_md5, ro.serialno
-_WORD_SUFFIX = r"(?i:[_ .-]?(?:id|no|num|number|name|hash|md5|sha1|sha256|value|str)){0,2}"
+_WORD_SUFFIX = (
+    r"(?i:[_ .-]?(?:id|no|nr|num|nummer|number|name|code|hash|md5|sha1|sha256|value|str|raw|hex|dec|new|old|prod|dev"
+    r"|confirm(?:ation)?|repeat|post)){0,2}"
+)
+# A key is a run of words, and for a value of a shape of its own one word may name it wherever it stands: cnp_client,
+# tajSzam, numero.cpr.paciente. The next word begins behind a sign or with one capital, so that PANEL is no PAN.
+_MORE_WORDS = rf"(?:[_.-][\w{BEYOND_ASCII}.-]*|[A-Z][a-z][\w{BEYOND_ASCII}.-]*)?"
+# What such a key names then is not the value, but how large it is, or when it was.
+_MEASURES = (
+    r"(?:(?i:time|stamp|millis|nanos|count|size|length|len|version|offset|date|elapsed|duration|expire[sd]?|ttl|index)"
+    r"|[_.-](?:at|ts|ms|ns|len|ptr|x|y)|At|Ts|Ms|Ns|Ptr|X|Y)"
+)
 _SUFFIX = rf"{_WORD_SUFFIX}(?: ?[0-9]|_[0-9]|\[[0-9]\]|\([0-9]\))?"
 _SIGN = r"(?:[=-]>|==?|:=?|：|＝|%3[AaDd])"
 _QUOTE = r"(?:\\*[\"']|%22|&quot;)"
@@ -69,8 +80,17 @@ SEPARATOR = (
     rf"(?:{_QUOTE}?\]?[ \t]{{0,3}}{_SIGN}[ \t]{{0,3}}(?:%22|&quot;)?"
     rf"|[\"']?[ \t]?/?>|[\"'][ \t]{{1,3}}(?:android:)?value[ \t]?=[ \t]?)"
 )
-# What people write between a word and its number in a sentence.
-_LOOSELY = r"[ \t]{1,3}(?:(?i:is|was|nr|no|num(?:ber|mer)?|code)\b\.?:?[ \t]{0,2}|[№#][ \t]?)?"
+# What people write between a word and its number in a sentence: nothing; a small word; whose it is, or which.
+LOOSELY = (
+    r"[ \t]{1,3}(?:(?i:is|was|to|from|of|for|nr|no|num(?:ber|mer|ero)?|code)\b\.?:?[ \t]{0,2}"
+    r"|[№#:][ \t]?|n[°º.][ \t]?)?"
+)
+_LETTERS = rf"[A-Za-z{BEYOND_ASCII}]+"
+OF_SOMEBODY = rf"{LOOSELY}|[ \t]{_LETTERS}[ \t]|(?:[ \t]{_LETTERS}){{1,2}}\.?[ \t]?[:=][ \t]{{0,2}}"
+OF_A_SLOT = (
+    rf"{LOOSELY}|[ \t](?i:(?:of|for|in|on)[ \t])?(?i:slot|sim|sub(?:[_ ]?id)?|phone|subscription|modem)"
+    r"[ \t#]{0,2}[0-9](?:[ \t]is|[ \t]?[:=]|,)?[ \t]{1,2}"
+)
 # How a separator begins, which is enough to look closer.
 SEPARATOR_HINT = rf"{_QUOTE}?\]?[ \t]{{0,3}}(?:[=:>：＝]|->|/>|%3|android:|value)"
 _OPENING = r"(?:\\+[\"']|[bu]?[\"']|[(\[{<]){0,2}"
@@ -88,6 +108,7 @@ SENTENCE = (
 # enums, and classes by their full names.
 PRINTED = (
     r"[\w.$]*[A-Za-z$](?:@[0-9a-f]{1,8}| ?[\[{(])|\w+:|[A-Z]+(?:_[A-Z]+)+"
+    r"|u:(?:object_)?r:[\w:.,-]+"  # a context of SELinux
     r"|(?:com|org|net|io|androidx?|javax?|kotlinx?|dalvik|libcore|miuix?)\.[\w.$]+(?::[0-9]+)?"
 )
 # What is left of the signs around a value that is replaced already.
@@ -119,19 +140,38 @@ def named_text(
         pattern=rf"({head(keys)})(?:{'|'.join(values)})",
         replacement=rf"\1\2\3\4\5<{tag}>\6",
         hint=rf"(?:{keys}){_SUFFIX}{SEPARATOR_HINT}",
-        refuse=rf"{head(keys)}{_OPENING}(?:(?:{NOTHING}|{_SIGNS_LEFT}{'|' + refuse if refuse else ''})(?:{end}))"
+        refuse=rf"(?:{keys}){_SUFFIX}[\"']?[ \t]?/?><.*"  # an element without a text
+        rf"|{head(keys)}{_OPENING}(?:(?:(?:\w+=)?{NOTHING}|{_SIGNS_LEFT}{'|' + refuse if refuse else ''})(?:{end}))"
         rf"|(?:{keys}){_SUFFIX}: (?:{sentence})",
         **more,
     )
 
 
-def named_shape(*, keys: str, tag: str, shape: str, start: str, loosely: bool = False, **more) -> Recogniser:
-    """A value of one shape behind a key that names it; `loosely`, a blank or a word will do as a sign. The key stays.
+def named_shape(
+    *,
+    keys: str,
+    tag: str,
+    shape: str,
+    start: str = "",
+    loosely: str = "",
+    anywhere: bool = False,
+    refuse: str = "",
+    **more,
+) -> Recogniser:
+    """A value of one shape behind a key that names it. The key stays.
 
-    `start` is how such a value begins.
+    `start` is how such a value begins; without it the key alone is the hint, which is for keys that are rare.
+    `loosely` is what may stand between them for a sign. `anywhere`, other words may follow the one that names it.
     """
-    sign = rf"{_SUFFIX}{SEPARATOR}{'|' + _WORD_SUFFIX + _LOOSELY if loosely else ''}"
-    key = rf"(?:{keys})(?:{sign}){_OPENING}"
+    words = rf"{_SUFFIX}{_MORE_WORDS}" if anywhere else _SUFFIX
+    loose = rf"|{words if anywhere else _WORD_SUFFIX}(?:{loosely})" if loosely else ""
+    key = rf"(?:{keys})(?:{words}{SEPARATOR}{loose}){_OPENING}"
+    measures = rf"(?:{keys})[\w.-]*{_MEASURES}(?:{SEPARATOR}|[ \t]).*" if anywhere else ""
     return Recogniser(
-        tag=tag, pattern=rf"({key})(?:{shape})", replacement=rf"\1<{tag}>", hint=rf"{key}(?:{start})", **more
+        tag=tag,
+        pattern=rf"({key})(?:{shape})",
+        replacement=rf"\1<{tag}>",
+        hint=rf"{key}(?:{start})" if start else keys,
+        refuse="|".join(filter(None, (refuse, measures))) or None,
+        **more,
     )

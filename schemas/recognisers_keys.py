@@ -2,7 +2,10 @@
 
 from schemas.recogniser import (
     BEYOND_ASCII,
+    LOOSELY,
     MARKS,
+    OF_A_SLOT,
+    OF_SOMEBODY,
     PRINTED,
     SENTENCE,
     WORD,
@@ -14,7 +17,7 @@ from schemas.recogniser import (
 
 # A name may hold blanks: it ends before a sign, or before the next key.
 _NAME = rf"[^\s\"',;=:\[\](){{}}<>{MARKS}][^,;\]}}\n]*?"
-_NAME_END = r"\s[\w.-]+[=:]|[,;\]}]|$"
+_NAME_END = r"\s[\w.-]+[=:]|[,;\]}]|&(?:amp;)?[\w.-]+=|</|$"
 _DECIMAL = r"[-+]?[0-9]{1,3}\.[0-9]+"
 _CAPITAL = rf"[A-Z{BEYOND_ASCII}][\w{BEYOND_ASCII}'.-]*"
 
@@ -24,14 +27,16 @@ _DEVICES = (
         tag="DEVICE_ID",
         clause="1.1.2-dev",
         keys=r"(?i:imei(?:[_ /-]?sv)?|imsi|icc[_ .-]?id|meid|subscriber[_ .-]?id)|"
-        + whole_words("eid|esn|sim[_ .-]?serial(?:[_ .-]?number)?"),
-        loosely=True,
+        + whole_words("eid|esn|pesn|sim[_ .-]?serial(?:[_ .-]?number)?|sim[_ .-]?number|tac[_ .-]?fac"),
+        loosely=OF_A_SLOT,
+        anywhere=True,
         # decimal, or a MEID of 14 hexadecimal digits; any of them broken by signs
         start=r"[0-9A-Fa-f][ ./-]?[0-9A-Fa-f][ ./-]?[0-9A-Fa-f]",
         shape=r"[0-9](?:[ ./-]?[0-9]){13,31}[Ff]?\b|[0-9A-Fa-f]{14,20}\b|[0-9A-Fa-f]{2}(?:[ -]?[0-9A-Fa-f]{6}){2}\b",
         examples=(
             "subscriberId imsi: 262019876543210",
             "ICCID 8931086112345678903 inserted",
+            "IMSI of slot 1: 262019876543210",
             '"meid":"A0000009296F12"',
         ),
         counter_examples=(
@@ -49,11 +54,14 @@ _DEVICES = (
         r"|visitor|client|registration)[_ .-]?(?:uu|gu)?id)|"
         + whole_words(r"meid|ad[_.-]?id|waid|fid|did|cuid|reg[_.-]?id|device[_.-]?hash"),
         bare=rf"[0-9]{{2,8}}(?:[ /.-][0-9]{{1,8}}){{2,6}}|{WORD}",
-        # words, numbers of objects, and numbers that are as short as an index or a counter
-        refuse=rf"{PRINTED}|[A-Za-z_.$ -]+|0x[0-9A-Fa-f]{{1,8}}|.{{1,5}}|-?[0-9]{{1,7}}",
+        # words, numbers of objects, and numbers that are as short as an index or a counter; of ten capitals, those that
+        # say what is not
+        refuse=rf"{PRINTED}|[A-Z]*[a-z_.$-][A-Za-z_.$ -]*|[A-Z]+ [A-Za-z_.$ -]+|[A-Z]{{1,9}}|(?:UN|NOT|DIS)[A-Z]+"
+        r"|[A-Z]+(?:ED|ING|ION|BLE)|0x[0-9A-Fa-f]{1,8}|.{1,5}|-?[0-9]{1,7}",
         examples=(
             "android_id=9774d56d682e549c state=bound",
             "[ro.serialno]: [a1b2c3d4]",
+            "serial: FAMLIUYSJUJC",
             r"body={\"device_id\":\"d3b07384d113edec49eaa6238ad5ff00\"}",
             '<string name="ssaid">9774d56d682e549c</string>',
         ),
@@ -163,15 +171,29 @@ _PEOPLE = (
         name="phone_pair",
         tag="PHONE",
         clause="1.1.1",
-        keys=r"(?i:phone|msisdn|whatsapp|telefon|téléphone|телефон|номер|手机|电话|line1|dial(?:l?ed|l?ing)?)|"
+        keys=r"(?i:(?:phone|tel|mobile)[_ .-]?(?:home|work|main|private|primary|e164)|phone|msisdn"
+        r"|whatsapp|telefon|téléphone|телефон|номер|手机|电话|line1|dial(?:l?ed|l?ing)?)|"
+        + r"\b(?i:tel|sms|smsto|mmsto|callto|whatsapp|viber)://[a-z]{0,12}|"
+        + r"\b(?i:call(?:s|ed|ing)?|ring(?:s|ing)?|sms|mms|otp sent)(?i:[ \t](?:to|from))|\b(?i:calling)|"
         + whole_words(
             "tel|mobile|mob|handy|cell|sms|fax|caller|callee|originating[_ .-]?address|dest(?:ination)?[_ .-]?address"
         ),
-        loosely=True,
+        loosely=rf"{LOOSELY}|/",
         start=r"(?:%2B|[+(])?[0-9](?:[ ()./-]{0,2}[0-9]){5}",
         shape=r"(?:%2B|[+(])?[0-9](?:[ ()./-]{0,2}[0-9]){5,}",
-        examples=("dialling, phone: 06 1234 5678", "tel 020/7940800 busy", '{"msisdn":"31612345678"}'),
-        counter_examples=("mobile: CONNECTED", "phone 0 is in service, phoneId=1", "tel: null"),
+        examples=(
+            "dialling, phone: 06 1234 5678",
+            "tel 020/7940800 busy",
+            "calling 0486/56.22.92",
+            "phoneHome=0201234567",
+            '{"msisdn":"31612345678"}',
+        ),
+        counter_examples=(
+            "mobile: CONNECTED",
+            "call to method 1234567",
+            "phone 0 is in service, phoneId=1",
+            "tel: null",
+        ),
     ),
     named_shape(
         name="email_pair",
@@ -206,14 +228,33 @@ _PEOPLE = (
 
 _ACCOUNTS = (
     named_shape(
+        name="card_pair",
+        tag="CARD",
+        clause="1.1.1",
+        keys=r"(?i:(?:credit|debit|bank|payment|visa|master)[_ .-]?card|card[_ .-]?(?:num(?:ber)?|no|nr|pan)"
+        r"|kreditkarte|kartennummer|kaartnummer|kortnummer|carte[_ .-]?(?:bancaire|bleue)"
+        r"|num[eé]ro[_ .-]?(?:de[_ .-]?)?carte"
+        r"|tarjeta|numero[_ .-]?(?:de[_ .-]?|di[_ .-]?)?carta|cart[aã]o[_ .-]?de[_ .-]?cr[eé]dito|numer[_ .-]?karty"
+        r"|номер[_ .-]?карты|银行卡号?|信用卡号?)|" + whole_words("cc[_ .-]?num(?:ber)?|ccn"),
+        anywhere=True,
+        loosely=OF_SOMEBODY,
+        start=r"[2-68](?:[ .-]?[0-9]){5}",
+        # mistyped as well
+        shape=r"[2-68](?:[ .-]?[0-9]){11,18}\b",
+        examples=("card_number=4111111111111112", "creditCard: 4111-1111-1111-1112"),
+        counter_examples=("card number 12 of 16", "CardNumberView.kt:31"),
+    ),
+    named_shape(
         name="account_number",
         tag="USER",
         clause="1.1.1",
-        keys=whole_words("uid|mid|mi[_.-]?id|open[_.-]?id|union[_.-]?id"),
-        start=r"[0-9]{8}",
-        shape=r"[0-9]{8,}\b",
-        examples=('"uid": "2088123456"',),
-        counter_examples=("uid=10123 gid=1010113 mid=0",),
+        # what Java writes of a class ends like one
+        keys="serialVersionUID|" + whole_words("uid|mid|mi[_.-]?id|open[_.-]?id|union[_.-]?id"),
+        refuse=r"serialVersionUID.*|.*[^\w-][A-Za-z_-]+",
+        start=r"[\w-]{8}",
+        shape=r"[0-9]{8,}\b|[\w-]{20,64}\b",
+        examples=('"uid": "2088123456"', "openid=oUpF8uMuAJO1M2pxb1Q9zNjWeS6o"),
+        counter_examples=("uid=10123 gid=1010113 mid=0", "serialVersionUID = 4125096758372084309"),
     ),
 )
 

@@ -4,7 +4,7 @@ One random number in ten passes a check digit. So only IMEI and card numbers of 
 what has letters or a date at fixed places; other numbers count behind a key, or as people write them on paper.
 """
 
-from schemas.recogniser import Recogniser, named_shape, whole_words
+from schemas.recogniser import OF_SOMEBODY, Recogniser, named_shape
 
 # What stands before a time, a counter or a size, and behind it.
 _COUNTED = (
@@ -13,7 +13,7 @@ _COUNTED = (
 )
 _UNIT = r"(?: ?(?:ns|us|µs|ms|nanos\w*|micros\w*|bytes|[KMG]?B|ticks|cycles)\b)?"
 
-# How national numbers are written on paper: 9 for a digit, A for a capital, * for either, and who issues them. A
+# How national numbers are written on paper: 9 for a digit, A for a letter, * for either, and who issues them. A
 # validator of `transforms.validators` asks the modules of python-stdnum that are named.
 NATIONAL_FORMS: dict[str, tuple[str, ...]] = {
     "9999 9999 9999": ("in_.aadhaar",),
@@ -40,9 +40,16 @@ NATIONAL_FORMS: dict[str, tuple[str, ...]] = {
     "999-999-99-99": ("pl.nip",),
     "999-99-99-999": ("pl.nip",),
     "99999999 9 **9": ("pt.cc",),
-    "999-99-9999": ("us.ssn",),
+    "999-99-9999": ("us.ssn", "us.itin"),
+    "99 99 99 999 99": ("be.nn", "be.bis"),
+    "99 99 99-999 99": ("be.nn", "be.bis"),
+    "999.999.999-99": ("br.cpf",),
+    "756.9999.9999.99": ("ch.ssn",),
+    "99.999.999-9": ("cl.rut",),
+    "999999-9999999": ("kr.rrn",),
+    "99-99999999-9": ("ar.cuit",),
 }
-_FORM_SIGNS = {"9": "[0-9]", "A": "[A-Z]", "*": "[0-9A-Z]", ".": r"\.", "+": r"\+"}
+_FORM_SIGNS = {"9": "[0-9]", "A": "[A-Za-z]", "*": "[0-9A-Za-z]", ".": r"\.", "+": r"\+"}
 
 # A number in a row of numbers is none of these. Before it stands no digit, or one that belongs to another word.
 _ALONE = r"(^[^\w.,/+-]?|[^0-9][^\w.,/+-]|[A-Za-z\"'\]][:=])"
@@ -82,58 +89,64 @@ _SPACED = (
     r"|[2579][0-9]{3} [0-9]{4}|2[0-9]{3} [0-9]{6}|[279][0-9] [0-9]{6}"
 )
 
-NUMBERS: tuple[Recogniser, ...] = (
-    named_shape(
-        name="national_pair",
-        tag="NATIONAL_ID",
-        clause="1.1.1",
-        keys=r"(?i:aadhaa?r|uidai|pesel|codice[_ .-]?fiscale|steuer[_ .-]?id\w*|burgerservicenummer|personnummer"
-        r"|personnr|f[øo]dselsnummer|isikukood|kennitala|henkilötunnus|rijksregister\w*|national[_ .-]?(?:id\w*|nummer)"
-        r"|(?:id|identity)[_ .-]?card|citizen[_ .-]?id|social[_ .-]?security|sozialversicherungs\w*|asmens[_ .-]?kodas"
-        r"|personas[_ .-]?kods|rodn[ée][_ .-]?[čc][íi]slo|身份证(?:号码?)?|证件号码?|снилс|инн|आधार|егн|αμκα|αφμ"
-        r"|snils)|"
-        + whole_words(
-            "bsn|dni|nie|nif|idnr|cpr|fnr|hetu|oib|egn|emšo|emso|cnp|nrn|niss|insz|ppsn?|svnr|taj|amka|afm|nir|insee|inn"
-            "|cf|ssn|pan|id[_ .-]?no|id[_ .-]?number|tax[_ .-]?id|tax[_ .-]?number|tin"
-        ),
-        loosely=True,
-        start=r"[A-Za-z]{5,6}[0-9L-Vl-v]|[XYZxyz]?[ -]?[0-9](?:[ ./+-]?[A-Z]?[0-9]){4}",
-        # a codice fiscale, a PAN, or digits in groups with a letter at the front, at the end or between them
-        shape=r"(?i:[A-Z]{6}[0-9L-V]{2}[A-Z][0-9L-V]{2}[A-Z][0-9L-V]{3}[A-Z]|[A-Z]{5}[0-9]{4}[A-Z])\b"
-        r"|(?:[XYZxyz][ -]?)?[0-9](?:[ ./+-]?[A-Z]?[0-9]){7,19}(?:-?[A-Za-z]{1,2}[0-9]?| [A-Z]{2}[0-9])?\b"
-        r"|[XYZxyz]?-?[0-9]{6,7}-?[A-Za-z]{1,2}\b",
-        examples=(
-            "bsn=123456782",
-            "PESEL 85073003328",
-            "身份证: 11010519491231002X",
-            "codice_fiscale: RSSMRA85T10A562S",
-        ),
-        counter_examples=("inn 10 is closed", "uid=10123, nir=0, pan: 12.5", "cf: com.example", "tin foil 1234"),
-    ),
-    named_shape(
-        name="passport",
-        tag="PASSPORT",
-        clause="1.1.1",
-        keys=r"(?i:passport|pass?eport|pasaporte|passaporto|paspoort|reisepass|paszport|паспорт[а-я]*|护照(?:号码?)?|पासपोर्ट)",
-        loosely=True,
-        start=r"[A-Z]{0,3} ?[0-9]",
-        shape=r"[A-Z]{0,3} ?[0-9](?:[ -]?[0-9]){5,9}[A-Z]?\b|[A-Z]{1,3}[0-9][0-9A-Z]{4,8}\b",
-        examples=("passport_no=C01X00T47", "паспорт 45 06 123456", "Passport number: AB1234567"),
-        counter_examples=("PassportActivity.kt:31", "passport: null", "passport strategy 12"),
-    ),
+# By how many signs follow the check digits of an IBAN: the countries with that (ISO 13616, the registry of SWIFT). The
+# length is what ends one, since groups may have any signs between them, and words follow.
+_BANKS = {
+    11: "NO",
+    12: "BE",
+    14: "DK|FI|FK|FO|GL|NL|SD",
+    15: "MK|SI",
+    16: "AT|BA|EE|KZ|LT|LU|MN|XK",
+    17: "CH|HR|LI|LV",
+    18: "BG|BH|CR|DE|GB|GE|IE|ME|RS|VA",
+    19: "AE|GI|IL|IQ|OM|SO|TL",
+    20: "AD|CZ|ES|MD|PK|RO|SA|SE|SK|TN|VG",
+    21: "LY|PT|ST",
+    22: "IS|TR",
+    23: "BI|DJ|FR|GR|IT|MC|MR|SM",
+    24: "AL|AZ|BY|CY|DO|GT|HN|HU|LB|NI|PL|SV",
+    25: "BR|EG|PS|QA|UA",
+    26: "JO|KW|MU|YE",
+    27: "MT|SC",
+    28: "LC",
+    29: "RU",
+}
+_IBANS = "|".join(rf"(?:{countries})[0-9]{{2}}(?:[ .-]?[0-9A-Z]){{{size}}}" for size, countries in _BANKS.items())
+
+# Accounts are told before anything else: of one in groups, a key may take the first alone.
+ACCOUNTS: tuple[Recogniser, ...] = (
     Recogniser(
         name="iban",
         tag="IBAN",
         clause="1.1.1",
-        pattern=r"\b(?i:[A-Z]{2}[0-9]{2}[0-9A-Z]{11,30})\b"
-        r"|\b[A-Z]{2}[0-9]{2}(?:[ -][0-9A-Z]{4}){2,7}"
-        r"(?:[ -](?:[0-9][0-9A-Z]{0,2}|[A-Z][0-9][0-9A-Z]?|[A-Z]{2}[0-9]))?\b",
+        pattern=rf"\b(?i:{_IBANS})\b",
         replacement="<IBAN>",
-        examples=("refund to NL91 ABNA 0417 1643 00", "DE89370400440532013000"),
+        examples=(
+            "refund to NL91 ABNA 0417 1643 00 is pending",
+            "DE89370400440532013000",
+            "from nl91 abna 0417 1643 00",
+            "DE89.370400440532.013000",
+        ),
         counter_examples=("refund to NL92ABNA0417164300", "ab12cd34ef56ab12cd34ef56ab12cd34"),
-        hint=r"\b(?i:[A-Z]{2}[0-9]{2}[0-9A-Z]{11})|\b[A-Z]{2}[0-9]{2}[ -][0-9A-Z]{4}[ -][0-9A-Z]{4}\b",
+        hint=rf"\b(?i:(?:{'|'.join(_BANKS.values())})[0-9]{{2}}(?:[ .-]?[0-9A-Z]){{8}})",
         validator="iban",
     ),
+    named_shape(
+        name="iban_pair",
+        tag="IBAN",
+        clause="1.1.1",
+        keys=r"(?i:iban|bank[_ .-]?(?:account|konto|rekening)|kontonummer|rekeningnummer|账号|счет)",
+        anywhere=True,
+        loosely=OF_SOMEBODY,
+        start=r"[A-Za-z]{2}[0-9]{2}(?:[ .-]?[0-9A-Za-z]){4}",
+        # mistyped, or broken by other signs
+        shape=r"[A-Z]{2}[0-9]{2}(?:[ .-]?[0-9A-Z]){9,28}[0-9]\b|[a-z]{2}[0-9]{2}(?:[ .-]?[0-9a-z]){9,28}[0-9]\b",
+        examples=("iban=NL92ABNA0417164300", '"bankAccount": "DE88 3704 0044 0532 0130 00"'),
+        counter_examples=("iban=null", "IbanFragment.kt:31"),
+    ),
+)
+
+NUMBERS: tuple[Recogniser, ...] = (
     Recogniser(
         name="cn_resident",
         tag="NATIONAL_ID",
@@ -151,12 +164,14 @@ NUMBERS: tuple[Recogniser, ...] = (
         name="codice_fiscale",
         tag="NATIONAL_ID",
         clause="1.1.1",
-        pattern=r"\b(?i:[A-Z]{6}[0-9]{2}[A-EHLMPR-T][0-9]{2}[A-Z][0-9]{3}[A-Z])\b",
+        pattern=r"\b(?i:[A-Z]{3}[ -]?[A-Z]{3}[ -]?[0-9L-NP-V]{2}[A-EHLMPR-T][0-9L-NP-V]{2}[ -]?"
+        r"[A-Z][0-9L-NP-V]{3}[A-Z])\b",
         validator="codice_fiscale",
         replacement="<NATIONAL_ID>",
-        examples=("cliente RSSMRA85T10A562S",),
+        examples=("cliente RSSMRA85T10A562S", "cliente rss mra 85t10 a562s"),
         counter_examples=("cliente RSSMRA85T10A562T",),
-        hint=r"(?i:[A-Z][0-9]{2}[A-EHLMPR-T][0-9]{2}[A-Z][0-9]{3}[A-Z])\b",
+        # some of the digits may be letters, where two people would have the same
+        hint=r"(?i:[A-Z]{3}[ -]?[0-9L-NP-V]{2}[A-EHLMPR-T][0-9L-NP-V]{2}[ -]?[A-Z][0-9L-NP-V]{3}[A-Z])\b",
     ),
     Recogniser(
         name="snils",
@@ -177,9 +192,10 @@ NUMBERS: tuple[Recogniser, ...] = (
         validator="national_form",
         replacement=r"\1<NATIONAL_ID>\2",
         examples=(
-            "Aadhaar card 2341 2341 2346",
-            "rrn 85.07.30-033.28",
-            "hetu-kortti 131052-308T",
+            "kyc for 2341 2341 2346",
+            "holder 85.07.30-033.28",
+            "kortti 131052-308T",
+            "titular 54362315-k",
             "n° 2 95 10 99 126 111 93",
         ),
         counter_examples=("order 2341 2341 2345", "85.07.30-033.29", "rows 131052-308S", "took 123456-7890"),
@@ -204,12 +220,13 @@ NUMBERS: tuple[Recogniser, ...] = (
         tag="IMEI",
         clause="1.1.2-dev",
         # AA-BBBBBB-CCCCCC-D and AA-BBBBBB-CCCCCC-EE, where EE is the version of the software
-        pattern=rf"{_COUNTED}(?:[0-9]{{15,}}{_UNIT}|\b[0-9]{{2}}[ /-][0-9]{{6}}[ /-][0-9]{{6}}[ /-][0-9]{{1,2}}\b"
-        r"|\b[0-9]{6}[ /-][0-9]{2}[ /-][0-9]{6}[ /-][0-9]{1,2}\b)",
-        accept=r"[0-9]{15}|[0-9]+(?:[ /-][0-9]+){2}[ /-][0-9]|[0-9]+(?:[/-][0-9]+){3}",
+        pattern=rf"{_COUNTED}(?:[0-9]{{15,}}{_UNIT}|(\b|[A-Za-z_])"
+        r"(?:[0-9]{2}[ /-][0-9]{6}[ /-][0-9]{6}[ /-][0-9]{1,2}\b"
+        r"|[0-9]{6}[ /-][0-9]{2}[ /-][0-9]{6}[ /-][0-9]{1,2}\b))",
+        accept=r"[0-9]{15}|[A-Za-z_]?(?:[0-9]+(?:[ /-][0-9]+){2}[ /-][0-9]|[0-9]+(?:[/-][0-9]+){3})",
         validator="imei",
-        replacement="<IMEI>",
-        examples=("slot0:490154203237518", "35-209900-176148-1 and 35-209900-176148-23"),
+        replacement=r"\1<IMEI>",
+        examples=("slot0:490154203237518", "35-209900-176148-1 and 35-209900-176148-23", "IMEI35-209900-176148-1"),
         counter_examples=("elapsed 490154203237518 ns, pc 0000000000123456", "vsync=490154203237518"),
         hint=r"(?:\b|[A-Za-z_])[0-9]{15}(?:\b|[A-Za-z_])|[0-9][ /-][0-9]{6}[ /-][0-9]"
         r"|[0-9][ /-][0-9]{2}[ /-][0-9]{6}[ /-]",
@@ -234,12 +251,19 @@ NUMBERS: tuple[Recogniser, ...] = (
         clause="1.1.1",
         pattern=rf"{_ALONE}(?:{_SPACED})($|[^\w./:-](?:$|[^0-9])|[.:](?:\s|$))"
         rf"|(^|[^\w.,:/+-]|[A-Za-z\"'\]][:=])(?:{_SIGNED})($|[^\w./:-]|[.:](?:\s|$))",
-        refuse=r"[^0-9(]{0,2}(?:[0-3]?[0-9][./-][01]?[0-9][./-](?:19|20)[0-9]{2}.*)"
+        # too short with its 0, a date, bytes of a dump
+        refuse=r"[^0-9]*0(?:[^0-9]*[0-9]){1,6}[^0-9]*|[^0-9(]{0,2}(?:[0-3]?[0-9][./-][01]?[0-9][./-](?:19|20)[0-9]{2}.*)"
         r"|.?.?(?:[A-Fa-f][0-9A-Fa-f]|[0-9][A-Fa-f]) [0-9].*|.*[0-9] (?:[A-Fa-f][0-9A-Fa-f]|[0-9][A-Fa-f]).*",
         validator="national_phone",
         replacement=r"\1\3<PHONE>\2\4",
         examples=("ring 06-12345678", "(415) 555-0132 busy", "8 (912) 345-67-89", "138 1234 5678", "98765 43210"),
-        counter_examples=("05-11-2026 14", "dump 01 23 45 67 89 ab cd", "took 12 34 ms", "1234-5678/com.example"),
+        counter_examples=(
+            "05-11-2026 14",
+            "at 01 0000",
+            "dump 01 23 45 67 89 ab cd",
+            "took 12 34 ms",
+            "1234-5678/com.example",
+        ),
         hint=r"\b0(?:6 )?[ -]?[1-9](?:\)?[ /-]{0,3}[0-9]){6}|\b[0-9]{2}(?:[ .-][0-9]{2}){3}\b"
         r"|\b[2-9][0-9]{2}(?:\)[ .-]?|[ .-])[0-9]{3}[ .-][0-9]{2,4}\b|\b1[3-9][0-9][ -][0-9]{4}[ -][0-9]{4}\b"
         r"|\b0?[6-9][0-9]{4}[ -][0-9]{5}\b|\b[1-9][0-9]{1,2}(?: [0-9]{2,4}){2}\b"

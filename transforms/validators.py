@@ -17,6 +17,7 @@ from schemas.recognisers_numbers import NATIONAL_FORMS, form_pattern
 from transforms.phones import is_international, is_national
 
 _LONGEST_NUMBER = 19
+_ISSUERS = ("cz.rc", "sk.rc", "ee.ik", "lt.asmens", "is_.kennitala", "be.nn")
 
 
 def luhn(numbers: pa.StringArray) -> np.ndarray:
@@ -47,8 +48,14 @@ def is_national_form(candidate: str) -> bool:
     return any(_issued(issuer, found[0]) for found, issuers in written if found for issuer in issuers)
 
 
+def is_national_number(candidate: str) -> bool:
+    """Whether the digits at the end, behind a key, are a number of one of those whose forms have no other signs."""
+    number = re.search("[0-9 /-]+$", candidate)[0].strip()
+    return any(_issued(issuer, number) for issuer in _ISSUERS)
+
+
 def _issued(issuer: str, number: str) -> bool:
-    plain = re.sub("[ ./]", "", number)
+    plain = re.sub("[ ./]", "", number).upper()
     # Denmark issues numbers without a check digit, too. Those are a date and a time as well, so they need a key.
     undated = issuer != "dk.cpr" or _stdnum(issuer).checksum(plain.replace("-", "")) == 0
     return undated and _stdnum(issuer).is_valid(plain)
@@ -56,7 +63,7 @@ def _issued(issuer: str, number: str) -> bool:
 
 @cache
 def _issuers_by_form() -> dict[re.Pattern, tuple[str, ...]]:
-    alone = {form: rf"(?<![0-9A-Z]){form_pattern(form)}(?![0-9A-Z])" for form in NATIONAL_FORMS}
+    alone = {form: rf"(?<![0-9A-Za-z]){form_pattern(form)}(?![0-9A-Za-z])" for form in NATIONAL_FORMS}
     return {re.compile(alone[form]): issuers for form, issuers in NATIONAL_FORMS.items()}
 
 
@@ -79,10 +86,12 @@ def _each(judge: Callable[[str], bool]) -> Callable[[pa.StringArray], np.ndarray
 VALIDATORS: dict[str, Callable[[pa.StringArray], np.ndarray]] = {
     "luhn": luhn,
     "imei": imei,
-    "iban": _by_stdnum("iban"),
+    # Accounts have check digits of their countries inside, too, which not all banks keep to.
+    "iban": _each(lambda candidate: _stdnum("iban").is_valid(candidate, check_country=False)),
     "iso7064_11_2": _by_stdnum("iso7064.mod_11_2"),
     "codice_fiscale": _by_stdnum("it.codicefiscale"),
     "snils": _each(is_snils),
+    "national_number": _each(is_national_number),
     "national_form": _each(is_national_form),
     "international_phone": _each(is_international),
     "national_phone": _each(is_national),

@@ -12,11 +12,11 @@ _NOT_ZEROS = "|".join(rf"0{{{zeros}}}[1-9A-Fa-f][0-9A-Fa-f]{{{3 - zeros}}}" for 
 _DECIMAL = r"[-+]?[0-9]{1,3}\.[0-9]"
 _DEGREES = r"(?:°|º|&deg;|%C2%B0)"
 # What stands in the part of an address before its @ and would end it, unless it is escaped.
-_ESCAPED = r"\\\\+(?:x|u00)2[1-9A-Fa-f]|&(?:amp;)*#(?:x2[1-9A-Fa-f]|3[3-9]|4[0-7]);"
+_ESCAPED = r"\\+(?:x|u00)2[1-9A-Fa-f]|&(?:amp;)*#(?:x2[1-9A-Fa-f]|3[3-9]|4[0-7]);"
 _LOCAL = rf"(?:[^\s@<>\"'(),:;\[\]\\{{}}=&?/|{MARKS}]|{_ESCAPED})+"
 _QUOTED = rf"[^\"@\s:;=,{MARKS}]"
-_QUOTE_ESCAPED = r"(?:＂|\\\\+(?:x|u00)22|&quot;|&(?:amp;)*#(?:x22|34);)"
-_QUOTED_ESCAPED = rf"(?:[\w.+ '-]|{_ESCAPED}|\\\\+(?:x|u00)20|&(?:amp;)*#(?:x20|32);)+"
+_QUOTE_ESCAPED = r"(?:＂|\\+(?:x|u00)22|&quot;|&(?:amp;)*#(?:x22|34);)"
+_QUOTED_ESCAPED = rf"(?:[\w.+ '-]|{_ESCAPED}|\\+(?:x|u00)20|&(?:amp;)*#(?:x20|32);)+"
 # Protocols whose addresses say who logs in, and where: the machine tells of nobody.
 _PROTOCOLS = (
     r"(?i:(?:https?|wss?|s?ftps?|ssh|git|svn|rtm?sps?|imaps?|smtps?|pops?3?s?|rediss?|amqps?|mqtts?|postgres(?:ql)?|mysql"

@@ -80,7 +80,8 @@ _ANY_BETWEEN = "|".join(_BETWEEN)
 _BY = "(?:[ ._/,|*-]| - )"
 _BROKEN_NUMBER = (
     # a time with the numbers of processes behind it, and a path, are matched to be left alone
-    rf"\b(?:(?:[0-9]{{4}}[/.-])?[0-9]{{2}}[/.-][0-9]{{2}}[ T])?[0-9]{{1,2}}:[0-9]{{2}}:[0-9]{{2}}[.,][0-9]{{3,9}}(?: {{1,6}}[0-9]{{1,5}}\b){{0,3}}|[A-Za-z_]/[0-9/]+"
+    rf"\b(?:(?:[0-9]{{4}}[/.-])?[0-9]{{2}}[/.-][0-9]{{2}}[ T])?[0-9]{{1,2}}:[0-9]{{2}}:[0-9]{{2}}[.,][0-9]{{3,9}}"
+    r"(?: {1,6}[0-9]{1,5}\b){0,3}|[A-Za-z_]/[0-9/]+"
     rf"|\+?\b[0-9]+(?:{_BY}[0-9]+){{2,}}\b"
 )
 # Neither is an address of the internet a number, nor is a place.

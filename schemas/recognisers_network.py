@@ -11,6 +11,17 @@ _LABEL = rf"[0-9]*[{_LETTER}][\w{_LETTER}-]*\."
 _NOT_ZEROS = "|".join(rf"0{{{zeros}}}[1-9A-Fa-f][0-9A-Fa-f]{{{3 - zeros}}}" for zeros in range(4))
 _DECIMAL = r"[-+]?[0-9]{1,3}\.[0-9]"
 _DEGREES = r"(?:°|º|&deg;|%C2%B0)"
+# What stands in the part of an address before its @ and would end it, unless it is escaped.
+_ESCAPED = r"\\+(?:x|u00)2[1-9A-Fa-f]|&(?:amp;)*#(?:x2[1-9A-Fa-f]|3[3-9]|4[0-7]);"
+_LOCAL = rf"(?:[^\s@<>\"'(),:;\[\]\\{{}}=&?/|{MARKS}]|{_ESCAPED})+"
+_QUOTED = rf"[^\"@\s:;=,{MARKS}]"
+_QUOTE_ESCAPED = r"(?:＂|\\+(?:x|u00)22|&quot;|&(?:amp;)*#(?:x22|34);)"
+_QUOTED_ESCAPED = rf"(?:[\w.+ '-]|{_ESCAPED}|\\+(?:x|u00)20|&(?:amp;)*#(?:x20|32);)+"
+# Protocols whose addresses say who logs in, and where: the machine tells of nobody.
+_PROTOCOLS = (
+    r"(?i:(?:https?|wss?|s?ftps?|ssh|git|svn|rtm?sps?|imaps?|smtps?|pops?3?s?|rediss?|amqps?|mqtts?|postgres(?:ql)?|mysql"
+    r"|mongodb|ldaps?|smb|cifs|nfs|vnc|rdp|socks[45]?h?|telnet|jdbc|file)(?:\+[a-z]+)?)"
+)
 # The folders of shared storage that every device has.
 _FOLDERS = (
     r"(?:DCIM|Pictures|Movies|Music|Download|Documents|Recordings|Ringtones|Alarms|Podcasts|MIUI|Tencent|WhatsApp)"
@@ -19,6 +30,19 @@ _FOLDERS = (
 _ANGLE = rf"[0-9]{{1,3}}(?:\.[0-9]+)? ?{_DEGREES}(?: ?[0-9.]{{1,8}} ?['′’](?: ?[0-9.]{{1,8}} ?(?:\"|″|”|''))?)?"
 
 _URLS = (
+    Recogniser(
+        name="url_account",
+        tag="EMAIL",
+        clause="1.1.1",
+        # The whole authority is an account where the scheme is none that logs in to a machine.
+        pattern=rf"(\b[A-Za-z][\w+.-]*://)[^\s/?#\"'<>:@{MARKS}]*[^\s/?#\"'<>:@0-9{MARKS}][^\s/?#\"'<>:@{MARKS}]*(?:@|%40)"
+        rf"[^\s/?#\"'<>:@,;)\]}}{MARKS}]+",
+        replacement=r"\1<EMAIL>",
+        examples=("query content://bob@example.org/items/17", "calendar://li.wei@example.org/primary not found"),
+        counter_examples=("content://10@media/external/images", "content://com.android.calendar/events/3"),
+        hint=rf"://[^\s/?#\"'<>:@{MARKS}]+(?:@|%40)",
+        refuse=rf"{_PROTOCOLS}://.*",
+    ),
     Recogniser(
         name="url_user",
         tag="USER",
@@ -58,20 +82,29 @@ _URLS = (
         tag="EMAIL",
         clause="1.1.1",
         # A label of digits alone is a domain in China (163.com), and a version of an interface (composer@2.1-service).
-        pattern=rf"(?:[^\s@<>\"'(),:;\[\]\\{{}}=&?/|{MARKS}]+|\"[^\"@\s:;=,{MARKS}][^\"@\n:;=,]*\")(?:@|%40)"
-        rf"(?:(?:[0-9]+\.(?:{_LABEL})*|[0-9-]*(?:{_LABEL})+)(?:(?i:xn--)[a-z0-9-]{{2,59}}|[{_LETTER}]{{2,24}})"
-        rf"|\[{_IPV4}\])",
+        pattern=rf"(?:{_LOCAL}(?:'{_LOCAL})*|\"{_QUOTED}[^\"@\n:;=,]*\"|{_QUOTE_ESCAPED}{_QUOTED_ESCAPED}{_QUOTE_ESCAPED})"
+        rf"(?:@|%40)(?:(?:[0-9]+\.(?:{_LABEL})*|[0-9-]*(?:{_LABEL})+)"
+        rf"(?:(?i:xn--)[A-Za-z0-9-]{{2,59}}|[{_LETTER}]{{2,24}})|\[{_IPV4}\])",
         replacement="<EMAIL>",
         examples=(
             "no such address: a.b+c@mail.example.org",
             "li.wei%40163.com",
             "пётр@пример.рф",
             '"j doe"@example.org',
+            "o'neil@example.org",
+            r"<o\x27neil@example.org>",
+            r"mailto:\u0022j\u0020doe\u0022@example.org",
+            "sync of &#x22;j&#x20;doe&#x22;@example.org",
         ),
-        counter_examples=("android.hardware.graphics.mapper@2.0-impl.so", "ViewRootImpl@4f2a1c9.onDraw", "@Nullable"),
+        counter_examples=(
+            "android.hardware.graphics.mapper@2.0-impl.so",
+            "ViewRootImpl@4f2a1c9.onDraw",
+            "render@index.bundle:12",
+        ),
         hint=rf"(?:@|%40)(?:[\w{_LETTER}-]+\.[0-9]*[{_LETTER}]|\[)",
-        # the method of an object that is named by its number
-        refuse=r".*@[a-f]{0,7}[0-9][0-9a-f]{3,7}\.(?:[a-z]+[A-Z][A-Za-z]*|[A-Z][a-z]+|[a-z]{5,})",
+        # the method of an object that is named by its number, and the function of a script
+        refuse=r".*@[a-f]{0,7}[0-9][0-9a-f]{3,7}\.(?:[a-z]+[A-Z][A-Za-z]*|[A-Z][a-z]+|[a-z]{5,})"
+        r"|.*@.*\.(?i:(?:js)?bundle|[cm]?jsx?|tsx?|hbc|html?|vue|wasm)",
     ),
     Recogniser(
         name="content_account",
@@ -121,14 +154,25 @@ _PLACES = (
         name="user_path",
         tag="USER",
         clause="1.1.1",
-        # /data/user/0/<package> names an application, not a person: it stays
+        # /data/user/0/<package> names an application, not a person: it has a dot, and stays
         pattern=rf"((?:^|[^\w./-]|file://|/mnt/[a-z]|[A-Za-z]:)/(?:export/)?(?:home|Users)/)[^\s/\"':,;)\]{MARKS}]+"
+        rf"|(/data/user(?:_de)?/[0-9]+/)[^\s/\"'.:,;)\]{MARKS}]+(\.?(?:[^\w.-]|$))"
         rf"|(/storage/emulated/)[1-9][0-9]*"
         rf"|(\b[A-Za-z]:[\\/]{{1,4}}(?:Users|Documents and Settings)[\\/]{{1,4}})[^\\/:*?\"<>|\n{MARKS}]+",
-        replacement=r"\1\2\3<USER>",
-        examples=("open /storage/emulated/10/DCIM and /home/jansen/x", r"C:\Users\Piet Jansen\AppData"),
-        counter_examples=("/data/user/0/com.example.app/files/cache.db", "https://example.com/home/feed"),
-        hint=rf"/home/[^{MARKS}]|/Users/[^{MARKS}]|/storage/emulated/[1-9]|:[\\/]{{1,4}}(?:Users|Documents and)",
+        replacement=r"\1\2\4\5<USER>\3",
+        examples=(
+            "open /storage/emulated/10/DCIM and /home/jansen/x",
+            r"C:\Users\Piet Jansen\AppData",
+            "chdir /data/user/0/jansen/build",
+        ),
+        counter_examples=(
+            "/data/user/0/com.example.app/files/cache.db",
+            "https://example.com/home/feed",
+            "/data/user_de/0/android",
+        ),
+        refuse=r"/data/user(?:_de)?/[0-9]+/android\W?",
+        hint=rf"/data/user(?:_de)?/[0-9]+/[^\s/\"'.:,;)\]{MARKS}]+\.?(?:[^\w.-]|$)|/storage/emulated/[1-9]"
+        rf"|/home/[^{MARKS}]|/Users/[^{MARKS}]|:[\\/]{{1,4}}(?:Users|Documents and)",
     ),
 )
 
@@ -165,16 +209,21 @@ _MACHINES = (
         name="ipv6",
         tag="IP",
         clause="1.1.2-log",
-        pattern=rf"(?:\b(?:{_HEX4}:){{7,}}{_HEX4}\b|\b(?:{_HEX4}:){{6}}{_IPV4}\b"
+        pattern=rf"\b\w+::(?:\w+::)*\w+\(|\b\w+::\w+(?:::\w+)+|(?:\b(?:{_HEX4}:){{7,}}{_HEX4}\b|\b(?:{_HEX4}:){{6}}{_IPV4}\b"
         rf"|\b(?:{_HEX4}:){{1,6}}(?::{_HEX4}){{0,5}}:(?:{_IPV4}|{_HEX4})\b"
         rf"|\b(?:{_HEX4}:){{1,7}}:\B|\B::(?:{_HEX4}:){{0,6}}(?:{_IPV4}|{_HEX4})\b)(?:%\w+)?",
         # more than eight groups are the fingerprint of a certificate
         accept=rf".*::.*|(?:{_HEX4}:){{7}}{_HEX4}(?:%\w+)?|(?:{_HEX4}:){{6}}[0-9.]+(?:%\w+)?",
         # the loopback, and the names of C++
-        refuse=r"::1|[A-Fa-f:]+",
+        refuse=r"::1|[A-Fa-f:]+|.*::.*(?:::|\().*",
         replacement="<IP>",
         examples=("connect to [2001:db8::ff00:42:8329]:443", "from fe80::1ff:fe23:4567:890a%wlan0", "::ffff:192.0.2.1"),
-        counter_examples=("art::Thread::Run and std::vector at 12:34:56", "cafe::babe::add", "listening on [::1]:8080"),
+        counter_examples=(
+            "art::Thread::Run and std::vector at 12:34:56",
+            "cafe::babe::add",
+            "[::1]:8080",
+            "a::b::c::d86() a::d8(1)",
+        ),
         hint=rf"[0-9A-Fa-f]::(?:{_HEX4}\b|\B)|:{_HEX4}:{_HEX4}:|:{_HEX4}::|\B::[0-9A-Fa-f]",
     ),
     Recogniser(
@@ -183,10 +232,10 @@ _MACHINES = (
         clause="1.1.2-log",
         # What says version is part of the candidate, and so are the parts beyond a port: `accept` keeps both.
         pattern=r"(?:(?i:version\w{0,6}|\bver|\bv|\brelease|\bbuild|\bsdk|\bfirmware|\brom|\bdriver|\bmiui|\bapi)"
-        r"['\"]?[ \t:=/(_-]{0,3}['\"]?|~"
+        r"['\"]?[ \t:=/(_-]{0,3}['\"]?|~|\bv[0-9]+ \(|\bso\."
         r"|\b(?i:chrom(?:e|ium)|webview|crosswalk|opr|edg[a-z]{0,3}|samsungbrowser)/)?"
         r"(?:[0-9]{4}-[0-9]{2}-[0-9]{2}[-T_ .])?[0-9]+(?:\.[0-9]+){3,}"
-        r"(?:\.[A-Z]{6,8}\b|[.-](?:jar|aar|apk|so|tar|zip)\b"
+        r"(?:\.[A-Z]{6,8}\b| ?\([0-9]{6,}\)|[.@-](?:jar|aar|apk|so|tar|zip)\b"
         r"| \((?:Linux|Android|Windows|iP|Mac|X11|compatible))?"
         r"|\bip(?:-[0-9]{1,3}){4}\b",
         accept=rf"{_IPV4}(?:\.[0-9]{{3,5}})?|(?:[0-9]{{3}}\.){{3}}[0-9]{{3}}|ip-[0-9-]+",
@@ -195,6 +244,7 @@ _MACHINES = (
         examples=("failed to connect to api.example.com/192.0.2.17 (port 443)", "host ip-10-0-3-17 is down"),
         counter_examples=(
             "MIUI V14.0.3.0.TKBEUXM, Chrome/120.0.0.0, versionName=1.2.3.4, OID 1.3.6.1.4.1.11129",
+            "notes 8.20.1.0 (820100), libfoo.so.6.37.3.2, com.example:notes:4.6.3.8@aar, v820100 (8.20.1.0)",
             "driver-8.0.11.1.jar, 2005-06-03-15.49.36.156884, localhost/127.0.0.1:8081",
         ),
         hint=r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]|\bip-[0-9]+-[0-9]+-",
@@ -204,14 +254,21 @@ _MACHINES = (
         tag="ID",
         clause="1.1.2-dev",
         # As long as an Android ID, with a letter, and no address (those begin with zeros, or with 0x), nor what a
-        # build is known by.
+        # build, or a content that is kept, is known by.
         pattern=r"(?:(?i:build[_ .-]?id|commit|revision|hash|sha[0-9-]*|digest|checksum|crc[0-9]*|rev|addr(?:ess)?"
-        r"|pc|lr|sp|x[0-9]{1,2})['\"]?[ :=(]{1,4})?\b[0-9A-Fa-f]{16,}\b",
+        r"|e-?tag|if-(?:none-)?match|cache|hit|miss(?:ed)?|shader|program|pipeline|profile|blob|object|chunk|block"
+        r"|fingerprint|signature|version|(?:trace|span|request|correlation)[_ .-]?(?:id)?"
+        r"|pc|lr|sp|x[0-9]{1,2})(?:[ _](?i:key|hash|hit|miss))?['\"]?[ :=(]{1,4}(?:W/)?['\"]?)?"
+        r"\b[0-9A-Fa-f]{16,}\b(?:\.[a-z]\w{1,7}\b)?",
         accept=r"[0-9A-Fa-f]{16}",
         refuse=r"0000.*|[0-9]+|b4000.*",
         replacement="<ID>",
         examples=("bound to 1f3a5c7e9b0d2468",),
-        counter_examples=("#00 pc 00000000000412ab  /system/lib64/libc.so", "(BuildId: 1f3a5c7e9b0d2468)"),
+        counter_examples=(
+            "#00 pc 00000000000412ab  /system/lib64/libc.so",
+            "(BuildId: 1f3a5c7e9b0d2468)",
+            'etag "1f3a5c7e9b0d2468"',
+        ),
         hint=rf"\b(?:{_NOT_ZEROS})[0-9A-Fa-f]{{12}}\b",
     ),
 )

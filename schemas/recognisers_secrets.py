@@ -19,19 +19,26 @@ _NAMED = (
         name="header",
         tag="SECRET",
         clause="1.1.2-log",
-        # Of a header all to the end of the line; in what prints a map of them, to the bracket.
-        pattern=rf"(\b(?i:(?:proxy-)?authorization){SEPARATOR}"
+        # Of a header all to the end of the line; of one that is quoted, or in what prints a map of them, to the sign.
+        pattern=rf"([\"'](?i:(?:proxy-)?authorization|(?:set-)?cookie2?): ?)[^\s\"'{MARKS}][^\"'\n]*"
+        rf"|(\b(?i:(?:proxy-)?authorization){SEPARATOR}"
         rf"|\b(?i:(?:set-)?cookie2?){SEPARATOR}[\[\"']{{0,2}}[\w.%~$-]+=)"
         rf"(?:(\[)[^\]\n{MARKS}][^\]\n]*|(\")[^\"\n{MARKS}][^\"\n]*|(')[^'\n{MARKS}][^'\n]*|[^\s\"'=>\[{MARKS}][^\n]*)",
-        replacement=r"\1\2\3\4<SECRET>",
+        replacement=r"\1\2\3\4\5<SECRET>",
         examples=(
+            "curl -H 'Authorization: Basic dGVzdDp0ZXN0' https://example.com/",
             "Cookie: sid=31d4d96e407aad42; theme=dark",
             'Authorization: Digest username="bob", realm="x"',
             "{Authorization=[Bearer abc123], Accept=[*/*]}",
         ),
-        counter_examples=("Content-Type: text/html; charset=utf-8", "cookie=0x7f11 binder cookie: 3", "Cookie: null"),
+        counter_examples=(
+            "Content-Type: text/html; charset=utf-8",
+            "cookie=0x7f11 binder cookie: 3",
+            "Authorization: Bearer null",
+        ),
         hint=rf"\b(?i:(?:set-)?cookie2?|authorization){SEPARATOR_HINT}",
-        refuse=rf".*(?:{SEPARATOR})[\[\"'<]{{0,2}}{NOTHING}(?:[\]\"',; }}>].*)?",
+        refuse=rf".*(?:{SEPARATOR}) ?[\[\"'<]{{0,2}}(?:(?i:basic|bearer|digest|negotiate) )?{NOTHING}"
+        r"(?:[\]\"',; }>].*)?",
     ),
     named_text(
         name="password",
@@ -111,10 +118,14 @@ _SHAPES = (
         pattern=r"\b((?i:bearer|basic|negotiate)[ \t]+)[A-Za-z]*(?:[0-9+/=_~]|[a-z][A-Z])[\w.~+/=-]*",
         replacement=r"\1<SECRET>",
         examples=("sent Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==", "Bearer 2YotnFZFEjr1zCsicMWpAA"),
-        counter_examples=("the server asked for basic authentication", "BasicTextField.kt:7"),
+        counter_examples=(
+            "the server asked for basic authentication",
+            'BasicTextField.kt:7, www-authenticate: Bearer realm="notes"',
+            "Visual Basic 8, token_type Bearer expires_in 3600",
+        ),
         hint=r"\b(?i:bearer|basic|negotiate)[ \t]+[A-Za-z0-9+/=_~]",
-        # class names in a sentence
-        refuse=r"(?i:basic) [A-Z]?[a-z]+(?:[A-Z][a-z]+)*",
+        # class names in a sentence, parameters (realm=), words, and versions
+        refuse=r"(?i:basic) [A-Z]?[a-z]+(?:[A-Z][a-z]+)*|[A-Za-z]+[ \t]+(?:[a-z]+(?:_[a-z]+)*[=:,]?|[0-9.]{1,5})",
     ),
     Recogniser(
         name="provider_key",

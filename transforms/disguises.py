@@ -19,8 +19,9 @@ from transforms.sieve import joined
 _HEX = "[0-9A-Fa-f]"
 
 # What values are made of. What may end one, such as a blank or a quote, stays escaped: behind it the value goes on.
-_MATERIAL = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ@.+-_:=/?"
+_MATERIAL = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ@.+-_:=/?!#$*^~"
 _BLANKS, _DASHES, _DOTS = "\u00a0\u2007\u202f\u3000", "\u2010\u2011\u2012\u2013\u2212", "\u3002\uff61"
+_LETTERS = [sign for sign in map(chr, range(0xC0, 0xA000)) if sign.isalpha()]  # names are spelt with
 _FULL_WIDTH = 0xFEE0  # from a sign of ASCII to the same in full width
 
 
@@ -51,7 +52,7 @@ def _ranges(signs: Iterable[str]) -> str:
 
 _FOREIGN = dict(_foreign())
 _PLAIN = _FOREIGN | {r"\n": " ", r"\r": " ", r"\t": " ", r"\/": "/"}
-for _sign, _plain in [*_FOREIGN.items(), *zip(_MATERIAL, _MATERIAL, strict=True)]:
+for _sign, _plain in [*_FOREIGN.items(), *((sign, sign) for sign in [*_MATERIAL, *_LETTERS])]:
     _PLAIN |= dict.fromkeys(_escaped(_sign), _plain)
 _SIGNS, _STAND_FOR = pa.array(_PLAIN.keys()), pa.array(_PLAIN.values())
 
@@ -70,9 +71,23 @@ _ONE_FORM = (
     (r"[;}]$", ""),
 )
 
+# What stands between groups of digits ends most values, but not one of digits.
+_ESCAPED_AS = rf"(?:{_PERCENT}|\\+(?:u(?:00|\{{)|x)|&(?:amp;)*#x)(?i:code)[;}}]?|&(?:amp;)*#number;"
+_BETWEEN = {_ESCAPED_AS.replace("code", f"{ord(sign):x}").replace("number", f"{ord(sign)}"): sign for sign in " ,()"}
+_ANY_BETWEEN = "|".join(_BETWEEN)
+
 # Digits with a sign between some of them, as many as an identifier has.
 _BY = "(?:[ ._/,|*-]| - )"
-_BROKEN_NUMBER = rf"\+?\b[0-9]+(?:{_BY}[0-9]+){{2,}}\b"
+_BROKEN_NUMBER = (
+    # a time with the numbers of processes behind it, and a path, are matched to be left alone
+    rf"\b(?:(?:[0-9]{{4}}[/.-])?[0-9]{{2}}[/.-][0-9]{{2}}[ T])?[0-9]{{1,2}}:[0-9]{{2}}:[0-9]{{2}}[.,][0-9]{{3,9}}"
+    r"(?: {1,6}[0-9]{1,5}\b){0,3}|[A-Za-z_]/[0-9/]+"
+    rf"|\+?\b[0-9]+(?:{_BY}[0-9]+){{2,}}\b"
+)
+# Neither is an address of the internet a number, nor is a place.
+_NO_NUMBER = (
+    r"[A-Za-z_:]|^(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?:/[0-9]{1,3})?$|^[0-9]{1,3}\.[0-9]{4,}[,/ -][0-9]{1,3}\.[0-9]{4,}$"
+)
 _NUMBER = r"^(?:[0-9]{13,20}|\+[0-9]{8,15})$"
 # Thirteen digits or more in short groups, with no part of a word before them.
 _BROKEN_NUMBER_HINT = (
@@ -89,9 +104,12 @@ _MAC = "^" + rf"({_HEX}{{2}})" * 6 + "$"
 
 _SPELT = r" ?[\[({<] ?(?i:at|@|dot|\.) ?[\])}>] ?|\w @ \w"
 
-# Three printable signs of ASCII in base64, where each place allows for a part of the alphabet only; then one or two.
+# Three printable signs of ASCII in base64, where each place allows for a part of the alphabet only. What other text
+# looks like only tells what comes out of it: printable ASCII, or an address.
 _THREE = r"[I-Za-f][C-HS-Xi-nyz0-3][ABEFIJMNQRUVYZcdghklopstwx014589][\w+/-]"
-_BASE64 = rf"(?:{_THREE}){{3,}}(?:[I-Za-f](?:[AQgw](?:==)?|[C-HS-Xi-nyz0-3][AEIMQUYcgkosw048]=?))?"
+_ENCODED = r"(?:[\w+/-]{4}){3,}(?:[\w+/-]{2,3}={0,2})?"
+_LETTER = r"[!-~]|[\xc3-\xdf][\x80-\xbf]|[\xe1-\xec][\x80-\xbf]{2}"
+_TEXT = rf"^(?:[ -~]+|(?:{_LETTER})+@(?:{_LETTER})+)$"
 _SIXES = np.zeros(256, np.uint32)
 _SIXES[list(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")] = range(64)
 _SIXES[list(b"-_")] = 62, 63
@@ -108,8 +126,10 @@ def _one_form(signs: pa.StringArray) -> pa.StringArray:
     return signs
 
 
-def _blank(escaped: pa.StringArray) -> pa.StringArray:
-    return pc.replace_substring_regex(escaped, "%.*", " ")
+def _between(escaped: pa.StringArray) -> pa.StringArray:
+    for pattern, sign in _BETWEEN.items():
+        escaped = pc.replace_substring_regex(escaped, pattern, sign)
+    return escaped
 
 
 def _sign(spelt: pa.StringArray) -> pa.StringArray:
@@ -119,7 +139,8 @@ def _sign(spelt: pa.StringArray) -> pa.StringArray:
 
 def _number(broken: pa.StringArray) -> pa.StringArray:
     whole = pc.replace_substring_regex(broken, "[^0-9+]", "")
-    return pc.if_else(pc.match_substring_regex(whole, _NUMBER), whole, broken)
+    number = pc.and_not(pc.match_substring_regex(whole, _NUMBER), pc.match_substring_regex(broken, _NO_NUMBER))
+    return pc.if_else(number, whole, broken)
 
 
 def _id(broken: pa.StringArray) -> pa.StringArray:
@@ -130,13 +151,15 @@ def _id(broken: pa.StringArray) -> pa.StringArray:
 
 
 def _decoded(tokens: pa.StringArray) -> pa.StringArray:
-    encoded = pc.match_substring_regex(tokens, f"^(?:{_BASE64})$")
-    decoded = pc.replace_with_mask(tokens, encoded, _from_base64(tokens.filter(encoded)))
-    return pc.if_else(pc.match_substring_regex(decoded, "^[ -~]*$"), decoded, tokens)
+    encoded = np.asarray(pc.match_substring_regex(tokens, f"^{_ENCODED}$"))
+    decoded = _from_base64(tokens.filter(pa.array(encoded)))
+    text = np.asarray(pc.match_substring_regex(decoded, _TEXT))
+    encoded[encoded] = text
+    return pc.replace_with_mask(tokens, pa.array(encoded), decoded.filter(pa.array(text)).cast(pa.string()))
 
 
-def _from_base64(tokens: pa.StringArray) -> pa.StringArray:
-    """The text of each token that `_BASE64` matches, in one calculation over all of them."""
+def _from_base64(tokens: pa.StringArray) -> pa.BinaryArray:
+    """What each token of signs of base64 stands for, in one calculation over all of them."""
     bare = pc.ascii_rtrim(tokens, characters="=")
     missing = -pc.binary_length(bare).to_numpy() % 4
     fours = pc.binary_join_element_wise(bare, pa.array(["", "A", "AA", "AAA"]).take(pa.array(missing)), "")
@@ -144,8 +167,8 @@ def _from_base64(tokens: pa.StringArray) -> pa.StringArray:
     threes = numbers @ np.array([1 << 18, 1 << 12, 1 << 6, 1], np.uint32)
     text = np.ascontiguousarray(threes.astype(">u4").view(np.uint8).reshape(-1, 4)[:, 1:])
     ends = np.append(0, np.cumsum(pc.binary_length(fours).to_numpy() // 4 * 3)).astype(np.int32)
-    padded = pa.StringArray.from_buffers(len(tokens), pa.py_buffer(ends), pa.py_buffer(text))
-    return pc.ascii_rtrim(padded, characters="\0")
+    padded = pa.Array.from_buffers(pa.binary(), len(tokens), [None, pa.py_buffer(ends), pa.py_buffer(text)])
+    return pc.replace_substring_regex(padded, r"\x00{1,3}$", "")
 
 
 class _Disguise:
@@ -167,7 +190,7 @@ class _Disguise:
 
 _DISGUISES = (
     _Disguise(_DISGUISED_SIGNS, _plain),
-    _Disguise("[0-9]%(?:25)*20", _blank),
+    _Disguise(rf"[0-9)](?:{_ANY_BETWEEN})+|(?:{_ANY_BETWEEN})[0-9]", _between),
     _Disguise(_SPELT, _sign),
     _Disguise(_BROKEN_NUMBER, _number, hint=_BROKEN_NUMBER_HINT),
     _Disguise(
@@ -176,7 +199,12 @@ _DISGUISES = (
         hint=rf"{_HEX}{{4}}[ _:.]{_HEX}{{4}}[ _:.]{_HEX}{{4}}[ _:.]|{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{4}}\b"
         rf"|{_HEX}{{2}}(?:[_.]{_HEX}{{2}}){{5}}|[A-Z]{{2}}[0-9]{{2}}[._-][0-9A-Z]{{1,4}}[._-][0-9A-Z]{{1,4}}[._-]",
     ),
-    _Disguise(r"[\w+/-]{12,}={0,2}", _decoded, hint=rf"[=:][ \\\"']{{0,3}}(?:{_THREE}){{3}}"),
+    # A token with dots in it is no value in base64 but a credential, and found as it stands.
+    _Disguise(
+        rf"{_ENCODED}(?:\.[\w+/-]+)*",
+        _decoded,
+        hint=rf"[=:>][ \\\"']{{0,3}}(?:{_THREE}){{3}}|(?i:mail)\w*[\"']?[=:>][ \\\"']{{0,3}}[\w+/-]{{12}}",
+    ),
 )
 HINTS = tuple(disguise.hint for disguise in _DISGUISES)
 """What occurs in every row that `undisguised` changes to any purpose."""

@@ -120,7 +120,7 @@ class Scrubber:
         shown[joints.first[over]] = len(rows) + np.flatnonzero(over)
         moved = over[joints.run]
         lines = pa.concat_arrays([settled, bare]).take(pa.array(shown))
-        lines = _put(lines, joints.line[moved], joints.remains.filter(pa.array(moved)))
+        lines = self._part(lines, joints, over)
 
         text = np.repeat(np.arange(len(texts)), np.diff(offsets))
         stays = np.ones(len(row), bool)
@@ -156,17 +156,29 @@ class Scrubber:
 
     def _goes_over(self, settled: pa.StringArray, joints: wrapped.Joints, row: np.ndarray, rows: int) -> np.ndarray:
         """By run: whether less is left of the lines joined than of the line and the tokens each for itself."""
-        if not len(joints.first):
-            return np.zeros(0, bool)
         joined = settled.slice(rows, len(joints.first))
         tokens = settled.slice(rows + len(joints.first), len(joints.token))
         first = settled.take(pa.array(row[joints.first]))
-        begin = np.searchsorted(joints.run, np.arange(len(joined)))
-        apart = self._left(first) - joints.lost + np.add.reduceat(self._left(tokens), begin)
-        ended = np.asarray(pc.match_substring_regex(first, f"{self._settler.tags}$"))
-        over = (self._left(joined) < apart) & (joints.goes_on | ~(ended | joints.open))
-        # A line can move once: what begins where another one is to move waits for its turn.
-        return over & ~np.isin(joints.first, joints.line[over[joints.run]])
+        ended = np.asarray(pc.match_substring_regex(first, rf"{self._settler.tags}[.,;:!?)\]}}\"']*$"))
+        return joints.over(self._left(first), ended, self._left(tokens), self._left(joined))
+
+    def _part(self, lines: pa.StringArray, joints: wrapped.Joints, over: np.ndarray) -> pa.StringArray:
+        """The lines with what remains of those whose tokens went over to another; what stands behind the value in the
+        last token stays in its line."""
+        if not over.any():
+            return lines
+        last = np.append(joints.run[1:] != joints.run[:-1], True)
+        first, moved = joints.first[over], over[joints.run]
+        joined, tags = lines.take(pa.array(first)), self._settler.tags.replace("(", "(?P<tag>")
+        value, _, tail = pc.extract_regex(joined, f"^(?P<value>.*{tags})(?P<tail>.*)$").flatten()
+        token = joints.token.filter(pa.array(moved & last))
+        stays = pc.less(pc.binary_length(tail), pc.binary_length(token)).fill_null(False)
+        lines = _put(lines, first, pc.if_else(stays, value, joined))
+        tails = pa.array([""]).take(pa.array(np.zeros(moved.sum(), int)))
+        tails = _put(tails, np.flatnonzero(last[moved]), pc.if_else(stays, tail, ""))
+        lead, rest = (column.filter(pa.array(moved)) for column in (joints.lead, joints.rest))
+        rest = pc.if_else(pc.equal(tails, ""), pc.ascii_ltrim(rest, " \t"), rest)
+        return _put(lines, joints.line[moved], pc.binary_join_element_wise(lead, tails, rest, ""))
 
     def _left(self, rows: pa.StringArray) -> np.ndarray:
         """How many bytes of each row are no tag."""

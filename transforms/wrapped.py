@@ -32,14 +32,24 @@ HINTS = tuple(
 )
 """What occurs where a shape goes on in the next line though neither line alone has the hint of it."""
 
-# The first token of a line; if it ends in a digit, with the groups of digits behind it.
-_HEAD = rf"^(?P<lead>{_LEAD})(?P<token>[^\s<>]*[0-9](?:[ -]\(?[0-9]+\)?)+|[^\s<>]+)(?P<rest>.*)$"
+# The first token of a line, with the groups of digits, or of an account, behind it.
+_HEAD = (
+    rf"^(?P<lead>{_LEAD})(?P<token>[0-9A-Z]{{1,4}}(?: [0-9A-Z]{{4}}\b)+(?: [0-9A-Z]{{1,4}}\b)?[^\s<>]*"
+    r"|[^\s<>]*[0-9](?:[ -]\(?[0-9]+\)?)+[^\s<>]*|[^\s<>]+)(?P<rest>.*)$"
+)
 # How a line begins that goes on with nothing: a frame, a cause, a date.
 _BEGINNING = r"^(?:at|Caused|Suppressed:|[.-]+|[0-9]{4}-[0-9]{2}-[0-9]{2}.*|[0-9]{2}-[0-9]{2} [0-9]{2})$"
-_OPAQUE = r"[0-9@_+/=%\"]"  # in a token that is no word
-# The rest of a secret or a number; neither a pair nor a register.
-_FRAGMENT = r"^(?:[\w+/%.-]*[0-9+/%][\w+/%.-]+|[\w+/%.-]{2,}[0-9+/%])={0,2}[\"'),;\]}]*$|^[^\s\"=]*\"[),;\]}]*$"
-_SAYS_SO = r"([0-9@%+/][^\s=]*)=$|\\$"  # behind a key it is no sign of a break
+# In a token that is no word, and the end of an address or a key.
+_OPAQUE = rf"[0-9@_+/=%\"]|^[:-]{_HEX}{{1,2}}\b|^[A-Z]{{4,}}\W*$"
+# The rest of a secret or a number, and what may close it; neither a pair nor a register.
+_FRAGMENT = (
+    rf"^(?:[\w+/%.-]*[0-9+/%][\w+/%.-]+|[\w+/%.-]{{2,}}[0-9+/%]|{_HEX}{{0,4}}(?:[:-]{_HEX}{{1,4}})+(?:%\w+)?)={{0,2}}"
+    r"(?:[\"'),;\]}&<\\].*)?$|^[^\s\"=]*\"[),;\]}]*$"
+)
+# A word with a number (http2), a path, and the name of a class.
+_WORD = r"^[A-Za-z]{2,}[0-9]{1,2}\b|^/[a-z]|^[a-z]+\.[A-Za-z]"
+_SAYS_SO = r"([0-9@%+/][^\s=]*) ?=$|\\$"  # behind a key it is no sign of a break
+_AT_A_BLANK = r"(?:^|\t|    ) $|:  $"  # an indentation, and a blank of the value
 _INDENTED, _NEAR = 64, 24  # bytes
 
 _BLANK, _VALUE, _TELLS, _ADDRESS, _BREAKS = 1, 2, 4, 8, 16
@@ -64,9 +74,10 @@ _KINDS = _kinds()
 class Joints:
     """Runs of lines that may share a value: the first line of each, and the tokens of the lines behind it.
 
-    By run: the number of the `first` line, that line `joined` with the tokens, whether it ends with a key and is `open`
-    to anything, whether a sign or the token says that it `goes_on`, and how many bytes of it are `lost`. By token: the
-    `run`, the `line`, the `token`, and what `remains` of its line without it.
+    Runs overlap; of those with the same first line the longest stands first. By run: the number of the `first` line,
+    that line `joined` with the tokens, whether it ends with a key and is `open` to anything, whether a sign or the
+    token says that it `goes_on`, and how many bytes of it are `lost`. By token: the `run`, the `line`, the `token`, and
+    what stands before it (`lead`) and behind it (`rest`) in its line.
     """
 
     first: np.ndarray
@@ -77,7 +88,30 @@ class Joints:
     run: np.ndarray
     line: np.ndarray
     token: pa.StringArray
-    remains: pa.StringArray
+    lead: pa.StringArray
+    rest: pa.StringArray
+
+    def over(self, first: np.ndarray, ended: np.ndarray, tokens: np.ndarray, joined: np.ndarray) -> np.ndarray:
+        """By run, whether a value goes over the ends of its lines: what is left joined is less than what is left apart.
+
+        Given are the bytes that are left of each `first` line, whether that `ended` with a value, and the bytes that
+        are left of the `tokens` and of what is `joined`.
+        """
+        if not len(self.first):
+            return np.zeros(0, bool)
+        begin = np.searchsorted(self.run, np.arange(len(self.first)))
+        all_tokens = np.add.reduceat(tokens, begin)
+        over = (joined < first - self.lost + all_tokens) & (self.goes_on | ~(ended | self.open))
+        # A longer run has to be worth it, beside what its first token alone does, and what the rest does by itself.
+        longer = np.flatnonzero(np.diff(begin, append=len(self.run)) > 1)
+        over[longer] &= joined[longer] < (joined[longer + 1] + all_tokens[longer] - tokens[begin[longer]])
+        longest = longer[self.first[longer + 2] == self.line[begin[longer]]]
+        indented = pc.binary_length(self.lead).to_numpy()[begin[longest]]
+        over[longest] &= joined[longest] < (first - self.lost)[longest] + joined[longest + 2] - indented
+        chosen = np.flatnonzero(over)
+        over[chosen[1:]] &= self.first[chosen[1:]] != self.first[chosen[:-1]]
+        # A line can move once: what begins where another one is to move waits for its turn.
+        return over & ~np.isin(self.first, self.line[over[self.run]])
 
 
 def joints(offsets: np.ndarray, row: np.ndarray, rows: pa.StringArray, doubtful: np.ndarray) -> Joints:
@@ -90,34 +124,54 @@ def joints(offsets: np.ndarray, row: np.ndarray, rows: pa.StringArray, doubtful:
     before, behind = (rows.take(pa.array(row[lines])) for lines in (at, at + 1))
     ended = pc.ascii_rtrim(before, " \t\r")
     stripped = pc.replace_substring_regex(ended, _SAYS_SO, r"\1")
-    broken = pc.not_equal(ended, stripped)
     lead, token, rest = pc.extract_regex(behind, _HEAD).flatten()
     opaque = pc.match_substring_regex(token, _OPAQUE)
-    goes_on = pc.or_(pc.or_(opaque, broken), pc.match_substring_regex(ended, r"@\S*$"))
+    fragment = pc.and_not(pc.match_substring_regex(token, _FRAGMENT), pc.match_substring_regex(token, _WORD))
+    # The sign at the end of a line may as well be that of base64.
+    said = pc.and_(pc.not_equal(ended, stripped), pc.or_(fragment, pc.ends_with(ended, "\\")))
+    goes_on = pc.or_(pc.or_(opaque, said), pc.match_substring_regex(ended, r"@\S*$"))
     kept = np.asarray(pc.and_not(goes_on, pc.match_substring_regex(token, _BEGINNING)).fill_null(False))
 
-    at, opaque, broken = at[kept], np.asarray(opaque)[kept], np.asarray(broken)[kept]
+    at, opaque, goes_on = at[kept], np.asarray(opaque)[kept], np.asarray(pc.or_(fragment, said))[kept]
     before, stripped, lead, token, rest = (
         column.filter(pa.array(kept)) for column in (before, stripped, lead, token, rest)
     )
-    rest = pc.ascii_ltrim(rest, " \t")
+    # A value of several groups may break between two of them.
+    blank = pc.or_(pc.ends_with(before, " "), pc.match_substring_regex(lead, _AT_A_BLANK))
+    lost = pc.binary_length(before).to_numpy() - pc.binary_length(stripped).to_numpy()
+    stripped = pc.binary_join_element_wise(stripped, pc.if_else(blank, " ", ""), "")
     # A line that is one opaque token goes on with what is before it, and the next one may go on with both.
-    whole_line = np.asarray(pc.equal(rest, ""))
+    whole_line = np.asarray(pc.equal(pc.ascii_trim_whitespace(rest), ""))
     chained = (np.diff(at, prepend=-2) == 1) & np.append(False, whole_line)[:-1] & opaque
-    begin = np.flatnonzero(~chained)
-    tokens = pa.ListArray.from_arrays(pa.array(np.append(begin, len(at)), pa.int32()), token)
-    stripped = stripped.take(pa.array(begin))
+    start, size = _runs(chained)
+    of = np.repeat(start - np.cumsum(size) + size, size) + np.arange(size.sum())  # the token of each place in a run
+    tokens = pa.ListArray.from_arrays(pa.array(np.append(0, np.cumsum(size)), pa.int32()), token.take(pa.array(of)))
+    stripped = stripped.take(pa.array(start))
     return Joints(
-        first=at[begin],
+        first=at[start],
         joined=pc.binary_join_element_wise(stripped, pc.binary_join(tokens, ""), ""),
-        open=np.asarray(pc.match_substring_regex(stripped, "[:=]$")),
-        goes_on=broken[begin] | np.asarray(pc.match_substring_regex(token.take(pa.array(begin)), _FRAGMENT)),
-        lost=(pc.binary_length(before).to_numpy()[begin] - pc.binary_length(stripped).to_numpy()),
-        run=np.cumsum(~chained) - 1,
-        line=at + 1,
-        token=token,
-        remains=pc.binary_join_element_wise(lead, rest, ""),
+        open=np.asarray(pc.match_substring_regex(stripped, "[:=] ?$")),
+        goes_on=goes_on[start],
+        lost=lost[start],
+        run=np.repeat(np.arange(len(start)), size),
+        line=at[of] + 1,
+        token=tokens.values,
+        lead=lead.take(pa.array(of)),
+        rest=rest.take(pa.array(of)),
     )
+
+
+def _runs(chained: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first token and the number of tokens of each run: every token alone, and before it, if it is the first or the
+    second of its chain, the same with all that follow."""
+    places = np.arange(len(chained))
+    begin = np.maximum.accumulate(np.where(chained, 0, places))
+    ends = np.append(np.flatnonzero(~chained), len(chained))
+    end = ends[np.searchsorted(ends, places, side="right")]
+    longer = (places - begin < 2) & (end - places > 1)
+    start = np.repeat(places, 1 + longer)
+    alone = np.append(False, start[1:] == start[:-1]) | ~longer[start]
+    return start, np.where(alone, 1, end[start] - start)
 
 
 def _candidates(offsets: np.ndarray, row: np.ndarray, rows: pa.StringArray, doubtful: np.ndarray) -> np.ndarray:

@@ -1,0 +1,108 @@
+"""Values that are disguised, or broken by the end of a line: what is left of the text is all but the value."""
+
+import pyarrow as pa
+import pytest
+
+from transforms.scrub import Scrubber
+
+SCRUBBER = Scrubber()
+
+# (text, what is left of it)
+DISGUISED = [
+    (r"user (Some One <o\x27neil\x40example\x2ecom>) left", "user (Some One <<EMAIL>>) left"),
+    (r"mailto:\u0022ada\u0020l\u0022\u0040example\u002eorg bounced", "mailto:<EMAIL> bounced"),
+    ("sync of ＂ａｄａ ｌ＂＠ｅｘａｍｐｌｅ．ｏｒｇ failed", "sync of <EMAIL> failed"),
+    ("to &#1072;&#1076;&#1072;&#64;&#252;ber&#46;example now", "to <EMAIL> now"),
+    ("E-Mail=0L/QvtGH0YLQsEBtYWlsLnJ1", "E-Mail=<EMAIL>"),
+    ("<userEmail>YWRhQGV4YW1wbGUub3Jn</userEmail>", "<userEmail><EMAIL></userEmail>"),
+    ("fix 52.379189%2C%204.899431 at noon", "fix <LOCATION> at noon"),
+    (r"fix \u002d33\u002e379189\u002c\u0020\u002d70\u002e899431 at noon", "fix <LOCATION> at noon"),
+    ("geo:-19.751412%2C79.815712 not handled", "geo:<LOCATION> not handled"),
+    ("LinkAddresses: [ ۱۹۲.۱۶۸.۱۰۰.۲۲۰/24 ]", "LinkAddresses: [ <IP>/24 ]"),
+    (r"called \u002B31\u002020\u0020794\u00200800 twice", "called <PHONE> twice"),
+    (
+        "verify(eyJhbGciOiJIUzI1NiIs\u200dInR5cCI6IkpXVCJ9.eyJzdWIiOiI5MDUzIn0.QAE8aSmNa5Th1\u2060wDkQsnuo) failed",
+        "verify(<SECRET>) failed",
+    ),
+]
+
+# What has digits and signs in it, on a line that has a disguise in it as well.
+CLEAN = [
+    "10-17 09:31:07.801 24499 24499 F DEBUG   : 'google/panther/panther:14/UP1A.231105.003/11010452:user'",
+    "buffered to /var/cache/nginx/proxy_temp/7/01/0000000017 while reading upstream",
+    r"{\u0022state\u0022: \u0022open\u0022, \u0022tries\u0022: 3}",
+]
+
+# (text, what is left of it): of the second line all but its part of the value
+WRAPPED = [
+    (
+        "sync of ada\\\n.l@example.org/com.android.contacts took 812 ms",
+        "sync of <EMAIL>\n/com.android.contacts took 812 ms",
+    ),
+    ("GET /v2/notes/C470E427-5127-436E-A97\\\n3-0FA78A42F610 404", "GET /v2/notes/<UUID>\n 404"),
+    ('{"mac":"2E-22-07-0B\n    -C0-F0","n":1}', '{"mac":"<MAC>\n    ","n":1}'),
+    (
+        "authenticate with C7:A9:AB:F9:38\n10-17 09:31:07.123 24313 24377 D Sync    : :DA (try 1/3)",
+        "authenticate with <MAC>\n10-17 09:31:07.123 24313 24377 D Sync    : (try 1/3)",
+    ),
+    ("http://192.\\\n0.2.17:8080/status refused", "http://<IP>\n:8080/status refused"),
+    ("slack: xoxp-1234567890\n\t34-663896766900-UQoT1OuOJUv6 invalid_auth", "slack: <SECRET>\n\tinvalid_auth"),
+    ("DNS server fe80::e0c\n    9:6f37:cd67:d36e%wlan0 is down", "DNS server <IP>\n    is down"),
+    ("level 4096\nfrom=2a02:a44:cd23\n  :e726:f387:1a8b:e0d5:a80c up", "level 4096\nfrom=<IP>\n  up"),
+    ("card 4111 1111 \n1111 1111 declined", "card <CARD>\ndeclined"),
+]
+
+ENDS = (
+    "no account for ada@example.org",
+    "no account for ada@example.org.",
+    "imei=490154203237518",
+    "token=dGVzdDEyMzQ1Ng==",
+)
+ENDS += ("from 192.0.2.17", "bssid 00:00:5e:00:53:af", "id 123e4567-e89b-12d3-a456-426614174000", "password: hunter2!")
+NEXT = (
+    "\tat com.example.notes.Main.run(Main.java:31)",
+    "Caused by: java.io.IOException: 5 more",
+    "10-17 09:31:24.640   901   951 W AudioTrack: restartIfDisabled(112): releaseBuffer() disabled",
+    "10-17 09:31:19.224 24313 24377 D OkHttp  : content-type: application/json; charset=utf-8",
+    "  generated_by: notes 7",
+    "state=3 retry=2",
+    "[ 3211.001355] Call trace:",
+    "#00 pc 00000000000aee48  /system/lib64/libc.so",
+    "FATAL signal 11 (SIGSEGV)",
+    "http2 stream 17 was closed",
+    "2026-10-17 was the last day",
+    "/system/bin/app_process64 exited",
+    "com.example.notes.Sync2 is late",
+    "7 of 9 done",
+    "x0  0000000000000000  x1  0000007fd5a0a2c8",
+    "--> POST https://api.example.com/v2/notes",
+    "E/AndroidRuntime(24313): FATAL EXCEPTION: main",
+    "*** *** ***",
+)
+
+
+def scrub(text: str) -> str:
+    return SCRUBBER.scrub(pa.array([text]))[0].to_pylist()[0]
+
+
+@pytest.mark.clause("1.1.1")
+@pytest.mark.parametrize(("text", "left"), DISGUISED)
+def test_a_disguised_value_goes_and_the_text_around_it_stays(text, left):
+    assert scrub(text) == left
+
+
+@pytest.mark.parametrize("text", CLEAN)
+def test_a_clean_text_keeps_its_signs(text):
+    assert scrub(text) == text
+
+
+@pytest.mark.clause("1.1.1")
+@pytest.mark.parametrize(("text", "left"), WRAPPED)
+def test_a_value_that_goes_over_the_end_of_a_line_goes_alone(text, left):
+    assert scrub(text) == left
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("behind", NEXT)
+def test_a_value_at_the_end_of_its_line_leaves_the_next_line_alone(end, behind):
+    assert scrub(f"{end}\n{behind}").split("\n")[1] == behind

@@ -137,7 +137,13 @@ _DEVICES = (
         end=_NAME_END,
         refuse=rf"{PRINTED}.*|/.*|[a-z]\w*(?:\.\w+)+|(?:\w+:)+",
         examples=("btif_dm: remote name: Jan's Buds, cod: 0x240404", 'BluetoothDevice name="Jansen oortjes"'),
-        counter_examples=("remote name: null", "deviceName=/dev/input/event3", "DeviceNameFragment.kt:31"),
+        counter_examples=(
+            "remote name: null",
+            "remote name: (null)",
+            "getRemoteName: device=null bond=12",
+            "deviceName=/dev/input/event3",
+            "DeviceNameFragment.kt:31",
+        ),
     ),
 )
 
@@ -171,7 +177,7 @@ _PEOPLE = (
         name="phone_pair",
         tag="PHONE",
         clause="1.1.1",
-        keys=r"(?i:(?:phone|tel|mobile)[_ .-]?(?:home|work|main|private|primary|e164)|phone|msisdn"
+        keys=r"(?i:(?:phone|tel|mobile)[_ .-]?(?:home|work|main|private|primary|e164)|phone|msisdn|voice[_ .-]?mail"
         r"|whatsapp|telefon|téléphone|телефон|номер|手机|电话|line1|dial(?:l?ed|l?ing)?)|"
         + r"\b(?i:tel|sms|smsto|mmsto|callto|whatsapp|viber)://[a-z]{0,12}|"
         + r"\b(?i:call(?:s|ed|ing)?|ring(?:s|ing)?|sms|mms|otp sent)(?i:[ \t](?:to|from))|\b(?i:calling)|"

@@ -257,10 +257,14 @@ _ACCOUNTS = (
         # what Java writes of a class ends like one
         keys="serialVersionUID|" + whole_words("uid|mid|mi[_.-]?id|open[_.-]?id|union[_.-]?id"),
         refuse=r"serialVersionUID.*|.*[^\w-][A-Za-z_-]+",
-        start=r"[\w-]{8}",
-        shape=r"[0-9]{8,}\b|[\w-]{20,64}\b",
+        start=r"[0-9]{8}|[\w-]{24}",
+        shape=r"[0-9]{8,}\b|[0-9A-Fa-f]{24,64}\b|o[\w-]{27}\b|[0-9A-Za-z]{28}\b",
         examples=('"uid": "2088123456"', "openid=oUpF8uMuAJO1M2pxb1Q9zNjWeS6o"),
-        counter_examples=("uid=10123 gid=1010113 mid=0", "serialVersionUID = 4125096758372084309"),
+        counter_examples=(
+            "uid=10123 gid=1010113 mid=0",
+            "uid: 10217_tagged_address_control",
+            "serialVersionUID = 4125096758372084309",
+        ),
     ),
 )
 

@@ -88,7 +88,7 @@ LOOSELY = (
 _LETTERS = rf"[A-Za-z{BEYOND_ASCII}]+"
 OF_SOMEBODY = rf"{LOOSELY}|[ \t]{_LETTERS}[ \t]|(?:[ \t]{_LETTERS}){{1,2}}\.?[ \t]?[:=][ \t]{{0,2}}"
 OF_A_SLOT = (
-    rf"{LOOSELY}|[ \t](?i:(?:of|for|in|on)[ \t])?(?i:slot|sim|sub(?:[_ ]?id)?|phone|subscription|modem)"
+    rf"{LOOSELY}|[#/_-]?|[ \t](?i:(?:of|for|in|on)[ \t])?(?i:slot|sim|sub(?:[_ ]?id)?|phone|subscription|modem)"
     r"[ \t#]{0,2}[0-9](?:[ \t]is|[ \t]?[:=]|,)?[ \t]{1,2}"
 )
 # How a separator begins, which is enough to look closer.

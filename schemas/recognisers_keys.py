@@ -37,6 +37,7 @@ _DEVICES = (
             "subscriberId imsi: 262019876543210",
             "ICCID 8931086112345678903 inserted",
             "IMSI of slot 1: 262019876543210",
+            "GET /devices/imei/490154203237519/state, IMEI35-209900-176148-1",
             '"meid":"A0000009296F12"',
         ),
         counter_examples=(

@@ -10,7 +10,7 @@ import unicodedata
 
 from schemas.recogniser import BEYOND_ASCII, LOOSELY, OF_SOMEBODY, Recogniser, named_shape, whole_words
 
-_WRITTEN_OUT = {"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa", "ø̈": "oe"}
+_WRITTEN_OUT = {"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa"}
 _BARE = {"ø": "o", "ł": "l", "đ": "d", "ı": "i"}
 
 

@@ -49,7 +49,7 @@ _NAMED = (
             "login failed, password=correct;horse",
             r"{\"pwd\":\"hunter2\"}",
             "<password>hunter2</password>",
-            "password=a&b!c&next=1",
+            "password=a&b!c</p>",
         ),
         counter_examples=("PasswordFragment.kt:31", "password: null, pwd=/data/local", "password: required"),
     ),

@@ -66,7 +66,7 @@ _WORD_SUFFIX = (
 )
 # A key is a run of words, and for a value of a shape of its own one word may name it wherever it stands: cnp_client,
 # tajSzam, numero.cpr.paciente. The next word begins behind a sign or with one capital, so that PANEL is no PAN.
-_MORE_WORDS = rf"(?:[_.-][\w{BEYOND_ASCII}.-]*|[A-Z][a-z][\w{BEYOND_ASCII}.-]*)?"
+_MORE_WORDS = rf"(?:[_.-][\w{BEYOND_ASCII}.-]*|[A-Z][a-z][\w{BEYOND_ASCII}.-]*)?(?:\[[0-9]+\])?"
 # What such a key names then is not the value, but how large it is, or when it was.
 _MEASURES = (
     r"(?:(?i:time|stamp|millis|nanos|count|size|length|len|version|offset|date|elapsed|duration|expire[sd]?|ttl|index)"
@@ -88,7 +88,7 @@ LOOSELY = (
 _LETTERS = rf"[A-Za-z{BEYOND_ASCII}]+"
 OF_SOMEBODY = rf"{LOOSELY}|[ \t]{_LETTERS}[ \t]|(?:[ \t]{_LETTERS}){{1,2}}\.?[ \t]?[:=][ \t]{{0,2}}"
 OF_A_SLOT = (
-    rf"{LOOSELY}|[ \t](?i:(?:of|for|in|on)[ \t])?(?i:slot|sim|sub(?:[_ ]?id)?|phone|subscription|modem)"
+    rf"{LOOSELY}|[#/_-]?|[ \t](?i:(?:of|for|in|on)[ \t])?(?i:slot|sim|sub(?:[_ ]?id)?|phone|subscription|modem)"
     r"[ \t#]{0,2}[0-9](?:[ \t]is|[ \t]?[:=]|,)?[ \t]{1,2}"
 )
 # How a separator begins, which is enough to look closer.
@@ -108,6 +108,7 @@ SENTENCE = (
 # enums, and classes by their full names.
 PRINTED = (
     r"[\w.$]*[A-Za-z$](?:@[0-9a-f]{1,8}| ?[\[{(])|\w+:|[A-Z]+(?:_[A-Z]+)+"
+    r"|[A-Za-z_]\w*(?:::~?[A-Za-z_]\w*)+"  # a name of C++ or Rust
     r"|u:(?:object_)?r:[\w:.,-]+"  # a context of SELinux
     r"|(?:com|org|net|io|androidx?|javax?|kotlinx?|dalvik|libcore|miuix?)\.[\w.$]+(?::[0-9]+)?"
 )
@@ -141,7 +142,7 @@ def named_text(
         replacement=rf"\1\2\3\4\5<{tag}>\6",
         hint=rf"(?:{keys}){_SUFFIX}{SEPARATOR_HINT}",
         refuse=rf"(?:{keys}){_SUFFIX}[\"']?[ \t]?/?><.*"  # an element without a text
-        rf"|{head(keys)}{_OPENING}(?:(?:(?:\w+=)?{NOTHING}|{_SIGNS_LEFT}{'|' + refuse if refuse else ''})(?:{end}))"
+        rf"|{head(keys)}{_OPENING}(?:(?:(?:\w+=)?{NOTHING}\)?|{_SIGNS_LEFT}{'|' + refuse if refuse else ''})(?:{end}))"
         rf"|(?:{keys}){_SUFFIX}: (?:{sentence})",
         **more,
     )

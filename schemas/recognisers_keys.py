@@ -37,6 +37,7 @@ _DEVICES = (
             "subscriberId imsi: 262019876543210",
             "ICCID 8931086112345678903 inserted",
             "IMSI of slot 1: 262019876543210",
+            "GET /devices/imei/490154203237519/state, IMEI35-209900-176148-1",
             '"meid":"A0000009296F12"',
         ),
         counter_examples=(
@@ -137,7 +138,13 @@ _DEVICES = (
         end=_NAME_END,
         refuse=rf"{PRINTED}.*|/.*|[a-z]\w*(?:\.\w+)+|(?:\w+:)+",
         examples=("btif_dm: remote name: Jan's Buds, cod: 0x240404", 'BluetoothDevice name="Jansen oortjes"'),
-        counter_examples=("remote name: null", "deviceName=/dev/input/event3", "DeviceNameFragment.kt:31"),
+        counter_examples=(
+            "remote name: null",
+            "remote name: (null)",
+            "getRemoteName: device=null bond=12",
+            "deviceName=/dev/input/event3",
+            "DeviceNameFragment.kt:31",
+        ),
     ),
 )
 
@@ -171,7 +178,7 @@ _PEOPLE = (
         name="phone_pair",
         tag="PHONE",
         clause="1.1.1",
-        keys=r"(?i:(?:phone|tel|mobile)[_ .-]?(?:home|work|main|private|primary|e164)|phone|msisdn"
+        keys=r"(?i:(?:phone|tel|mobile)[_ .-]?(?:home|work|main|private|primary|e164)|phone|msisdn|voice[_ .-]?mail"
         r"|whatsapp|telefon|téléphone|телефон|номер|手机|电话|line1|dial(?:l?ed|l?ing)?)|"
         + r"\b(?i:tel|sms|smsto|mmsto|callto|whatsapp|viber)://[a-z]{0,12}|"
         + r"\b(?i:call(?:s|ed|ing)?|ring(?:s|ing)?|sms|mms|otp sent)(?i:[ \t](?:to|from))|\b(?i:calling)|"
@@ -251,10 +258,14 @@ _ACCOUNTS = (
         # what Java writes of a class ends like one
         keys="serialVersionUID|" + whole_words("uid|mid|mi[_.-]?id|open[_.-]?id|union[_.-]?id"),
         refuse=r"serialVersionUID.*|.*[^\w-][A-Za-z_-]+",
-        start=r"[\w-]{8}",
-        shape=r"[0-9]{8,}\b|[\w-]{20,64}\b",
+        start=r"[0-9]{8}|[\w-]{24}",
+        shape=r"[0-9]{8,}\b|[0-9A-Fa-f]{24,64}\b|o[\w-]{27}\b|[0-9A-Za-z]{28}\b",
         examples=('"uid": "2088123456"', "openid=oUpF8uMuAJO1M2pxb1Q9zNjWeS6o"),
-        counter_examples=("uid=10123 gid=1010113 mid=0", "serialVersionUID = 4125096758372084309"),
+        counter_examples=(
+            "uid=10123 gid=1010113 mid=0",
+            "uid: 10217_tagged_address_control",
+            "serialVersionUID = 4125096758372084309",
+        ),
     ),
 )
 

@@ -10,7 +10,7 @@ import unicodedata
 
 from schemas.recogniser import BEYOND_ASCII, LOOSELY, OF_SOMEBODY, Recogniser, named_shape, whole_words
 
-_WRITTEN_OUT = {"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa", "ø̈": "oe"}
+_WRITTEN_OUT = {"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa"}
 _BARE = {"ø": "o", "ł": "l", "đ": "d", "ı": "i"}
 
 
@@ -68,7 +68,7 @@ _WORDS = (
     "bsn|idnr|cpr|fnr|oib|egn|cnp|nrn|rrn|niss|insz|ppsn?|vsnr|taj|afm|insee|ssn|pnr|itin|nino|cpf|curp|ahv|cuil|cuit"
     "|id[_ .-]?card|id[_ .-]?code|b\\.s\\.n|d\\.n\\.i|n\\.i\\.[fe]|a\\.f\\.m|s\\.s\\.n|c\\.p\\.f"
 )
-_DOUBTFUL = "dni|nie|nif|svn|nir|nss|inn|iin|cf|pan|tin|nin|avs|nip|sv|dnr|id[_ .-]?no|id[_ .-]?nr|id[_ .-]?number"
+_DOUBTFUL = "dni|nie|nif|svn|nir|nss|inn|iin|cf|pan|tin|nin|avs|nip|dnr|id[_ .-]?no|id[_ .-]?nr|id[_ .-]?number"
 
 # Digits in groups with a letter at the front, at the end or between them; or what is mostly letters: a codice fiscale,
 # a PAN, a CURP, a national insurance number.

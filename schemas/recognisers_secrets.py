@@ -46,12 +46,18 @@ _NAMED = (
         clause="1.1.1",
         keys=r"(?i:passw(?:or)?d|pass(?:phrase|code)|pwd|pre_?shared_?key|wep_?key|密码|пароль|passwort|wachtwoord"
         r"|contraseña|mot de passe)|" + whole_words("psk|pass|pw"),
-        bare=rf"[^\s\"'=:><(\[{{\\{MARKS}][^\s{MARKS}]*",
-        end="",
+        # any signs, up to the next field of a form or the end of an element
+        bare=rf"[^\s\"'=:><(\[{{\\{MARKS}][^\s{MARKS}]*?",
+        end=rf"&(?:amp;)?[\w.-]+=|</|[\s{MARKS}]|$",
         # behind a word that tells nothing, what belongs to the sentence; `pwd` is a folder, too; counts of tests
         refuse=rf"{NOTHING}[,;.)\]}}>].*|/.*|[0-9]{{1,3}}[,;]?",
         sentence=rf"{SENTENCE}|[a-z]+(?:ing|ed)",
-        examples=("login failed, password=correct;horse", r"{\"pwd\":\"hunter2\"}", "<password>hunter2</password>"),
+        examples=(
+            "login failed, password=correct;horse",
+            r"{\"pwd\":\"hunter2\"}",
+            "<password>hunter2</password>",
+            "password=a&b!c</p>",
+        ),
         counter_examples=("PasswordFragment.kt:31", "password: null, pwd=/data/local", "password: required"),
     ),
     named_text(

@@ -172,6 +172,10 @@ def test_a_value_that_tells_nothing_stays(key):
         "auth: SIMPLE, session: STATE_IDLE, credential: FillCredential(1)",
         "user: com.example.app.UserService.start:1611, user={id: 12}",
         "account=UserAccount[3]",
+        "session: Session::open(0x12)",
+        "sid=u:r:untrusted_app:s0:c123,c256",
+        "<bsn></bsn><password></password><token/><imei></imei>",
+        "getDeviceId: imei=null",
     ],
 )
 def test_what_a_program_prints_of_itself_stays(text):
@@ -192,6 +196,26 @@ def test_a_short_key_is_a_word_of_its_own():
     key = re2.compile(whole_words("mac|sid"))
     assert all(key.search(text) for text in ("mac", "wifi_mac", "wifiMac", "MAC", "x-sid"))
     assert not any(key.search(text) for text in ("machine"[1:], "tmac", "inside", "besides"))
+
+
+# Other words around the one that names the value, and signs or capitals between them.
+NAMED = {
+    "national_id": ("123456782", ["client_bsn", "bsnNummer", "patient.bsn.value", "BSN-nr", "bsn_2", "hashedBsnOld"]),
+    "device_id": ("262019876543210", ["imsi_1", "simImsi", "imsi_sub0", "sub.imsi.raw", "IMSI-nr", "imsiOfSlot"]),
+    "passport": ("AB1234567", ["passportNumber", "passport_no", "traveller_passport_nr", "PASSPORT-NUMBER"]),
+}
+
+
+@pytest.mark.parametrize("named", NAMED)
+def test_a_word_names_a_value_wherever_it_stands_in_a_key(named):
+    value, keys = NAMED[named]
+    texts = [written.format(key=key, value=value) for written in WRITTEN for key in keys]
+    assert [text for text in scrub(*texts)[0] if value in text] == []
+
+
+def test_what_a_key_measures_is_no_value():
+    texts = [f"bsn{what}=1700000000" for what in ("_checked_at", "CheckedAt", "_count", "Length", "_time", "Timestamp")]
+    assert scrub(*texts) == (texts, {})
 
 
 def recognised(recogniser: Recogniser, text: str) -> str:

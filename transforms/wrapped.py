@@ -46,8 +46,10 @@ _FRAGMENT = (
     rf"^(?:[\w+/%.-]*[0-9+/%][\w+/%.-]+|[\w+/%.-]{{2,}}[0-9+/%]|{_HEX}{{0,4}}(?:[:-]{_HEX}{{1,4}})+(?:%\w+)?)={{0,2}}"
     r"(?:[\"'),;\]}&<\\].*)?$|^[^\s\"=]*\"[),;\]}]*$"
 )
-# A word with a number (http2), a path, and the name of a class.
-_WORD = r"^[A-Za-z]{2,}[0-9]{1,2}\b|^/[a-z]|^[a-z]+\.[A-Za-z]"
+# A word with a number (http2), a path, the name of a class, an address, a share, a version.
+_WORD = (
+    rf"^[A-Za-z]{{2,}}[0-9]{{1,2}}\b|^/[a-z]|^[a-z]+\.[A-Za-z]|^0x|^{_HEX}+'{_HEX}|^[0-9.]+%(?:[^0-9]|$)|^0\.[0-9]\."
+)
 _SAYS_SO = r"([0-9@%+/][^\s=]*) ?=$|\\$"  # behind a key it is no sign of a break
 _AT_A_BLANK = r"(?:^|\t|    ) $|:  $"  # an indentation, and a blank of the value
 _INDENTED, _NEAR = 64, 24  # bytes

@@ -51,6 +51,12 @@ _WORD = (
     rf"^[A-Za-z]{{2,}}[0-9]{{1,2}}\b|^/[a-z]|^[a-z]+\.[A-Za-z]|^0x|^{_HEX}+'{_HEX}|^[0-9.]+%(?:[^0-9]|$)|^0\.[0-9]\."
 )
 _SAYS_SO = r"([0-9@%+/][^\s=]*) ?=$|\\$"  # behind a key it is no sign of a break
+# A key whose length is known and that is shorter, and a full line of a private key.
+_UNFINISHED = (
+    r"\b(?:A[KS]IA[0-9A-Z]{0,15}|AIza[\w-]{0,34}|gh[pousr]_\w{0,35}|GOCSPX-[\w-]{0,27})$"
+    r"|^[ \t]*(?:[A-Za-z0-9+/]{64}|[A-Za-z0-9+/]{70}|[A-Za-z0-9+/]{76})$"
+)
+_OF_A_KEY = r"^[\w+/-]{2,}={0,2}(?:\W|$)"
 _AT_A_BLANK = r"(?:^|\t|    ) $|:  $"  # an indentation, and a blank of the value
 _INDENTED, _NEAR = 64, 24  # bytes
 
@@ -131,6 +137,8 @@ def joints(offsets: np.ndarray, row: np.ndarray, rows: pa.StringArray, doubtful:
     fragment = pc.and_not(pc.match_substring_regex(token, _FRAGMENT), pc.match_substring_regex(token, _WORD))
     # The sign at the end of a line may as well be that of base64.
     said = pc.and_(pc.not_equal(ended, stripped), pc.or_(fragment, pc.ends_with(ended, "\\")))
+    unfinished = pc.and_(pc.match_substring_regex(stripped, _UNFINISHED), pc.match_substring_regex(token, _OF_A_KEY))
+    said = pc.or_(said, unfinished)
     goes_on = pc.or_(pc.or_(opaque, said), pc.match_substring_regex(ended, r"@\S*$"))
     kept = np.asarray(pc.and_not(goes_on, pc.match_substring_regex(token, _BEGINNING)).fill_null(False))
 
@@ -188,7 +196,9 @@ def _candidates(offsets: np.ndarray, row: np.ndarray, rows: pa.StringArray, doub
     ends, begins = (last & _VALUE > 0) & (end > begin), (kinds[begin] & _VALUE > 0)
     left, right = row[:-1], row[1:]
     near = (head[right] & _TELLS > 0) & ((tail[left] & _TELLS > 0) | doubtful[left] | doubtful[right])
-    may = ends[left] & begins[right] & (near | (tail[left] & _ADDRESS > 0) | (last[left] & _BREAKS > 0))
+    may = (
+        ends[left] & begins[right] & (near | doubtful[left] | (tail[left] & _ADDRESS > 0) | (last[left] & _BREAKS > 0))
+    )
     may[offsets[1:-1] - 1] = False  # the next line is another text's
     return np.flatnonzero(may)
 

@@ -48,7 +48,8 @@ _FRAGMENT = (
 )
 # A word with a number (http2), a path, the name of a class, an address, a share, a version.
 _WORD = (
-    rf"^[A-Za-z]{{2,}}[0-9]{{1,2}}\b|^/[a-z]|^[a-z]+\.[A-Za-z]|^0x|^{_HEX}+'{_HEX}|^[0-9.]+%(?:[^0-9]|$)|^0\.[0-9]\."
+    r"^[A-Za-z]{2,}[0-9]{1,2}\b|^/[a-z]|^[a-z_]{3,}/[a-z]|^[a-z]+\.[A-Za-z]|^0x|^[0-9.]+%(?:[^0-9]|$)|^0\.[0-9]\."
+    rf"|^{_HEX}+'{_HEX}"
 )
 _SAYS_SO = r"([0-9@%+/][^\s=]*) ?=$|\\$"  # behind a key it is no sign of a break
 # A key whose length is known and that is shorter, and a full line of a private key.

@@ -35,7 +35,7 @@ _URLS = (
         tag="EMAIL",
         clause="1.1.1",
         # The whole authority is an account where the scheme is none that logs in to a machine.
-        pattern=rf"(\b[A-Za-z][\w+.-]*://)[^\s/?#\"'<>:@{MARKS}]*[^\s/?#\"'<>:@0-9{MARKS}][^\s/?#\"'<>:@{MARKS}]*(?:@|%40)"
+        pattern=rf"(\b[A-Za-z][\w+.-]*://)(?:[0-9]{{4}}|[0-9]{{0,3}}[^\s/?#\"'<>:@0-9{MARKS}])[^\s/?#\"'<>:@{MARKS}]*(?:@|%40)"
         rf"[^\s/?#\"'<>:@,;)\]}}{MARKS}]+",
         replacement=r"\1<EMAIL>",
         examples=("query content://bob@example.org/items/17", "calendar://li.wei@example.org/primary not found"),
@@ -71,11 +71,11 @@ _URLS = (
         tag="VALUE",
         clause="1.1.2-log",
         # intent://...#Intent;component=...;end tells of programs
-        pattern=rf"(://[^\s\"'<>#]*#)(?:[^\s\"'<>#I{MARKS}]|I[^\s\"'<>#n])[^\s\"'<>]*",
+        pattern=rf"(://(?:[^\s\"'<>#]*[^\s\"'<>#&])?#)(?:[^\s\"'<>#I{MARKS}]|I[^\s\"'<>#n])[^\s\"'<>]*",
         replacement=r"\1<VALUE>",
         examples=("https://example.com/profile#ada-lovelace",),
-        counter_examples=("https://example.com/profile#", "intent://scan/#Intent;scheme=zxing;end"),
-        hint=rf"://[^\s\"'<>#]*#[^\s\"'<>#{MARKS}]",
+        counter_examples=("https://example.com/profile#", "intent://scan/#Intent;end", "http://example.com&#58;80/a"),
+        hint=rf"://(?:[^\s\"'<>#]*[^\s\"'<>#&])?#[^\s\"'<>#{MARKS}]",
     ),
     Recogniser(
         name="email",

@@ -92,7 +92,7 @@ _SHAPES = (
         clause="1.1.1",
         # A block on one line, or a line of a block: base64 from margin to margin, with capitals, small letters and
         # digits, which no path and no hash is.
-        pattern=rf"(-----BEGIN [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----)[^-{MARKS}][^-]*|^(\s*){_BASE64}{{40,76}}={{0,2}}\s*$"
+        pattern=rf"(-----BEGIN [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----)[^-{MARKS}][^-]*|^(\s*){_BASE64}{{40,140}}={{0,2}}\s*$"
         rf"|^(\s*){_BASE64}{{6,76}}={{1,2}}\s*$",
         replacement=r"\1\2\3<SECRET>",
         examples=(

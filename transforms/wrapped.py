@@ -46,9 +46,18 @@ _FRAGMENT = (
     rf"^(?:[\w+/%.-]*[0-9+/%][\w+/%.-]+|[\w+/%.-]{{2,}}[0-9+/%]|{_HEX}{{0,4}}(?:[:-]{_HEX}{{1,4}})+(?:%\w+)?)={{0,2}}"
     r"(?:[\"'),;\]}&<\\].*)?$|^[^\s\"=]*\"[),;\]}]*$"
 )
-# A word with a number (http2), a path, and the name of a class.
-_WORD = r"^[A-Za-z]{2,}[0-9]{1,2}\b|^/[a-z]|^[a-z]+\.[A-Za-z]"
+# A word with a number (http2), a path, the name of a class, an address, a share, a version.
+_WORD = (
+    r"^[A-Za-z]{2,}[0-9]{1,2}\b|^/[a-z]|^[a-z_]{3,}/[a-z]|^[a-z]+\.[A-Za-z]|^0x|^[0-9.]+%(?:[^0-9]|$)|^0\.[0-9]\."
+    rf"|^{_HEX}+'{_HEX}"
+)
 _SAYS_SO = r"([0-9@%+/][^\s=]*) ?=$|\\$"  # behind a key it is no sign of a break
+# A key whose length is known and that is shorter, and a full line of a private key.
+_UNFINISHED = (
+    r"\b(?:A[KS]IA[0-9A-Z]{0,15}|AIza[\w-]{0,34}|gh[pousr]_\w{0,35}|GOCSPX-[\w-]{0,27})$"
+    r"|^[ \t]*(?:[A-Za-z0-9+/]{64}|[A-Za-z0-9+/]{70}|[A-Za-z0-9+/]{76})$"
+)
+_OF_A_KEY = r"^[\w+/-]{2,}={0,2}(?:\W|$)"
 _AT_A_BLANK = r"(?:^|\t|    ) $|:  $"  # an indentation, and a blank of the value
 _INDENTED, _NEAR = 64, 24  # bytes
 
@@ -129,6 +138,8 @@ def joints(offsets: np.ndarray, row: np.ndarray, rows: pa.StringArray, doubtful:
     fragment = pc.and_not(pc.match_substring_regex(token, _FRAGMENT), pc.match_substring_regex(token, _WORD))
     # The sign at the end of a line may as well be that of base64.
     said = pc.and_(pc.not_equal(ended, stripped), pc.or_(fragment, pc.ends_with(ended, "\\")))
+    unfinished = pc.and_(pc.match_substring_regex(stripped, _UNFINISHED), pc.match_substring_regex(token, _OF_A_KEY))
+    said = pc.or_(said, unfinished)
     goes_on = pc.or_(pc.or_(opaque, said), pc.match_substring_regex(ended, r"@\S*$"))
     kept = np.asarray(pc.and_not(goes_on, pc.match_substring_regex(token, _BEGINNING)).fill_null(False))
 
@@ -191,7 +202,7 @@ def _candidates(offsets: np.ndarray, row: np.ndarray, rows: pa.StringArray, doub
     tail = _kinds_of(text, np.maximum(end[left] - _NEAR, begin[left]), end[left])
     head = _kinds_of(text, begin[right], np.minimum(begin[right] + _NEAR, end[right]))
     near = (head & _TELLS > 0) & ((tail & _TELLS > 0) | doubtful[left] | doubtful[right])
-    return at[near | (tail & _ADDRESS > 0) | (last[left] & _BREAKS > 0)]
+    return at[near | doubtful[left] | (tail & _ADDRESS > 0) | (last[left] & _BREAKS > 0)]
 
 
 def _content(text: np.ndarray, rows: pa.StringArray) -> tuple[np.ndarray, np.ndarray]:

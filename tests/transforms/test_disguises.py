@@ -48,6 +48,12 @@ WRAPPED = [
     ("http://192.\\\n0.2.17:8080/status refused", "http://<IP>\n:8080/status refused"),
     ("slack: xoxp-1234567890\n\t34-663896766900-UQoT1OuOJUv6 invalid_auth", "slack: <SECRET>\n\tinvalid_auth"),
     ("DNS server fe80::e0c\n    9:6f37:cd67:d36e%wlan0 is down", "DNS server <IP>\n    is down"),
+    ("oauth refused AIza4dQmCBMwdD5RHo38HyYLZZxbDcPwl\nOSeGdb now", "oauth refused <SECRET>\nnow"),
+    ("AccessKeyId: AKIAC5HRXGKZVT=\nMJRMPO rotated", "AccessKeyId: <SECRET>\nrotated"),
+    (
+        "-----BEGIN PRIVATE KEY-----\nV6iXmYieRNDHFywSKqf2rAZSMuGb7PMr4qRImYoLlPPW6volHD4SxhoiI8a/Vs6M\nMUvEeBjz",
+        "-----BEGIN PRIVATE KEY-----\n<SECRET>\n",
+    ),
     ("level 4096\nfrom=2a02:a44:cd23\n  :e726:f387:1a8b:e0d5:a80c up", "level 4096\nfrom=<IP>\n  up"),
     ("card 4111 1111 \n1111 1111 declined", "card <CARD>\ndeclined"),
 ]

@@ -4,6 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from transforms.warm import replaced
+
 EDGE = "\x04"  # stands between pieces: no text has one in it
 
 
@@ -13,7 +15,7 @@ def in_pieces(texts: pa.StringArray, pattern: str, *forms: str) -> tuple[pa.List
     A match yields one piece for each form, which is a rewrite in the syntax of RE2: `\0` is the match as it stands.
     """
     rewrite = EDGE + EDGE.join(forms) + EDGE
-    pieces = pc.split_pattern(pc.replace_substring_regex(texts, pattern, rewrite), EDGE)
+    pieces = pc.split_pattern(replaced(texts, pattern, rewrite), EDGE)
     offsets = pieces.offsets.to_numpy()
     place = np.arange(len(pieces.values)) - np.repeat(offsets[:-1], np.diff(offsets))
     return pieces, place % (len(forms) + 1)

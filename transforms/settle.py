@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import re2
 
 from schemas.recognisers import Recogniser
+from transforms import warm
 from transforms.pieces import in_pieces, put_together
 from transforms.sieve import Sieve
 from transforms.validators import VALIDATORS
@@ -116,7 +117,7 @@ def _replace(recogniser: Recogniser, texts: pa.StringArray) -> tuple[pa.StringAr
     if recogniser.accept or recogniser.refuse or recogniser.validator:
         replaced = _replace_accepted(recogniser, replacement, texts)
     else:
-        replaced = pc.replace_substring_regex(texts, recogniser.pattern, replacement)
+        replaced = warm.replaced(texts, recogniser.pattern, replacement)
     return replaced, pc.count_substring(replaced, _FRESH).to_numpy()
 
 
@@ -133,9 +134,9 @@ def _replace_accepted(recogniser: Recogniser, replacement: str, texts: pa.String
 def _accepts(recogniser: Recogniser, candidates: pa.StringArray) -> np.ndarray:
     accepted = np.ones(len(candidates), bool)
     if recogniser.accept:
-        accepted[:] = pc.match_substring_regex(candidates, rf"\A(?:{recogniser.accept})\z")
+        accepted[:] = warm.matched(candidates, recogniser.accept)
     if recogniser.refuse:
-        accepted &= ~np.asarray(pc.match_substring_regex(candidates, rf"\A(?:{recogniser.refuse})\z"))
+        accepted &= ~warm.matched(candidates, recogniser.refuse)
     if recogniser.validator:
         accepted[accepted] = VALIDATORS[recogniser.validator](candidates.filter(pa.array(accepted)))
     return accepted

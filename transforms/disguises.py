@@ -74,8 +74,11 @@ _ONE_FORM = (
 _BY = "(?:[ ._/,|*-]| - )"
 _BROKEN_NUMBER = rf"\+?\b[0-9]+(?:{_BY}[0-9]+){{2,}}\b"
 _NUMBER = r"^(?:[0-9]{13,20}|\+[0-9]{8,15})$"
-_BROKEN_LATE, _BROKEN_EARLY = rf"[0-9]{{5}}{_BY}(?:[0-9]{_BY}?){{6}}[0-9]", rf"[0-9]{_BY}(?:[0-9]{_BY}?){{8}}[0-9]"
-_BROKEN_PHONE = r"\+[0-9]{1,3}[_/,|*.][0-9]{1,4}[_/,|*.]"
+# Thirteen digits or more in short groups, with no part of a word before them.
+_BROKEN_NUMBER_HINT = (
+    rf"(?:^|[^\w.:/-])(?:[0-9]{{1,3}}{_BY}[0-9](?:{_BY}?[0-9]){{9}}|[0-9]{{4,6}}{_BY}[0-9]{{4,6}}{_BY}[0-9]{{3}}"
+    rf"|[0-9]{{4,6}}{_BY}[0-9]{{1,3}}{_BY}[0-9](?:{_BY}?[0-9]){{4}})|\+[0-9]{{1,3}}[_/,|*.][0-9]{{1,4}}[_/,|*.]"
+)
 # The same of a UUID, an Android ID, a MAC address and a bank account; runs are matched whole, and judged then.
 _BANK = r"[A-Z]{2}[0-9]{2}(?:[._-][0-9A-Z]{1,4}){3,8}"
 _BROKEN_UUID = rf"{_HEX}{{8}}(?:[ _:.]{_HEX}{{4}}){{3}}[ _:.]{_HEX}{{12}}"
@@ -166,7 +169,7 @@ _DISGUISES = (
     _Disguise(_DISGUISED_SIGNS, _plain),
     _Disguise("[0-9]%(?:25)*20", _blank),
     _Disguise(_SPELT, _sign),
-    _Disguise(_BROKEN_NUMBER, _number, hint=f"{_BROKEN_LATE}|{_BROKEN_EARLY}|{_BROKEN_PHONE}"),
+    _Disguise(_BROKEN_NUMBER, _number, hint=_BROKEN_NUMBER_HINT),
     _Disguise(
         _BROKEN_ID,
         _id,
@@ -177,7 +180,7 @@ _DISGUISES = (
 )
 HINTS = tuple(disguise.hint for disguise in _DISGUISES)
 """What occurs in every row that `undisguised` changes to any purpose."""
-REST = rf">[ ._/,|*-]{{1,3}}(?:[0-9]|{_HEX}{{2,4}}\b)|[0-9][ ._/,|*-]{{1,3}}<"
+REST = rf">[ ._/,|*-]{{1,3}}(?:[0-9]|{_HEX}{{4}}\b)|[0-9][ ._/,|*-]{{1,3}}<"
 """What is left beside a tag of a value that was broken."""
 
 

@@ -18,6 +18,7 @@ from transforms import disguises, wrapped
 from transforms.settle import REMOVED, Found, Settler
 
 _ROUNDS = 8
+_HIDES = "|".join([*disguises.HINTS, disguises.REST])
 # What a cut may have split: the last token, with the groups of digits that stand before it.
 _LAST_TOKEN = r"[0-9 ().+:-]*\S*\z"
 
@@ -76,12 +77,14 @@ class Scrubber:
             texts = pc.replace_with_mask(texts, too_long, self._cut(texts.filter(too_long)))
             rows = np.flatnonzero(too_long.to_numpy(zero_copy_only=False))
             found.append(Found("cut", rows, np.ones(len(rows), np.int64)))
-        if not self._sieve.occurs(texts):
+        suspects = self._sieve.suspects(texts)
+        if not suspects.any():
             return texts
-        scrubbed, found_in_lines = self._scrub_lines(texts, _ROUNDS)
-        found += found_in_lines
+        scrubbed, found_in_suspects = self._scrub_lines(texts.filter(pa.array(suspects)), _ROUNDS)
+        found += _at(np.flatnonzero(suspects), found_in_suspects)
+        texts = pc.replace_with_mask(texts, suspects, scrubbed)
         # A tag can be longer than what it replaces.
-        return scrubbed if self._too_long(scrubbed) is None else self._scrub(scrubbed, found)
+        return texts if self._too_long(scrubbed) is None else self._scrub(texts, found)
 
     def _too_long(self, texts: pa.StringArray) -> pa.BooleanArray | None:
         too_long = pc.greater(pc.binary_length(texts), self._max_bytes)
@@ -141,8 +144,8 @@ class Scrubber:
     ) -> tuple[np.ndarray, pa.StringArray, list[Found]]:
         """Of the rows that may hide something those of which less is left if they are undisguised before they are
         scrubbed than if they are only now; what is left then, and what was found."""
-        flags = self._sieve.flags_of_alike(settled.take(pa.array(hidden)))
-        hidden = hidden[flags[self._hides.start :].any(axis=0)]
+        hidden = hidden[self._sieve.flags(settled.take(pa.array(hidden)))[self._hides.start :].any(axis=0)]
+        hidden = hidden[np.asarray(pc.match_substring_regex(settled.take(pa.array(hidden)), _HIDES))]
         disguised, plain = (disguises.undisguised(column.take(pa.array(hidden))) for column in (rows, settled))
         bare, found = self._settler.settle(disguised, self._sieve.flags(disguised))
         better = self._left(bare) < self._left(plain)

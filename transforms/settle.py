@@ -32,18 +32,17 @@ class Found:
 
 
 class _Rows:
-    """Rows that change a few at a time: those that are new stand behind those that were, and nothing is copied."""
+    """Rows that change a few at a time: the new ones stand behind the old, since Arrow does nothing else as cheaply."""
 
     def __init__(self, rows: pa.StringArray):
-        self._values, self._places, self._next = [rows], np.arange(len(rows)), len(rows)
+        self._values, self._places = rows, np.arange(len(rows))
 
     def __getitem__(self, rows: np.ndarray) -> pa.StringArray:
-        return pa.chunked_array(self._values).take(pa.array(self._places[rows])).combine_chunks()
+        return self._values.take(pa.array(self._places[rows]))
 
     def __setitem__(self, rows: np.ndarray, new: pa.StringArray) -> None:
-        self._places[rows] = np.arange(self._next, self._next + len(new))
-        self._values.append(new)
-        self._next += len(new)
+        self._places[rows] = np.arange(len(self._values), len(self._values) + len(new))
+        self._values = pa.concat_arrays([self._values, new])
 
 
 class Settler:
@@ -103,7 +102,7 @@ class Settler:
             needs[number] = False
             hit = np.flatnonzero(counts)
             if len(hit):
-                where, replaced = where[hit], replaced.take(pa.array(hit))
+                where, replaced = where[hit], _translated(replaced.take(pa.array(hit)), _FRESH, _OPEN)
                 rows[where], needs[:, where] = replaced, self.sieve.flags_of_alike(replaced)[: len(needs)]
                 changed[where] = True
                 found.append(Found(recogniser.name, where, counts[hit]))
@@ -111,15 +110,14 @@ class Settler:
 
 
 def _replace(recogniser: Recogniser, texts: pa.StringArray) -> tuple[pa.StringArray, np.ndarray]:
-    """The texts, and how often something was replaced in each of them."""
+    """The texts with fresh tags in them, and how many in each."""
     tag = recogniser.tag
     replacement = recogniser.replacement.replace(f"<{tag}>", f"{_FRESH}{tag}{_CLOSE}")
     if recogniser.accept or recogniser.refuse or recogniser.validator:
         replaced = _replace_accepted(recogniser, replacement, texts)
     else:
         replaced = pc.replace_substring_regex(texts, recogniser.pattern, replacement)
-    counts = pc.count_substring(replaced, _FRESH).to_numpy()
-    return _translated(replaced, _FRESH, _OPEN), counts
+    return replaced, pc.count_substring(replaced, _FRESH).to_numpy()
 
 
 def _replace_accepted(recogniser: Recogniser, replacement: str, texts: pa.StringArray) -> pa.StringArray:

@@ -4,6 +4,7 @@ Arrow compiles a pattern anew in each call, and its automaton grows anew with wh
 patterns that takes longer than the reading itself.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,36 +13,24 @@ import pyarrow.compute as pc
 import re2
 
 _MEMORY = 64 << 20  # bytes an automaton: one that outgrows them is thrown away and grows again, which is slow
-_BLOCK = 64  # rows that are read together
+_BLOCK = 16  # rows that are read together
+_RARE = 3  # of so many texts one
+_BETWEEN = "\n\n"  # so that nothing reaches over the end of a text
 
-# Rows look alike that have the same of these signs in them; "\x80" is any byte beyond ASCII.
-_SIGNS = (
-    ("@%", "=", ":", "+", "?&", "\"'", "\\", "#<"),
-    ("-", ".", "/", "([{", ",;", "_", "0123456789", "\x80"),
-)
-
-
-def _bits(signs: tuple[str, ...]) -> bytes:
-    """The bit of its sign for each byte."""
-    bits = np.zeros(256, np.uint8)
-    for place, sign in enumerate(signs):
-        bits[list(sign.encode("latin-1"))] = 1 << place
-    bits[0x80:] = bits[0x80]
-    return bits.tobytes()
-
-
-_TABLES = [_bits(signs) for signs in _SIGNS]
+# Rows look alike that have the same of these signs in them.
+_SIGNS = ("@%", "=", ":", "+?&", "-", "\"'\\[", "/", ",")
+_BIT_OF = bytes(sum(1 << bit for bit, signs in enumerate(_SIGNS) if chr(byte) in signs) for byte in range(256))
 
 
 class Sieve:
     """Patterns in the syntax of RE2, so that reading is linear. `^` and `$` in them are the ends of a line.
 
-    `across` are patterns that reach over the end of a line; only `occurs` looks for them.
+    `across` are patterns that reach over the end of a line; only `suspects` looks for them.
     """
 
     def __init__(self, patterns: Sequence[str], across: Sequence[str] = ()):
         options = re2.Options()
-        options.max_mem = _MEMORY
+        options.max_mem, options.never_capture = _MEMORY, True
         lines = [f"(?m:{pattern})" for pattern in patterns]
         self._any = re2.compile("|".join(dict.fromkeys([*lines, *across])), options)
         self._each = re2.Set.SearchSet(options)
@@ -50,9 +39,22 @@ class Sieve:
         self._each.Compile()
         self._size = len(lines)
 
-    def occurs(self, texts: pa.StringArray) -> bool:
-        """Whether any of the patterns occurs in any of the texts, none of them null; the first one ends the search."""
-        return self._any.search(joined(texts, "\n\n")) is not None
+    def suspects(self, texts: pa.StringArray) -> np.ndarray:
+        """Which of the texts, none of them null, any of the patterns may occur in, as a mask.
+
+        One search reads on from text to text; where most texts are suspects, it stops and takes the rest for such.
+        """
+        buffer, begin = joined(texts, _BETWEEN), starts(texts, len(_BETWEEN)).tolist()
+        suspects = np.zeros(len(texts), bool)
+        text = -1
+        for _ in range(len(texts) // _RARE + 1):
+            hit = self._any.search(buffer, begin[text + 1]) if text + 1 < len(texts) else None
+            if hit is None:
+                return suspects
+            text = bisect_right(begin, hit.start()) - 1
+            suspects[text] = True
+        suspects[text:] = True
+        return suspects
 
     def flags(self, rows: pa.StringArray) -> np.ndarray:
         """(patterns, rows) of bool: false where the pattern does not occur in the row.
@@ -85,13 +87,14 @@ def joined(texts: pa.StringArray, between: str = "\n") -> pa.Buffer:
     return pc.binary_join(whole, between)[0].as_buffer()
 
 
-def starts(texts: pa.StringArray) -> np.ndarray:
-    """Where each text begins in what is joined by line breaks."""
-    sizes = pc.binary_length(texts).to_numpy() + 1
+def starts(texts: pa.StringArray, between: int = 1) -> np.ndarray:
+    """Where each text begins in what is joined, with so many bytes between two texts."""
+    sizes = pc.binary_length(texts).to_numpy() + between
     return np.cumsum(sizes) - sizes
 
 
 def _looks(rows: pa.StringArray) -> np.ndarray:
+    """A number by row: which signs it has, and its first byte."""
     text, begin = joined(rows).to_pybytes() + b"\n", starts(rows)
-    first, second = (np.bitwise_or.reduceat(np.frombuffer(text.translate(t), np.uint8), begin) for t in _TABLES)
-    return first.astype(np.uint16) << 8 | second
+    signs = np.bitwise_or.reduceat(np.frombuffer(text.translate(_BIT_OF), np.uint8), begin)
+    return signs.astype(np.uint16) << 8 | np.frombuffer(text, np.uint8)[begin]

@@ -23,9 +23,9 @@ HINTS = tuple(
     pattern.replace("h", _HEX).replace("~", rf"{_BREAK}\n{_LEAD}")
     for pattern in (
         r"@[\w-]*~[\w-]*\.\w|@[\w.-]*\.~\w",
-        r"[0-9]{7}~[0-9]|[0-9]~[0-9]{7}",
+        r"[0-9]{7}~(?:[0-9]{3}|[0-9]{1,2}(?:[^0-9-]|$))|[0-9]~[0-9]{7}",  # not before a date
         r"[0-9][ -][0-9]{4,6}[ -]?~[0-9]|[0-9][ -]?~[0-9]{4,6} [0-9]{4,6}",
-        r"h{8}~h(?:h|\W|$)|h~h{8}|h{8}-h{4}(?:h|-)*~(?:h|-)|(?:h|-)~(?:h|-)*h{4}-h{12}",
+        r"h{8}~(?:h{3}|h{1,2}(?:[^0-9A-Za-z-]|$))|h~h{8}|h{8}-h{4}(?:h|-)*~(?:h|-)|(?:h|-)~(?:h|-)*h{4}-h{12}",
         r"h[:-]h{2}[:-]h{0,2}~h{0,2}[:-]?h|h~h{0,2}:h{2}:h",
         r"[0-9]\.[0-9]{0,3}\.?~\.?[0-9]{1,3}\.[0-9]|[0-9]\.[0-9]{1,3}\.[0-9]{0,3}~\.?[0-9]",
     )
@@ -45,7 +45,7 @@ _INDENTED, _NEAR = 64, 24  # bytes
 _BLANK, _VALUE, _TELLS, _ADDRESS, _BREAKS = 1, 2, 4, 8, 16
 
 
-def _kinds() -> bytes:
+def _kinds() -> np.ndarray:
     """By byte, what it is: a blank, of what values are made, what words have not, of an address, or says that a line
     goes on."""
     kinds = np.zeros(256, np.uint8)
@@ -54,7 +54,7 @@ def _kinds() -> bytes:
         kinds[list(signs)] |= kind
     kinds[ord("@")] |= _ADDRESS
     kinds[list(b"\\=")] |= _VALUE | _BREAKS
-    return kinds.tobytes()
+    return kinds
 
 
 _KINDS = _kinds()
@@ -124,25 +124,28 @@ def _candidates(offsets: np.ndarray, row: np.ndarray, rows: pa.StringArray, doub
     """The lines behind which a value may go on in the next, and a few more."""
     if len(row) < len(offsets):
         return np.zeros(0, np.int64)
-    text = joined(rows).to_pybytes() + b"\n" * 8
-    kinds = np.frombuffer(text.translate(_KINDS), np.uint8)
-    begin, end = _content(np.frombuffer(text, np.uint8), kinds, rows)
-    last, head = kinds[end - 1], _any_of(kinds, begin, np.minimum(begin + _NEAR, end))
-    tail = _any_of(kinds, np.maximum(end - _NEAR, begin), end)
-    ends, begins = (last & _VALUE > 0) & (end > begin), (kinds[begin] & _VALUE > 0)
-    left, right = row[:-1], row[1:]
-    near = (head[right] & _TELLS > 0) & ((tail[left] & _TELLS > 0) | doubtful[left] | doubtful[right])
-    may = ends[left] & begins[right] & (near | (tail[left] & _ADDRESS > 0) | (last[left] & _BREAKS > 0))
+    text = np.append(np.frombuffer(joined(rows), np.uint8), np.full(8, ord("\n"), np.uint8))
+    begin, end = _content(text, rows)
+    last = _KINDS[text[end - 1]]
+    ends = (last & _VALUE > 0) & (end > begin)
+    frame = (text[begin] == ord("a")) & (text[begin + 1] == ord("t")) & (text[begin + 2] == ord(" "))
+    begins = (_KINDS[text[begin]] & _VALUE > 0) & ~frame
+    may = ends[row[:-1]] & begins[row[1:]]
     may[offsets[1:-1] - 1] = False  # the next line is another text's
-    return np.flatnonzero(may)
+    at = np.flatnonzero(may)
+    left, right = row[at], row[at + 1]
+    tail = _kinds_of(text, np.maximum(end[left] - _NEAR, begin[left]), end[left])
+    head = _kinds_of(text, begin[right], np.minimum(begin[right] + _NEAR, end[right]))
+    near = (head & _TELLS > 0) & ((tail & _TELLS > 0) | doubtful[left] | doubtful[right])
+    return at[near | (tail & _ADDRESS > 0) | (last[left] & _BREAKS > 0)]
 
 
-def _content(text: np.ndarray, kinds: np.ndarray, rows: pa.StringArray) -> tuple[np.ndarray, np.ndarray]:
+def _content(text: np.ndarray, rows: pa.StringArray) -> tuple[np.ndarray, np.ndarray]:
     """Where each row begins behind its indentation and what a log writes before it, and where it ends."""
     begin = starts(rows)
     end = begin + pc.binary_length(rows).to_numpy()
     for _ in range(_INDENTED):
-        indented = kinds[begin] & _BLANK
+        indented = _KINDS[text[begin]] & _BLANK
         if not indented.any():
             break
         begin = begin + indented
@@ -152,9 +155,10 @@ def _content(text: np.ndarray, kinds: np.ndarray, rows: pa.StringArray) -> tuple
         messages = np.append(np.flatnonzero((text[:-1] == ord(":")) & (text[1:] == ord(" "))) + 2, len(text))
         message = messages[np.searchsorted(messages, begin[logged] + 2)]
         begin[logged] = np.where(message < end[logged], message, begin[logged])
-    return begin, np.maximum(end - (kinds[end - 1] & _BLANK), begin)
+    return begin, np.maximum(end - (_KINDS[text[end - 1]] & _BLANK), begin)
 
 
-def _any_of(kinds: np.ndarray, begin: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """The kinds of bytes from `begin` to `end`, by row."""
-    return np.bitwise_or.reduceat(kinds, np.stack([begin, end], axis=1).ravel())[::2]
+def _kinds_of(text: np.ndarray, begin: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """The kinds of the bytes from `begin` to `end`, which is at most `_NEAR` behind it; all of them in one number."""
+    places = np.minimum(begin[:, None] + np.arange(_NEAR), end[:, None] - 1)
+    return np.bitwise_or.reduce(_KINDS[text[places]], axis=1)

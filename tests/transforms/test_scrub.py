@@ -168,7 +168,7 @@ def test_traces_without_anybody_in_them_stay_as_they_are(line):
 
 def test_clean_texts_do_not_even_reach_the_recognisers():
     sieve = Sieve([recogniser.hint for recogniser in RECOGNISERS])
-    assert sum(sieve.occurs(pa.array([line])) for line in CLEAN) <= len(CLEAN) // 5
+    assert int(sieve.suspects(pa.array(CLEAN)).sum()) <= len(CLEAN) // 5
 
 
 @pytest.mark.clause("1.1.1")

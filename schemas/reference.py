@@ -47,7 +47,7 @@ _FORM = {
     Form.TOKEN: "pseudonym of this purpose, region and epoch; no way back",
     Form.SEALED: "reversible, for who holds this dataset's key",
     Form.TEXT: "scrubbed text",
-    Form.FINGERPRINT: "keyed digest of the scrubbed text (of a trace: its crash group), of this purpose, region and epoch",
+    Form.FINGERPRINT: "keyed digest of the scrubbed text (a trace: its group), of this purpose, region and epoch",
     Form.NETWORK: "network of the address",
     Form.MAJOR: "first number of the version",
     Form.BUCKET: "cut down to a multiple of the step",
@@ -150,7 +150,7 @@ def _bounds(pack: Pack) -> str:
         "times are RFC 3339.",
         f"event_time lies at most {limits.future_minutes} minutes after received_time, and at most "
         f"{limits.oldest_days} days before it ({limits.clause}).",
-        f"A free text is cut at {limits.text_bytes:,} bytes.",
+        f"A free text is cut at {limits.text_bytes:,} bytes, and a time inside of it to the {limits.text_time}.",
         f"An address is cut to {limits.ipv4_prefix} bits (IPv4) or {limits.ipv6_prefix} bits (IPv6).",
     )
 

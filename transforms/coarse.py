@@ -123,9 +123,20 @@ def coarsen(texts: pa.StringArray, unit: str = "day") -> pa.StringArray:
     """
     seconds, (rules, sieve) = UNITS[unit], _rules(unit)
     present = texts.drop_null()
-    flags = sieve.flags(present)
-    doubtful = np.flatnonzero(flags.any(axis=0))
-    rows, flags = present.take(pa.array(doubtful)), flags[:, doubtful]
+    doubtful = np.flatnonzero(sieve.suspects(present))
+    if not len(doubtful):
+        return texts
+    split = pc.split_pattern(present.take(pa.array(doubtful)), "\n")
+    lines = split.values.dictionary_encode()  # traces of one application repeat theirs
+    marked = _marked(lines.dictionary, seconds, rules, sieve).take(lines.indices)
+    whole = pc.binary_join(pa.ListArray.from_arrays(split.offsets, marked), "\n")
+    coarse = pc.replace_with_mask(present, _mask(doubtful, len(present)), _numbered(whole))
+    return pc.replace_with_mask(texts, texts.is_valid(), coarse)
+
+
+def _marked(lines: pa.StringArray, seconds: int, rules: tuple[_Rule, ...], sieve: Sieve) -> pa.StringArray:
+    """The lines made coarse, but for ids, which stand between marks."""
+    flags = sieve.flags(lines)
     steps = [
         _Rule(EDGE, " ").apply,
         *(rule.apply for rule in rules),
@@ -134,9 +145,8 @@ def coarsen(texts: pa.StringArray, unit: str = "day") -> pa.StringArray:
     ]
     for step, flagged in zip(steps, flags, strict=True):
         if flagged.any():
-            rows = pc.replace_with_mask(rows, flagged, step(rows.filter(pa.array(flagged))))
-    coarse = pc.replace_with_mask(present, _mask(doubtful, len(present)), _numbered(rows))
-    return pc.replace_with_mask(texts, texts.is_valid(), coarse)
+            lines = pc.replace_with_mask(lines, flagged, step(lines.filter(pa.array(flagged))))
+    return lines
 
 
 def _floored(texts: pa.StringArray, pattern: str, seconds: int) -> pa.StringArray:

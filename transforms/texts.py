@@ -1,6 +1,10 @@
 """Free text as the border lets it in: cut, scrubbed, and its times made coarse, within the pack's limits."""
 
+from dataclasses import replace
+
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from schemas.policy import Limits
 from transforms.coarse import coarsen
@@ -11,10 +15,20 @@ class Texts:
     """What a column of free text becomes before anything else sees it. One a worker: its automata stay warm."""
 
     def __init__(self, limits: Limits) -> None:
-        self._scrubber, self._unit = Scrubber(max_bytes=limits.text_bytes), limits.text_time
+        self._scrubber = Scrubber(max_bytes=limits.text_bytes)
+        self._unit, self._max_bytes = limits.text_time, limits.text_bytes
 
     def clean(self, texts: pa.StringArray) -> tuple[pa.StringArray, list[Found]]:
         """The texts without what identifies somebody or singles out a run, null where null, and what was found in which
         of them."""
         scrubbed, found = self._scrubber.find(texts)
-        return coarsen(scrubbed, self._unit), found
+        coarse = coarsen(scrubbed, self._unit)
+        # A tag can be longer than the address in whose place it stands.
+        too_long = pc.fill_null(pc.greater(pc.binary_length(coarse), self._max_bytes), False)
+        rows = np.flatnonzero(np.asarray(too_long))
+        if not len(rows):
+            return coarse, found
+        cut, more = self._scrubber.find(coarse.filter(too_long))
+        return pc.replace_with_mask(coarse, too_long, cut), found + [
+            replace(each, rows=rows[each.rows]) for each in more
+        ]

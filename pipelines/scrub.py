@@ -1,7 +1,8 @@
 """`douane scrub`: any text without what identifies somebody, by the recognisers that the job itself uses.
 
 Each line is a text of its own, so that what follows a log (`adb logcat | douane scrub -`) is given line by line as it
-comes, in bounded memory, and is the same however it comes. There are as many lines out as in.
+comes, in bounded memory, and is the same however it comes. There are as many lines out as in. Times are cut to the
+day, and numbers of processes are counted within their line.
 """
 
 import os
@@ -17,6 +18,7 @@ import pyarrow.compute as pc
 from pipelines.command import INTERRUPTED, OK, guarded, parser, say
 from pipelines.errors import InputError
 from schemas.recognisers import RECOGNISERS
+from transforms.coarse import coarsen
 from transforms.scrub import REMOVED, Found, Scrubber, counted
 
 _READ = 1 << 20  # bytes read at once, if so many are there
@@ -54,7 +56,7 @@ def _scrub(options) -> int:
             lines = pc.split_pattern(pa.array([text]), "\n").values
             scrubbed, found = scrubber.find(lines)
             counts.update(counted(found))
-            sys.stdout.buffer.write(give(scrubbed, found).encode())
+            sys.stdout.buffer.write(give(coarsen(scrubbed), found).encode())
             sys.stdout.buffer.flush()
     except KeyboardInterrupt:  # how one stops following a log
         status = INTERRUPTED

@@ -206,6 +206,8 @@ def _kind_of_words(place: Place, gained: list[str], lost: list[str]) -> Kind:
 
 
 def _kind_of_number(place: Place, was: Any, now: Any) -> Kind:
+    if place == ("limits", "text_time"):
+        return OPENS if now == "hour" else CLOSES
     if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in (was, now)):
         return CHANGES
     keys = frozenset(map(str, place))

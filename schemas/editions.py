@@ -84,6 +84,14 @@ class Editions:
         return np.array([midnight(pack.effective) for pack in self.packs], np.int64)
 
 
+_ADDRESSES = "addresses are cut once; give both the smaller one"
+_CUT_ONCE = {
+    "ipv4_prefix": _ADDRESSES,
+    "ipv6_prefix": _ADDRESSES,
+    "text_time": "times in texts are cut once; give both `day`",
+}
+
+
 def midnight(day: date) -> int:
     """When a day begins, in ms since the epoch."""
     return int(datetime.combine(day, time(), UTC).timestamp()) * 1000
@@ -93,9 +101,9 @@ def _check_beside(older: Pack, newest: Pack) -> None:
     both = f"policy packs {older.version} and {newest.version}"
     if lacking := [name for name in newest.regions if name not in older.regions]:
         raise PackError(f"{both}: the older has no region {lacking[0]!r}; add it there, with the bases that it had")
-    for name in ("ipv4_prefix", "ipv6_prefix"):
+    for name, why in _CUT_ONCE.items():
         if getattr(older.limits, name) != getattr(newest.limits, name):
-            raise PackError(f"{both}: limits.{name} differs, and addresses are cut once; give both the smaller one")
+            raise PackError(f"{both}: limits.{name} differs, and {why}")
 
 
 def load_editions(names: Iterable[str]) -> Editions:

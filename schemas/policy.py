@@ -252,6 +252,7 @@ class Limits(Model):
     )
     oldest_days: Days = Field(description="How far event_time may lie before received_time")
     text_bytes: int = Field(strict=True, gt=0, le=1 << 20, description="Longest free text; the rest is cut")
+    text_time: Literal["hour", "day"] = Field("day", description="What times inside of free text are cut to")
     ipv4_prefix: Literal[8, 16, 24] = Field(description="Bits of an IPv4 address that `network` keeps")
     ipv6_prefix: Literal[16, 32, 48] = Field(description="Bits of an IPv6 address that `network` keeps")
     quarantine_percent: int = Field(

@@ -154,7 +154,7 @@ def _bounds(pack: Pack) -> str:
         "read, since versions only ever add optional fields.",
         f"event_time lies at most {limits.future_minutes} minutes after received_time, and at most "
         f"{limits.oldest_days} days before it ({limits.clause}).",
-        f"A free text is cut at {limits.text_bytes:,} bytes.",
+        f"A free text is cut at {limits.text_bytes:,} bytes, and a time inside of it to the {limits.text_time}.",
         f"An address is cut to {limits.ipv4_prefix} bits (IPv4) or {limits.ipv6_prefix} bits (IPv6).",
     )
 

@@ -128,6 +128,7 @@ class Lines:
         self._add(event_type, own | {"ip": "2001:db8:1:2:3:4:5:6"})
         if event_type == "crash":
             self._add(event_type, own | {"crash.trace": "at a.b.c " * 4000})
+            self._add(event_type, own | {"crash.trace": "Timestamp: 2021-02-28 09:31:07.123+0200\nat a.b.c"})
 
     def _add(self, event_type: str, more: dict) -> None:
         """An event at a time of day of which each unit tells, with values of which a cut to coarser ones does."""

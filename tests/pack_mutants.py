@@ -38,6 +38,7 @@ _LOOSER: dict[str, tuple] = {
     "future_minutes": (60,),
     "oldest_days": (3000,),
     "text_bytes": (1 << 20,),
+    "text_time": ("hour",),
     "ipv4_prefix": (16,),
     "ipv6_prefix": (32,),
     "quarantine_percent": (100,),

@@ -25,6 +25,13 @@ def test_the_pack_itself_decides_the_same_again(decisions, table):
     assert fate(Mutant("none", pack_content()), decisions, table) == "survived"
 
 
+@pytest.mark.clause("1.1.2-log")
+def test_finer_times_in_texts_are_noticed(decisions, table):
+    content = pack_content()
+    content["limits"] |= {"text_time": "hour"}
+    assert fate(Mutant("limits.text_time = hour", content), decisions, table) == "decided"
+
+
 @pytest.mark.clause("1.1-a")
 def test_no_rule_can_be_left_out_without_a_reason(decisions, table):
     content, survivors = pack_content(), []

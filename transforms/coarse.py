@@ -37,33 +37,39 @@ class _Rule:
         return put_together(pieces, pc.if_else(goes, "", pieces.values))
 
 
-_CLOCK = r"([0-9]{2}):[0-9]{2}(?::[0-9]{2})?(?:[.,][0-9]{1,9})?"
-_ZONE = r"(?: ?(?:(?:Z|GMT|UTC|CES?T)\b(?:[+-][0-9]{2}:?[0-9]{2})?|[+-][0-9]{2}:?[0-9]{2}))?"
+_MINUTES = r":[0-9]{2}(?::[0-9]{2})?(?:[.,:][0-9]{1,9})?(?: ?[AaPp][Mm]\b)?"
+_ZONE = r"(?: ?(?:(?:Z|GMT|UTC|[CE]ES?T|[ECMP][SD]T|MSK|IST|BST)\b(?:[+-][0-9]{2}:?[0-9]{2})?|[+-][0-9]{2}:?[0-9]{2}))?"
+# What follows a time at once goes with it, so that it does not become the time of that date.
+_CLOCK = rf"([0-9]{{1,2}}){_MINUTES}(?:{_ZONE}[ T]+[0-9]{{1,2}}{_MINUTES})*"
 _MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 # The groups are the date, the hour, and a year that stands behind.
 _MOMENTS = (
     rf"\b([0-9]{{4}}[-/.][0-9]{{2}}[-/.][0-9]{{2}})[T _]{_CLOCK}{_ZONE}()",
-    r"((?:\b|_)20[0-9]{2}[01][0-9][0-3][0-9])[T_-]([0-2][0-9])[0-5][0-9][0-5][0-9](?:[.,]?[0-9]{3})?Z?()\b",
-    r"\b(20[0-9]{2}[.-][0-9]{2}[.-][0-9]{2})-([0-9]{2})[.-][0-9]{2}[.-][0-9]{2}(?:[:.][0-9]{3,6})?()\b",
+    r"((?:\b|_)20[0-9]{2}[01][0-9][0-3][0-9])[T_-]([0-2][0-9])[0-5][0-9][0-5][0-9](?:[._,]?[0-9]+)*Z?()",
+    r"((?:\b|_)20[0-9]{2}[.-][0-9]{2}[.-][0-9]{2})[_-]([0-9]{2})[.-][0-9]{2}[.-][0-9]{2}(?:[:.-][0-9]{1,9})?()\b",
     r"\b([01][0-9][0-3][0-9])/([0-2][0-9])[0-5][0-9][0-5][0-9](?:\.[0-9]{3,6})?()\b",
     rf"\b([0-9]{{2}}-[0-9]{{2}}) {_CLOCK}()",
     rf"\b([0-9]{{1,2}}/{_MONTH}/[0-9]{{4}}):{_CLOCK}{_ZONE}()",
-    rf"\b([0-9]{{1,2}} {_MONTH} [0-9]{{4}}) {_CLOCK}{_ZONE}()",
-    rf"\b({_MONTH} +[0-9]{{1,2}}) {_CLOCK}{_ZONE}((?: [0-9]{{4}}\b)?)",
+    rf"\b([0-9]{{1,2}}[ -]{_MONTH}[ -][0-9]{{4}}),? {_CLOCK}{_ZONE}()",
+    rf"\b([0-9]{{1,2}}[./][0-9]{{1,2}}[./][0-9]{{4}}),? {_CLOCK}{_ZONE}()",
+    rf"\b({_MONTH} +[0-9]{{1,2}}(?:, [0-9]{{4}})?),? {_CLOCK}{_ZONE}((?: [0-9]{{4}}\b)?)",
 )
 _OTHER_TIMES = (
     _Rule(r"(^|[^\w:.])[0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]{1,9})?\b", r"\1<TIME>"),
-    _Rule(r"(?m)^(\[) *[0-9]+\.[0-9]{6}(\])", r"\1<TIME>\2"),  # since the kernel started
+    _Rule(r"(\[) *[0-9]+\.[0-9]{6}(\])", r"\1<TIME>\2"),  # since the kernel started
 )
 
 _REGISTER = r"x[0-9]{1,2}|r[0-9]{1,2}|lr|sp|pc|fp|ip|sl|pst|cpsr|[re](?:ax|bx|cx|dx|si|di|bp|sp|ip)"
 _POINTER = r"(?:fault )?addr(?:ess)?|at|ptr|pointer|self|this|obj(?:ect)?|handle|near|stack|native\w*|from|to|lock"
 # Five digits or more that count: below 0x10000 somebody followed a null pointer. A frame's counter counts in a module.
 _ADDRESSES = (
+    # What memory held says more than where it was.
+    _Rule(rf"^( +){_HEX}{{8,16}}(?: {_HEX}{{8,16}})+(?:  .*)?$", r"\1<ADDR>"),
+    _Rule(rf"(<anonymous:|_base: |_instructions: ){_HEX}{{8,16}}\b", r"\1<ADDR>"),
     _Rule(
         rf"((?:#[0-9]+ +)?\b(?:{_REGISTER})[ :=]+)(?:0x{_HEX}{{1,16}}|{_HEX}{{16}}|{_HEX}{{8}})\b",
         r"\1<ADDR>",
-        kept=rf"#.*[ x](?:0{{8}})?{_HEX}{{1,8}}|.*[ :=x]0*{_HEX}{{0,4}}",
+        kept=rf"#.*[ x](?:0{{8}})?{_HEX}{{1,8}}|.*[ :=x]0*{_HEX}{{0,4}}|pc: 0x{_HEX}{{1,7}}",
     ),
     _Rule(rf"<0x{_HEX}{{6,16}}>", "<ADDR>"),
     _Rule(rf"(\b(?i:{_POINTER})[\"']?[ =:(]{{1,3}})0x0*[1-9A-Fa-f]{_HEX}{{4,15}}\b", r"\1<ADDR>"),
@@ -74,14 +80,15 @@ _ADDRESSES = (
         "<ADDR>",
     ),
     _Rule(rf"(?m)^(\s*){_HEX}{{8,16}}-{_HEX}{{8,16}}( [r-][w-][xp-])", r"\1<ADDR>-<ADDR>\2"),
-    _Rule(r"([\w$\])>]@)[0-9a-f]{4,8}\b", r"\1<ADDR>"),
+    # Behind capitals is a build, V@0615.50 or GIT@1a2b3c4; arrays are named by one.
+    _Rule(r"([a-z0-9_$][A-Z]{0,9}@|[\])}>;]@|\[[BCDFIJSZ]@)[0-9a-f]{4,8}\b", r"\1<ADDR>"),
     _Rule(r"(\b[A-Z]\w*\{)[0-9a-f]{5,8}\b", r"\1<ADDR>"),
 )
 
 # Seconds, milli-, micro- or nanoseconds since 1970 behind a key, and how long something has been running.
 _EPOCH = (
-    r"(?:(?i:time(?:[_.-]?(?:stamp|millis|ms))?|date|created|updated|modified|expir(?:es|y|ed|ation)|when|since)"
-    r"(?i:[_.-]?(?:at|on|ms|millis))?|\b(?:ts|at|now))\\*[\"']?[ ]?[=:][ ]?\\*[\"']?"
+    r"(?:(?:(?i:time(?:[_.-]?(?:stamp|millis|ms))?|date|created|updated|modified|expir(?:es|y|ed|ation)|when|since)"
+    r"(?i:[_.-]?(?:at|on|ms|millis|utc))?|\b(?:ts|at|now))\\*[\"']?\]?[ ]?[=:][ ]?\[?\\*[\"']?|\baudit\()"
     r"1[0-9]{9}(?:[0-9]{3}){0,3}(?:\.[0-9]+)?\b"
 )
 _UPTIME = (
@@ -91,13 +98,32 @@ _NUMBER = r"^(?P<before>.*[^0-9])(?P<whole>[0-9]+)(?:\.[0-9]+)?(?P<unit> ?[ms]{0
 
 # Ids of processes, threads and users, marked by ^ in what they are rewritten to.
 _LINE = r"(?m)^((?:[0-9]{4}-)?[0-9]{2}-[0-9]{2}(?: (?:[0-9]{2}h|[0-9:.,]+))? +)"
+_ID = (
+    r"(?:\w*_)?(?:[Pp]{1,2}id|P?PID|[Tt]id|TID|[Uu]id|UID|[Ee]uid|[Gg]id|[Tt]gid|LWP|lwp|appid)"
+    r"|[Tt]hread[ _]?[Ii]d"
+    r"|[a-z]\w*[a-z](?:Pid|Tid|Uid|Gid)"
+)
+_BEHIND = r"(?:\\*[\"']?(?: ?[=:] ?| #?)\\*[\"']?|_)"
 _IDS = (
     (rf"{_LINE}([0-9]+)( +)([0-9]+)( +)([0-9]+)( [VDIWEFAS] )", r"\1^\2^\3^\4^\5^\6^\7"),
     (rf"{_LINE}([0-9]+)( +)([0-9]+)( [VDIWEFAS] )", r"\1^\2^\3^\4^\5"),
     (r"(?m)(^(?:[0-9-]+ (?:[0-9:.,]+h? )?)?[VDIWEF]/[^(\n]+\( *)([0-9]+)(\))", r"\1^\2^\3"),
-    (r"\b((?i:\w*?(?:pid|tid|uid|tgid|thread[ _]?id))[\"']?[ ]?[=: ][ ]?)([0-9]+)\b", r"\1^\2^"),
+    (rf"\b((?:{_ID}){_BEHIND})([0-9]+(?::[0-9]+)*)\b", r"\1^\2^"),
+    (r"(\bam_proc_start: \[[0-9]+,)([0-9]+)(,)([0-9]+)(,)", r"\1^\2^\3^\4^\5"),
+    (r"(\bam_(?:proc|kill|anr)\w*: \[[0-9]+,)([0-9]+)(,)", r"\1^\2^\3"),
+    (r"(\bam_(?:crash|wtf): \[)([0-9]+)(,)", r"\1^\2^\3"),
+    (r"((?:\b(?:by thread|child process)|----- end) )([0-9]+)\b", r"\1^\2^"),
+    # Lines are sieved as they came, so an address counts here before and after.
+    (r"(\{(?:<ADDR>|[0-9a-f]{5,8}) )([0-9]+)(:)", r"\1^\2^\3"),
+    (r"(\b[Pp]rocess )([0-9]+)( (?:exited|died|has|was|is)\b)", r"\1^\2^\3"),
+    (r"(\b[Bb]inder: )([0-9]+)(:)([0-9]+)\b", r"\1^\2^\3^\4^"),
+    (r"(\[anon:stack_and_tls:|/proc/|/task/)([0-9]+)\b", r"\1^\2^"),
+    (r"(\] )([0-9]+)(#)([0-9]+)(: )", r"\1^\2^\3^\4^\5"),  # nginx
+    (r"(^==)([0-9]+)(==)", r"\1^\2^\3"),  # sanitizers
+    (r"(\b[0-9]\|[\w.]+\|-?[0-9]+\|[^|\s]*\|)([0-9]+)\b", r"\1^\2^"),  # a notification
+    (r"(\b(?:[Kk]ill(?:ing)?|behalf of) '[^']*' \()([0-9]+)(\))", r"\1^\2^\3"),
     (r"\b(pool-)([0-9]+)(-thread-)([0-9]+)\b", r"\1^\2^\3^\4^"),
-    (r"\b((?:[Tt]hread|Binder|AsyncTask)[ :-]#?)([0-9]+)", r"\1^\2^"),
+    (r"\b((?:[Tt]hread|Binder|AsyncTask)(?:[:-]| #))([0-9]+)", r"\1^\2^"),
     (r"\b((?:main|zygote|zygote64|system_server)\()([0-9]+)(\))", r"\1^\2^\3"),
     (r"(\[)([0-9]+)(:)([0-9]+)([:\]])", r"\1^\2^\3^\4^\5"),
     (r"\b((?i:kill(?:ing|ed)?|process|proc|died) )([0-9]+)(:[a-z])", r"\1^\2^\3"),
@@ -123,9 +149,20 @@ def coarsen(texts: pa.StringArray, unit: str = "day") -> pa.StringArray:
     """
     seconds, (rules, sieve) = UNITS[unit], _rules(unit)
     present = texts.drop_null()
-    flags = sieve.flags(present)
-    doubtful = np.flatnonzero(flags.any(axis=0))
-    rows, flags = present.take(pa.array(doubtful)), flags[:, doubtful]
+    doubtful = np.flatnonzero(sieve.suspects(present))
+    if not len(doubtful):
+        return texts
+    split = pc.split_pattern(present.take(pa.array(doubtful)), "\n")
+    lines = split.values.dictionary_encode()  # traces of one application repeat theirs
+    marked = _marked(lines.dictionary, seconds, rules, sieve).take(lines.indices)
+    whole = pc.binary_join(pa.ListArray.from_arrays(split.offsets, marked), "\n")
+    coarse = pc.replace_with_mask(present, _mask(doubtful, len(present)), _numbered(whole))
+    return pc.replace_with_mask(texts, texts.is_valid(), coarse)
+
+
+def _marked(lines: pa.StringArray, seconds: int, rules: tuple[_Rule, ...], sieve: Sieve) -> pa.StringArray:
+    """The lines made coarse, but for ids, which stand between marks."""
+    flags = sieve.flags(lines)
     steps = [
         _Rule(EDGE, " ").apply,
         *(rule.apply for rule in rules),
@@ -134,9 +171,8 @@ def coarsen(texts: pa.StringArray, unit: str = "day") -> pa.StringArray:
     ]
     for step, flagged in zip(steps, flags, strict=True):
         if flagged.any():
-            rows = pc.replace_with_mask(rows, flagged, step(rows.filter(pa.array(flagged))))
-    coarse = pc.replace_with_mask(present, _mask(doubtful, len(present)), _numbered(rows))
-    return pc.replace_with_mask(texts, texts.is_valid(), coarse)
+            lines = pc.replace_with_mask(lines, flagged, step(lines.filter(pa.array(flagged))))
+    return lines
 
 
 def _floored(texts: pa.StringArray, pattern: str, seconds: int) -> pa.StringArray:

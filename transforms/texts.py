@@ -1,8 +1,13 @@
-"""Free text as the border lets it in: cut and scrubbed within the pack's limits."""
+"""Free text as the border lets it in: cut, scrubbed, and its times made coarse, within the pack's limits."""
 
+from dataclasses import replace
+
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from schemas.policy import Limits
+from transforms.coarse import coarsen
 from transforms.scrub import Found, Scrubber
 
 
@@ -11,7 +16,19 @@ class Texts:
 
     def __init__(self, limits: Limits) -> None:
         self._scrubber = Scrubber(max_bytes=limits.text_bytes)
+        self._unit, self._max_bytes = limits.text_time, limits.text_bytes
 
     def clean(self, texts: pa.StringArray) -> tuple[pa.StringArray, list[Found]]:
-        """The texts without what identifies somebody, null where null, and what was found in which of them."""
-        return self._scrubber.find(texts)
+        """The texts without what identifies somebody or singles out a run, null where null, and what was found in which
+        of them."""
+        scrubbed, found = self._scrubber.find(texts)
+        coarse = coarsen(scrubbed, self._unit)
+        # A tag can be longer than the address in whose place it stands.
+        too_long = pc.fill_null(pc.greater(pc.binary_length(coarse), self._max_bytes), False)
+        rows = np.flatnonzero(np.asarray(too_long))
+        if not len(rows):
+            return coarse, found
+        cut, more = self._scrubber.find(coarse.filter(too_long))
+        return pc.replace_with_mask(coarse, too_long, cut), found + [
+            replace(each, rows=rows[each.rows]) for each in more
+        ]

@@ -125,6 +125,7 @@ def without(name: str, path: str) -> Pack:
             [("closes", "support is gone, and receives nothing")],
         ),
         # what is no rule of a purpose
+        (put(PACK, ("limits", "text_time"), "hour"), [("opens", "limits.text_time is now hour instead of day")]),
         (put(PACK, ("limits", "oldest_days"), 60), [("opens", "limits.oldest_days is now 60 instead of 30")]),
         (
             put(PACK, ("statistics", "least_devices"), 20),

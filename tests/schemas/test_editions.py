@@ -89,6 +89,10 @@ def without_us(rules):
             "packs 2020-06-01 and 2021-01-15: limits.ipv4_prefix differs, and addresses are cut once; give both",
         ),
         (edition(OLD, lambda rules: rules["limits"].update(ipv6_prefix=32)), "limits.ipv6_prefix differs"),
+        (
+            edition(OLD, lambda rules: rules["limits"].update(text_time="hour")),
+            "limits.text_time differs, and times in texts are cut once; give both `day`",
+        ),
     ],
 )
 def test_packs_that_do_not_go_together_are_refused_in_one_line(other, message):

@@ -125,6 +125,7 @@ POLICY, PLACES, RULES = "policy.yaml", "residency.yaml", "purposes.yaml"
         (POLICY, "oldest_days: 30", "oldest_days: 0", "limits.oldest_days", "greater than 0"),
         (POLICY, "ipv4_prefix: 24", "ipv4_prefix: 25", "limits.ipv4_prefix", "8, 16 or 24"),
         (POLICY, "ipv6_prefix: 48", "ipv6_prefix: 64", "limits.ipv6_prefix", "16, 32 or 48"),
+        (POLICY, "text_bytes: 8192", "text_bytes: 8192\n  text_time: minute", "limits.text_time", "'hour' or 'day'"),
         (POLICY, "text_bytes: 8192", "text_byte: 8192", "limits.text_byte", "not permitted"),
         (POLICY, "effective: 2021-01-15", "effective: some day", "effective", "a day is expected"),
         # gates

@@ -21,6 +21,7 @@ from tests.scrubbing.disguises import DISGUISES
 from tests.scrubbing.judge import lines_lost, remains
 from tests.scrubbing.texts import Labelled
 from tests.scrubbing.values import KINDS
+from transforms.coarse import coarsen
 from transforms.scrub import Scrubber
 
 PAGE = Path(__file__).parents[2] / "docs" / "free-text.md"
@@ -122,7 +123,7 @@ def measure(seed: int = 1, sizes: Sizes = Sizes(), scrubber: Scrubber | None = N
 
 def _scrubbed(scrubber: Scrubber, cases: Sequence[Case]) -> list[tuple[Case, str]]:
     texts = pa.array([case.text.text for case in cases], pa.string())
-    return list(zip(cases, scrubber.scrub(texts)[0].to_pylist(), strict=True))
+    return list(zip(cases, coarsen(scrubber.scrub(texts)[0]).to_pylist(), strict=True))
 
 
 def _whole(case: Case, scrubbed: str) -> Outcome:

@@ -15,6 +15,7 @@ import re2
 
 from transforms.pieces import in_pieces, put_together
 from transforms.sieve import joined
+from transforms.warm import replaced
 
 _HEX = "[0-9A-Fa-f]"
 
@@ -122,31 +123,31 @@ def _plain(signs: pa.StringArray) -> pa.StringArray:
 def _one_form(signs: pa.StringArray) -> pa.StringArray:
     signs = pc.ascii_lower(signs)
     for pattern, replacement in _ONE_FORM:
-        signs = pc.replace_substring_regex(signs, pattern, replacement)
+        signs = replaced(signs, pattern, replacement)
     return signs
 
 
 def _between(escaped: pa.StringArray) -> pa.StringArray:
     for pattern, sign in _BETWEEN.items():
-        escaped = pc.replace_substring_regex(escaped, pattern, sign)
+        escaped = replaced(escaped, pattern, sign)
     return escaped
 
 
 def _sign(spelt: pa.StringArray) -> pa.StringArray:
-    dot = pc.replace_substring_regex(spelt, r"^ ?[\[({<] ?(?i:dot|\.).*", ".")
-    return pc.replace_substring_regex(pc.replace_substring_regex(dot, r"^ ?[\[({<].*", "@"), " @ ", "@")
+    dot = replaced(spelt, r"^ ?[\[({<] ?(?i:dot|\.).*", ".")
+    return replaced(replaced(dot, r"^ ?[\[({<].*", "@"), " @ ", "@")
 
 
 def _number(broken: pa.StringArray) -> pa.StringArray:
-    whole = pc.replace_substring_regex(broken, "[^0-9+]", "")
+    whole = replaced(broken, "[^0-9+]", "")
     number = pc.and_not(pc.match_substring_regex(whole, _NUMBER), pc.match_substring_regex(broken, _NO_NUMBER))
     return pc.if_else(number, whole, broken)
 
 
 def _id(broken: pa.StringArray) -> pa.StringArray:
-    whole = pc.replace_substring_regex(broken, "[^0-9A-Za-z]", "")
+    whole = replaced(broken, "[^0-9A-Za-z]", "")
     for pattern, written in ((_UUID, r"\1-\2-\3-\4-\5"), (_MAC, r"\1:\2:\3:\4:\5:\6")):
-        whole = pc.replace_substring_regex(whole, pattern, written)
+        whole = replaced(whole, pattern, written)
     return pc.if_else(pc.match_substring_regex(broken, _ID), whole, broken)
 
 

@@ -123,6 +123,8 @@ def _replace(recogniser: Recogniser, texts: pa.StringArray) -> tuple[pa.StringAr
 
 def _replace_accepted(recogniser: Recogniser, replacement: str, texts: pa.StringArray) -> pa.StringArray:
     """Each candidate stands there replaced and as it is, and one of the two goes."""
+    if not warm.occurs(texts, recogniser.pattern):
+        return texts
     pieces, form = in_pieces(texts, recogniser.pattern, replacement, r"\0")
     candidates = np.flatnonzero(form == 2)
     accepted = _accepts(recogniser, pieces.values.take(pa.array(candidates)))

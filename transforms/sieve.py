@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import re2
 
-_MEMORY = 64 << 20  # bytes an automaton: one that outgrows them is thrown away and grows again, which is slow
-_BLOCK = 16  # rows that are read together
+_MEMORY = 512 << 20  # bytes an automaton: one that outgrows them is thrown away and grows again, which is slow
+_BLOCK, _PART = 32, 4  # rows that are read together, and again where anything occurs in them
 _RARE = 3  # of so many texts one
 _BETWEEN = "\n\n"  # so that nothing reaches over the end of a text
 
@@ -73,12 +73,15 @@ class Sieve:
 
     def flags_of_alike(self, rows: pa.StringArray) -> np.ndarray:
         """The `flags` of rows that are much alike, in the order in which they are."""
-        text = memoryview(joined(rows))
-        edges = [*starts(rows)[::_BLOCK].tolist(), len(text)]
-        hits = np.zeros((self._size, len(edges) - 1), bool)
-        for block, (start, end) in enumerate(zip(edges, edges[1:], strict=False)):
-            hits[self._each.Match(text[start:end]) or [], block] = True
-        return np.repeat(hits, _BLOCK, axis=1)[:, : len(rows)]
+        text, begin = memoryview(joined(rows)), [*starts(rows).tolist(), len(joined(rows))]
+        flags = np.zeros((self._size, len(rows)), bool)
+        for block in range(0, len(rows), _BLOCK):
+            end = min(block + _BLOCK, len(rows))
+            if self._each.Match(text[begin[block] : begin[end]]):
+                for part in range(block, end, _PART):
+                    stop = min(part + _PART, end)
+                    flags[self._each.Match(text[begin[part] : begin[stop]]) or [], part:stop] = True
+        return flags
 
 
 def joined(texts: pa.StringArray, between: str = "\n") -> pa.Buffer:

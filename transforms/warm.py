@@ -1,4 +1,4 @@
-"""Patterns applied to columns: by Arrow, or to a few rows by automata that are kept.
+"""Patterns applied to columns: by Arrow, or by automata that are kept where it takes these less.
 
 Arrow compiles a pattern anew in each call, which takes as long as some hundred rows do one by one.
 """
@@ -10,23 +10,37 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import re2
 
-_FEW = 30  # rows
+from transforms.sieve import joined
 
-_kept = cache(re2.compile)
+_FEW = 200  # rows
+
+
+@cache
+def _kept(pattern: str, captures: bool):
+    options = re2.Options()
+    options.never_capture = not captures
+    return re2.compile(f"(?m:{pattern})", options)
+
+
+def occurs(texts: pa.StringArray, pattern: str) -> bool:
+    """Whether the pattern may occur in any of the lines, none of them null: one search over all of them."""
+    return _kept(pattern, False).search(joined(texts)) is not None
 
 
 def replaced(texts: pa.StringArray, pattern: str, rewrite: str) -> pa.StringArray:
-    r"""The texts, none of them null, with what the pattern matches rewritten: `\0` is all of it, `\1` a group."""
+    r"""The lines, none of them null, with what the pattern matches rewritten: `\0` is all of it, `\1` a group."""
+    if not occurs(texts, pattern):
+        return texts
     if len(texts) > _FEW:
         return pc.replace_substring_regex(texts, pattern, rewrite)
-    substitute, new = _kept(pattern).sub, rewrite.replace(r"\0", r"\g<0>").encode()
+    substitute, new = _kept(pattern, True).sub, rewrite.replace(r"\0", r"\g<0>").encode()
     few = [substitute(new, text) for text in texts.view(pa.binary()).to_pylist()]
     return pa.array(few, pa.binary()).view(pa.string())
 
 
 def matched(texts: pa.StringArray, pattern: str) -> np.ndarray:
-    """Which of the texts, none of them null, the pattern matches from end to end."""
+    """Which of the lines, none of them null, the pattern matches from end to end."""
     if len(texts) > _FEW:
         return np.asarray(pc.match_substring_regex(texts, rf"\A(?:{pattern})\z"))
-    match = _kept(pattern).fullmatch
+    match = _kept(pattern, False).fullmatch
     return np.array([match(text) is not None for text in texts.view(pa.binary()).to_pylist()], bool)

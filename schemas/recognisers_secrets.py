@@ -103,7 +103,7 @@ _SHAPES = (
             "-----BEGIN CERTIFICATE-----",
             "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
         ),
-        hint=rf"BEGIN [A-Z0-9 ]*PRIVATE KEY|(?m:^\s*{_BASE64}+={{0,2}}\s*$)",
+        hint=rf"BEGIN [A-Z0-9 ]*PRIVATE KEY|(?m:^\s*{_BASE64}{{6}}(?:{_BASE64}{{34}}|{_BASE64}*=))",
         refuse=r"\s*(?:[0-9A-Fa-f]+|[a-z0-9+/=]+|[A-Z0-9+/=]+|[A-Za-z+/=]+)\s*",
     ),
     Recogniser(

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import re2
 
-_MEMORY = 512 << 20  # bytes an automaton: one that outgrows them is thrown away and grows again, which is slow
+_MEMORY = 128 << 20  # bytes an automaton: one that outgrows them is thrown away and grows again, which is slow
+_TOGETHER = 20  # patterns in one automaton: with more of them its states multiply
 _BLOCK, _PART = 32, 4  # rows that are read together, and again where anything occurs in them
 _RARE = 3  # of so many texts one
 _BETWEEN = "\n\n"  # so that nothing reaches over the end of a text
@@ -33,10 +34,9 @@ class Sieve:
         options.max_mem, options.never_capture = _MEMORY, True
         lines = [f"(?m:{pattern})" for pattern in patterns]
         self._any = re2.compile("|".join(dict.fromkeys([*lines, *across])), options)
-        self._each = re2.Set.SearchSet(options)
-        for line in lines:
-            self._each.Add(line)
-        self._each.Compile()
+        self._sets = [
+            (start, _set(lines[start : start + _TOGETHER], options)) for start in range(0, len(lines), _TOGETHER)
+        ]
         self._size = len(lines)
 
     def suspects(self, texts: pa.StringArray) -> np.ndarray:
@@ -73,15 +73,27 @@ class Sieve:
 
     def flags_of_alike(self, rows: pa.StringArray) -> np.ndarray:
         """The `flags` of rows that are much alike, in the order in which they are."""
-        text, begin = memoryview(joined(rows)), [*starts(rows).tolist(), len(joined(rows))]
+        text, begin = joined(rows), starts(rows).tolist()
+        whole, begin = memoryview(text), [*begin, len(text)]
         flags = np.zeros((self._size, len(rows)), bool)
-        for block in range(0, len(rows), _BLOCK):
-            end = min(block + _BLOCK, len(rows))
-            if self._each.Match(text[begin[block] : begin[end]]):
+        for first, patterns in self._sets:
+            for block in range(0, len(rows), _BLOCK):
+                end = min(block + _BLOCK, len(rows))
+                if not patterns.Match(whole[begin[block] : begin[end]]):
+                    continue
                 for part in range(block, end, _PART):
                     stop = min(part + _PART, end)
-                    flags[self._each.Match(text[begin[part] : begin[stop]]) or [], part:stop] = True
+                    hit = patterns.Match(whole[begin[part] : begin[stop]]) or ()
+                    flags[[first + pattern for pattern in hit], part:stop] = True
         return flags
+
+
+def _set(patterns: Sequence[str], options: re2.Options) -> re2.Set:
+    together = re2.Set.SearchSet(options)
+    for pattern in patterns:
+        together.Add(pattern)
+    together.Compile()
+    return together
 
 
 def joined(texts: pa.StringArray, between: str = "\n") -> pa.Buffer:

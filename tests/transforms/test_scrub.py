@@ -14,7 +14,7 @@ from transforms.scrub import Scrubber
 from transforms.sieve import Sieve
 from transforms.validators import VALIDATORS, luhn
 
-SCRUBBER = Scrubber()
+SCRUBBER, LONG = Scrubber(), Scrubber(max_bytes=1 << 21)
 BY_NAME = {recogniser.name: recogniser for recogniser in RECOGNISERS}
 
 # Lines as Android writes them, with nothing in them about anybody.
@@ -346,3 +346,30 @@ def test_texts_made_to_be_slow_are_not(unit):
     scrubbed, _ = SCRUBBER.scrub(texts)
     assert time.process_time() - start < 1.0
     assert pc.max(pc.binary_length(scrubbed)).as_py() <= 8192
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "a@",
+        "1",
+        "(",
+        "%25%25",
+        "\u200b",
+        "NDkwMTU0MjAzMjM3NTE4",
+        "4 ",
+        "token: a ",
+        "imei:\n",
+        "49015420\n",
+        "x",
+        "\\u0040",
+    ],
+)
+def test_the_time_grows_with_a_long_text_and_not_with_its_square(unit):
+    took = []
+    for size in (1 << 18, 1 << 20):
+        texts = pa.array([unit * (size // len(unit.encode()))])
+        start = time.process_time()
+        LONG.scrub(texts)
+        took.append(time.process_time() - start)
+    assert took[1] < 5 * took[0] + 0.3 and took[1] < 6.0

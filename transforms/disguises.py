@@ -203,7 +203,8 @@ _DISGUISES = (
     _Disguise(
         rf"{_ENCODED}(?:\.[\w+/-]+)*",
         _decoded,
-        hint=rf"[=:>][ \\\"']{{0,3}}(?:{_THREE}){{3}}|(?i:mail)\w*[\"']?[=:>][ \\\"']{{0,3}}[\w+/-]{{12}}",
+        hint=rf"[=:> [(][\\\"'[(]{{0,3}}(?:{_THREE}){{3}}"
+        rf"|(?i:mail)\w*[\"'\]]{{0,2}}[=:> ][ \\\"'[]{{0,3}}[\w+/-]{{12}}",
     ),
 )
 HINTS = tuple(disguise.hint for disguise in _DISGUISES)

@@ -146,13 +146,18 @@ class Scrubber:
         scrubbed than if they are only now; what is left then, and what was found."""
         hidden = hidden[self._sieve.flags(settled.take(pa.array(hidden)))[self._hides.start :].any(axis=0)]
         hidden = hidden[np.asarray(pc.match_substring_regex(settled.take(pa.array(hidden)), _HIDES))]
-        disguised, plain = (disguises.undisguised(column.take(pa.array(hidden))) for column in (rows, settled))
-        bare, found = self._settler.settle(disguised, self._sieve.flags(disguised))
-        better = self._left(bare) < self._left(plain)
-        places = np.cumsum(better) - 1
-        kept = [(each, better[each.rows]) for each in found]
+        disguised, plain = rows.take(pa.array(hidden)), disguises.undisguised(settled.take(pa.array(hidden)))
+        # A value in groups may be known by its groups alone, or only once they are joined.
+        forms = pa.concat_arrays([disguises.spelt_out(disguised), disguises.undisguised(disguised)])
+        bare, found = self._settler.settle(forms, self._sieve.flags(forms))
+        left = self._left(bare).reshape(2, -1)
+        better = left.min(axis=0) < self._left(plain)
+        chosen = (left.argmin(axis=0) * len(hidden) + np.arange(len(hidden)))[better]
+        places = np.full(len(forms), -1)
+        places[chosen] = np.arange(len(chosen))
+        kept = [(each, places[each.rows] >= 0) for each in found]
         found = [Found(each.name, places[each.rows[mine]], each.counts[mine]) for each, mine in kept]
-        return hidden[better], bare.filter(pa.array(better)), found
+        return hidden[better], bare.take(pa.array(chosen)), found
 
     def _goes_over(self, settled: pa.StringArray, joints: wrapped.Joints, row: np.ndarray, rows: int) -> np.ndarray:
         """By run: whether less is left of the lines joined than of the line and the tokens each for itself."""

@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.sampling.texts import CRASHES
+from tests.scrubbing.cases import clean_traces
+from transforms.coarse import coarsen
 from transforms.crash_groups import crash_groups
 from transforms.scrub import Scrubber
 
@@ -155,3 +157,11 @@ def test_different_crashes_are_different_groups():
 def test_no_text_raises_and_none_changes_that_of_another(traces):
     assert groups(*traces) == [key for trace in traces for key in groups(trace)]
     assert [trace is None for trace in traces] == [key is None for key in groups(*traces)]
+
+
+def test_a_trace_has_the_same_group_before_it_is_made_coarse_and_after():
+    traces = pa.array([trace.text for trace in clean_traces() if "\n" in trace.text])
+    none = pa.nulls(len(traces), pa.string())
+    before, after = crash_groups(traces, none).to_pylist(), crash_groups(coarsen(traces), none).to_pylist()
+    known = [(b, a) for b, a, text in zip(before, after, traces.to_pylist(), strict=True) if b != text]
+    assert len(known) > 20 and [pair for pair in known if pair[0] != pair[1]] == []

@@ -313,7 +313,7 @@ def test_what_was_found_and_what_was_cut_is_counted_by_event_type(seal):
         ]
     )
     assert sealed.scrubbed == {
-        ("page_view", "url_query"): 1,
+        ("page_view", "email_pair"): 1,
         ("crash", "email"): 3,
         ("network_request", "ipv4"): 1,
         ("crash", "cut"): 1,

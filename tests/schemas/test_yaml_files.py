@@ -69,7 +69,7 @@ HOSTILE = {
 def quick():
     began = time.process_time()
     yield
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < 3  # what is not refused in time takes minutes
 
 
 @pytest.mark.parametrize("content, said", HOSTILE.values(), ids=HOSTILE)

@@ -146,6 +146,8 @@ BAD = [
     (b'{"session":{"events":1e3}}', "wrong_type"),
     (b'{"session":{"events":true}}', "wrong_type"),
     (b'{"location":{"latitude":"5"}}', "wrong_type"),
+    (b'{"location":{"mcc":"0460"110000}}', "not_json"),
+    (b'{"location":{"mcc":"460".5}}', "not_json"),
     (b'{"location":{"mcc":"4x0"}}', "wrong_type"),
     (b'{"location":{"mcc":true}}', "wrong_type"),
     (b'{"crash":{"signal":1.5}}', "wrong_type"),

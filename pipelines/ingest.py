@@ -16,6 +16,7 @@ def main(argv: list[str] | None = None) -> int:
 def _ingest(options: IngestOptions) -> int:
     # Here and not above: they import Beam, which takes most of a second, and `--help` has no need of it.
     from pipelines.job import plan, submit
+    from pipelines.memory import hold_on
     from pipelines.progress import Progress
     from pipelines.runners import fit, tries_only
     from pipelines.summary import print_summary
@@ -32,6 +33,7 @@ def _ingest(options: IngestOptions) -> int:
         submit(job, flags)
         say("the job is built, and not sent")
         return OK
+    hold_on()
     with Progress(job.events + job.consents):
         totals = carry_out(job, flags)
     print_summary(job, totals, as_json=options.json)

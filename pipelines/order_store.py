@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from pipelines.deployment import RegionalPlace
 from pipelines.sinks import ByWindow, Gathered, day_of, logical_name
-from pipelines.stores import commit, stage
+from pipelines.stores import Staged, commit, stage
 from schemas.consent import STOPS, Kind, SubjectType
 from schemas.datasets import ORDERS_SUFFIX, STOPPED_SUFFIX, purpose_of
 from schemas.editions import Editions
@@ -68,6 +68,9 @@ class _Write(beam.DoFn):
     def setup(self) -> None:
         self._locks = Locks({region: place.keys for region, place in self._places.items()}, self._shards)
 
+    def start_bundle(self) -> None:
+        self._staged: list[Staged] = []
+
     @discreet
     def process(self, element: Ordered) -> Iterator[Tally]:
         (region, dataset, start), ordered = element
@@ -76,12 +79,16 @@ class _Write(beam.DoFn):
         day = day_of(start, self._started)
         logical = logical_name(listed_under(self._input_id, self._run), start, 0)
         lists = {dataset + ORDERS_SUFFIX: queue, dataset + STOPPED_SUFFIX: queue.select(STOPPED.names)}
-        commit([stage(place, name, day, logical, rows, self._run) for name, rows in lists.items()])
+        self._staged += [stage(place, name, day, logical, rows, self._run) for name, rows in lists.items()]
         counts = Counts()
         for name in lists:
             counts.add("orders", "rows", queue.num_rows, region=place.region, dataset=name)
         _count(queue, dataset, place.region, counts)
         yield from told(counts)
+
+    @discreet
+    def finish_bundle(self) -> None:
+        commit(self._staged)
 
 
 def listed_under(input_id: str, run: str) -> str:

@@ -31,7 +31,7 @@ from pipelines.stopped import lineage, lot, touching
 from schemas.datasets import RECEIVED_DATE, STOPPED_SUFFIX, datasets, opened_by
 from schemas.orders import STOPPED
 from schemas.pack_files import DEFAULT_PACK, load_pack
-from transforms.ipc import to_ipc
+from transforms.ipc import to_buffer
 from transforms.keyring import make_durable
 
 _ROW_GROUP = 250_000
@@ -66,7 +66,7 @@ def stage(
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    digest = hashlib.blake2b(to_ipc(rows), digest_size=16, key=_digest_key(place, dataset)).hexdigest()
+    digest = hashlib.blake2b(to_buffer(rows), digest_size=16, key=_digest_key(place, dataset)).hexdigest()
     return Staged(
         place, Entry(dataset, received_date, logical, rows.num_rows, run, file, wrapped, digest, content.size), path
     )

@@ -33,6 +33,9 @@ ORDERED = 7  # between Orders and their store
 WAITING = 8  # stops on their way to Orders, in state
 _LAYOUT = b"layout"
 _NARROWEST = 1 << 15  # words that 16 bits can number
+# Two thirds of a row are nulls: a runner copies a piece four times or more, and keeps it in state. What compression
+# costs a piece, whatever it holds, is lost on a small one.
+_LARGE = 2_000
 
 Piece = tuple[int, tuple[int, int, bytes]]
 Lot = tuple[int, int, int]  # region code, shard, index of the window
@@ -67,7 +70,8 @@ def layout_digest(plan: Layout, window_ms: int | None) -> bytes:
 
 def locked_telemetry(locks: Locks, key: int, rows: pa.RecordBatch, digest: bytes) -> bytes:
     """The payload of a piece of telemetry in the layout of that digest."""
-    return locks.lock(key, TELEMETRY, to_buffer(rows.replace_schema_metadata({_LAYOUT: digest})))
+    content = to_buffer(rows.replace_schema_metadata({_LAYOUT: digest}), "lz4" if rows.num_rows >= _LARGE else None)
+    return locks.lock(key, TELEMETRY, content)
 
 
 def telemetry_rows(content: bytes, digest: bytes) -> pa.RecordBatch:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import label_columns, seeds, unhurried
-from transforms.exchange import RecordBatchCoder, coalesce, pieces
+from transforms.exchange import RecordBatchCoder, coalesce, locked_telemetry, pieces, telemetry_rows
 from transforms.ipc import from_ipc, to_ipc
 
 LABELS = pa.dictionary(pa.int32(), pa.string())
@@ -32,6 +32,23 @@ def test_a_batch_crosses_whole_and_a_slice_alone(column, data):
 def test_of_a_slice_only_the_slice_is_written():
     batch = pa.record_batch([pa.array(np.arange(100_000))], names=["number"])
     assert len(to_ipc(batch.slice(5_000, 10))) < 1_000
+
+
+class Open:
+    """Locks that leave everything as it is."""
+
+    def lock(self, key, kind, content):
+        return bytes(content)
+
+
+@pytest.mark.parametrize("rows, bytes_a_row", [(10_000, (0, 12)), (100, (20, 60))])
+def test_a_large_piece_is_compressed_and_reads_as_it_was(rows, bytes_a_row):
+    """A runner copies what crosses the exchange many times, and most of a row is nulls."""
+    slots = {f"slot{i}": pa.array([i if row % 10 == i else None for row in range(rows)], pa.int64()) for i in range(3)}
+    batch = pa.record_batch(slots)
+    payload = locked_telemetry(Open(), 0, batch, b"digest")
+    assert bytes_a_row[0] < len(payload) / rows < bytes_a_row[1]
+    assert telemetry_rows(payload, b"digest").to_pydict() == batch.to_pydict()
 
 
 def test_beam_uses_this_coder_where_a_hint_says_record_batch():

@@ -21,6 +21,7 @@ access       explained opened: somebody was shown what the pipeline itself never
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import reduce
 
 import numpy as np
 import pyarrow as pa
@@ -110,18 +111,18 @@ class Totals:
 
     def sum(self, **where: str) -> int:
         """How many, over all rows whose columns have these words."""
-        return pc.sum(self._where(where)["count"]).as_py() or 0
+        return pc.sum(self._rows(where, ["count"])["count"]).as_py() or 0
 
     def by(self, columns: str | tuple[str, ...], **where: str) -> Counter:
         """How many by the words of one column, or of several as a tuple."""
         names = [columns] if isinstance(columns, str) else list(columns)
-        rows = self._where(where).group_by(names, use_threads=False).aggregate([("count", "sum")])
+        rows = self._rows(where, [*names, "count"])
+        rows = rows.group_by(names, use_threads=False).aggregate([("count", "sum")])
         *words, counts = (column.to_pylist() for column in rows.select([*names, "count_sum"]).columns)
         keys = words[0] if isinstance(columns, str) else zip(*words, strict=True)
         return Counter(dict(zip(keys, counts, strict=True)))
 
-    def _where(self, where: dict[str, str]) -> pa.Table:
-        table = self.table
-        for column, word in where.items():
-            table = table.filter(pc.equal(table[column], word))
-        return table
+    def _rows(self, where: dict[str, str], columns: list[str]) -> pa.Table:
+        rows = self.table.select(columns)
+        masks = [pc.equal(self.table[column], word) for column, word in where.items()]
+        return rows.filter(reduce(pc.and_, masks)) if masks else rows

@@ -1,7 +1,7 @@
 """Conditions of a purpose that the record itself must meet, beside anybody's consent (1.1-b, 1.1.3, 2-adcookie), and
 what is collected of an event type at all (1.2-uep)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -34,6 +34,14 @@ def unmet(batch: pa.RecordBatch, pack: Pack, plan: Layout) -> dict[str, np.ndarr
             has = _has_word(batch.column(plan.places[source]), words) & plan.carries(source, batch.column("event_type"))
             masks["not_for_purpose"][has] |= flag
     return masks
+
+
+def columns_of_unmet(packs: Iterable[Pack], plan: Layout) -> Iterator[str]:
+    """The columns of a sealed batch that `unmet` reads."""
+    yield from ("zeroed", "source", "event_type")
+    for pack in packs:
+        for purpose in pack.purposes.values():
+            yield from (plan.places[Source(path, "plain")] for path in purpose.unless)
 
 
 def uncollected(opened: np.ndarray, event_type: np.ndarray, rules: Iterable[Collected]) -> np.ndarray:

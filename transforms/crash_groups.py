@@ -19,7 +19,12 @@ import pyarrow.compute as pc
 _MOST_FRAMES = 8
 
 # A line that opens a trace, and one that opens the trace of a cause: of the first, and the last, the class counts.
-_CLASS = r"(?:[\pL_$][\pL\pN_$]*\.)+[A-Z][\pL\pN_$]*|[A-Z]\w*(?:Error|Exception)|[a-z]{1,2}(?:\.[a-z]{1,2}){1,3}"
+# Outside ASCII every character counts as a letter: RE2 takes milliseconds to compile what is one, in every call.
+_LETTER = r"A-Za-z_$\x{80}-\x{10FFFF}"
+_CLASS = (
+    rf"(?:[{_LETTER}][{_LETTER}0-9]*\.)+[A-Z][{_LETTER}0-9]*|[A-Z]\w*(?:Error|Exception)"
+    r"|[a-z]{1,2}(?:\.[a-z]{1,2}){1,3}"
+)
 _HEAD = rf"^(?:Exception in thread \"[^\"]*\" |Uncaught )?(?P<name>{_CLASS})(?::|$)"
 _CAUSE = rf"^Caused by: (?P<name>{_CLASS})(?::|$)"
 _SIGNAL = r"^(?:Fatal )?signal [0-9]+ \((?P<name>SIG[A-Z0-9]+)\)"
@@ -27,7 +32,7 @@ _MAIN, _ANR = r'^"main" ', "ANR"
 # What stands below is no part of what failed: another thread, or a suppressed exception.
 _ASIDE = r'^"[^"]*" |^--- --- ---|^\s+Suppressed: '
 
-_JAVA = r"^\s*at (?:[\w.@]*//?)?(?P<name>[\pL\pN_$.<>/-]+)\("
+_JAVA = rf"^\s*at (?:[\w.@]*//?)?(?P<name>[{_LETTER}0-9.<>/-]+)\("
 _NATIVE = (
     r"^\s*(?:native: )?#[0-9]+\s+pc\s+\S+\s+(?:[^\s\[<]*[/!])?(?P<file>\[[^\]]*\]|<|[^\s/!]+)\S*"
     r"(?:\s+\((?:offset|deleted)[^)]*\))*(?:\s+\((?P<name>.*?)(?:\+(?:0x)?[0-9a-f]+)?\))??"

@@ -17,7 +17,7 @@ from schemas.policy import Pack
 from schemas.tallies import HOUR_MS, Counts
 from schemas.variants import NONE, UNTOLD, Variants
 from transforms.columns import runs
-from transforms.conditions import uncollected, unmet
+from transforms.conditions import columns_of_unmet, uncollected, unmet
 from transforms.consent import Records, Verdict, judge
 from transforms.ledger import Ledger
 
@@ -77,12 +77,13 @@ class Gate:
             (number, np.flatnonzero(np.broadcast_to(latest == number, len(own)))) for number in np.unique(latest)
         ]
         rows_of += [(number, np.flatnonzero(own == number)) for number in others]
+        looked_at = batch.select(self._looked_at)  # a gather of whole records would cost more than to judge them
         opened, reasons = np.full(len(own), self._terms[0].every, np.uint64), {}
         for number, rows in rows_of:
             if number in _NEVER:
                 _close(rows, opened, reasons, _NEVER[number])
                 continue
-            part = batch if len(rows) == batch.num_rows else batch.take(pa.array(rows))
+            part = batch if len(rows) == batch.num_rows else looked_at.take(pa.array(rows))
             found = self._under(number, part, ledger_of, stops_known)
             for reason, masks in found.reasons.items():
                 reasons.setdefault(reason, np.zeros_like(opened))[rows] |= opened[rows] & masks
@@ -150,6 +151,13 @@ class Gate:
     @cached_property
     def _terms(self) -> tuple[Terms, ...]:
         return tuple(pack.terms(self.region, self.with_ledger) for pack in self.variants.packs)
+
+    @cached_property
+    def _looked_at(self) -> list[str]:
+        """The columns that `_under` reads."""
+        names = ["device", "account", "subject_fault", "event_time", "received_time", "event_type"]
+        names += [self._plan.application] if self._plan.application else []
+        return list(dict.fromkeys([*names, *columns_of_unmet(self.variants.packs, self._plan)]))
 
     @cached_property
     def _plan(self) -> Layout:

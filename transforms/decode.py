@@ -26,8 +26,9 @@ from schemas.fields import (
     Field,
 )
 from schemas.policy import Pack
+from transforms.arrow_json import Columns
 from transforms.block import line_at
-from transforms.lines import Columns, Faults, Habits, Parsed, merged, parse
+from transforms.lines import Faults, Habits, Parsed, merged, parse
 from transforms.times import parse_times
 from transforms.verdict import CODE, Reason
 

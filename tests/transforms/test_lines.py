@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from schemas.fields import EVENT_FIELDS, LEDGER_FIELDS
 from schemas.shape import MAX_LINE_BYTES
 from transforms import lines
+from transforms.arrow_json import ArrowJson
 from transforms.block import line_at
 from transforms.lines import parse
 from transforms.verdict import REASONS, Reason
@@ -338,8 +339,8 @@ def test_lenient_fields_cost_no_sifting(monkeypatch):
 
 def test_a_key_that_many_lines_repeat_costs_few_readings(monkeypatch):
     """Each line that repeats it is found at once; and any number of different ones costs no more than a judgement."""
-    read, readings = lines._Reader._read, []
-    monkeypatch.setattr(lines._Reader, "_read", lambda *given: readings.append(1) or read(*given))
+    read, readings = ArrowJson.read, []
+    monkeypatch.setattr(ArrowJson, "read", lambda *given: readings.append(1) or read(*given))
     good, twice = b'{"event_id":"a","ip":"b"}', b'{"event_id":"a","ip":"b","ip":"c"}'
     parsed = parse(b"\n".join([good, twice, good] * 500), EVENT_FIELDS)
     assert parsed.faults.counts() == {"duplicate_key": 500} and len(parsed.line) == 1_000

@@ -23,23 +23,29 @@ def few_lines(block: bytes) -> Iterator[bytes]:
             yield block[start:end]
 
 
-def line_at(block: bytes, numbers: np.ndarray) -> list[bytes]:
-    """The bytes of few lines, by their ascending numbers."""
-    ends = np.append(np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")), len(block))
-    starts = np.append(0, ends[:-1] + 1)
-    return [block[start:end] for start, end in zip(starts[numbers], ends[numbers], strict=True)]
+def line_ends(block: bytes) -> np.ndarray:
+    """Where each line ends (int64): at its LF, or at the end of a block whose last line has none."""
+    ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))
+    return np.append(ends, len(block)) if block and not block.endswith(b"\n") else ends
+
+
+def line_at(block: bytes, ends: np.ndarray, numbers: np.ndarray) -> list[bytes]:
+    """The bytes of few lines, by their numbers; `ends` are the block's `line_ends`."""
+    starts = np.where(numbers > 0, ends[numbers - 1] + 1, 0)
+    return [block[start:end] for start, end in zip(starts.tolist(), ends[numbers].tolist(), strict=True)]
 
 
 @dataclass(frozen=True, repr=False)
 class Layout:
-    """Where the lines that are not blank stand in a block; `end` is past the last byte before CR and LF."""
+    """Where the lines that are not blank stand in a block; `end` is past the last byte before CR and LF. `ends` are the
+    `line_ends` of all lines."""
 
     start: np.ndarray
     end: np.ndarray
     number: np.ndarray
     plain: np.ndarray  # starts with { and ends with }, and is not too long
     too_long: np.ndarray
-    lines: int
+    ends: np.ndarray
 
     def pieces(self, begin: int, end: int, lines: int, size: int) -> Iterator[tuple[int, int]]:
         """[begin, end) in ranges of at most so many lines, and of about so many bytes."""
@@ -52,12 +58,10 @@ class Layout:
 
 def layout_of(block: bytes) -> Layout:
     content = np.frombuffer(block, np.uint8)
-    end = np.flatnonzero(content == ord("\n"))
-    if block and not block.endswith(b"\n"):
-        end = np.append(end, len(block))
-    start = np.append(0, end[:-1] + 1)[: len(end)]
-    number = np.flatnonzero(end > start)
-    lines, start, end = len(end), start[number], end[number]
+    ends = line_ends(block)
+    start = np.append(0, ends[:-1] + 1)[: len(ends)]
+    number = np.flatnonzero(ends > start)
+    start, end = start[number], ends[number]
     too_long = end - start > MAX_LINE_BYTES
     end = end - (content[end - 1] == ord("\r"))
     # If every line is plain no value spans two: JSON has no LF in a string, and none that could stand between } and {.
@@ -67,4 +71,4 @@ def layout_of(block: bytes) -> Layout:
     keep[blank] = False
     if blank:
         start, end, number, plain, too_long = (a[keep] for a in (start, end, number, plain, too_long))
-    return Layout(start, end, number, plain, too_long, lines)
+    return Layout(start, end, number, plain, too_long, ends)

@@ -61,7 +61,8 @@ class Parsed:
     """A block's good lines as columns by dotted path, and an account of all others.
 
     `line` (int64) holds the number of each row's line, from 0. Always lines == blank + faults + rows. `unknown` counts
-    the fields, null ones aside, that the table does not know, by `unknown_path`.
+    the fields, null ones aside, that the table does not know, by `unknown_path`. `ends` are the `line_ends` of the
+    block, for who wants its rejected lines.
     """
 
     columns: Columns
@@ -70,6 +71,7 @@ class Parsed:
     blank: int
     lines: int
     unknown: dict[str, int]
+    ends: np.ndarray
 
 
 @dataclass(repr=False)
@@ -93,9 +95,10 @@ def parse(block: bytes, fields: tuple[Field, ...], habits: Habits | None = None)
         columns=concatenated(parts),
         line=layout.number[reader.verdict < 0],
         faults=Faults(layout.number[rejected], reader.verdict[rejected]),
-        blank=layout.lines - len(layout.number),
-        lines=layout.lines,
+        blank=len(layout.ends) - len(layout.number),
+        lines=len(layout.ends),
         unknown={path: count for path, count in sorted(reader.json.unknown.items()) if count},
+        ends=layout.ends,
     )
 
 

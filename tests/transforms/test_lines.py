@@ -14,7 +14,7 @@ from schemas.fields import EVENT_FIELDS, LEDGER_FIELDS
 from schemas.shape import MAX_LINE_BYTES
 from transforms import lines
 from transforms.arrow_json import ArrowJson
-from transforms.block import line_at
+from transforms.block import line_at, line_ends
 from transforms.lines import parse
 from transforms.verdict import REASONS, Reason
 
@@ -375,8 +375,12 @@ def test_a_number_is_refused_where_pyarrow_json_would_refuse_it(parts):
 
 
 def test_line_at():
-    assert line_at(b"a\nbb\n\nccc", np.array([1, 2, 3])) == [b"bb", b"", b"ccc"]
-    assert line_at(b"", np.array([], np.int64)) == []
+    none = np.array([], np.int64)
+    for block in (b"a\nbb\n\nccc", b"a\nbb\n\nccc\n"):
+        ends = line_ends(block)
+        assert line_at(block, ends, np.array([0, 1, 2, 3])) == [b"a", b"bb", b"", b"ccc"]
+        assert line_at(block, ends, np.array([3, 1])) == [b"ccc", b"bb"] and line_at(block, ends, none) == []
+    assert line_at(b"", line_ends(b""), none) == [] and line_at(b"\n", line_ends(b"\n"), np.array([0])) == [b""]
 
 
 def test_no_value_in_what_is_shown():

@@ -11,6 +11,8 @@ from schemas.shape import MAX_LINE_BYTES
 SPACE = b" \t\r"
 MOST_LINES = 1 << 17  # at once; no block of records that are worth something has so many
 
+_SEARCHED_BYTES = 1 << 20
+
 
 def few_lines(block: bytes) -> Iterator[bytes]:
     """A block in parts of at most MOST_LINES: a line takes a thousand bytes of memory, however few it has itself."""
@@ -25,8 +27,12 @@ def few_lines(block: bytes) -> Iterator[bytes]:
 
 def line_ends(block: bytes) -> np.ndarray:
     """Where each line ends (int64): at its LF, or at the end of a block whose last line has none."""
-    ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))
-    return np.append(ends, len(block)) if block and not block.endswith(b"\n") else ends
+    content = np.frombuffer(block, np.uint8)
+    # Part by part, or what is compared would fill as much new memory as the block.
+    starts = range(0, len(block), _SEARCHED_BYTES)
+    parts = [start + np.flatnonzero(content[start : start + _SEARCHED_BYTES] == ord("\n")) for start in starts]
+    last = np.array([] if block.endswith(b"\n") or not block else [len(block)], np.int64)
+    return np.concatenate([*parts, last])
 
 
 def line_at(block: bytes, ends: np.ndarray, numbers: np.ndarray) -> list[bytes]:
@@ -72,3 +78,40 @@ def layout_of(block: bytes) -> Layout:
     if blank:
         start, end, number, plain, too_long = (a[keep] for a in (start, end, number, plain, too_long))
     return Layout(start, end, number, plain, too_long, ends)
+
+
+class Lines:
+    """The lines of a block that are not blank, as they are to be read: as they stand, or mended. By their places in the
+    block's layout."""
+
+    def __init__(self, block: bytes, layout: Layout) -> None:
+        self._block, self._start, self._end = block, layout.start, layout.end
+        self._stands = np.ones(len(layout.start), bool)
+        self._mended: dict[int, bytes] = {}
+
+    def mend(self, i: int, line: bytes) -> None:
+        """From here on it reads like this."""
+        self._mended[i], self._stands[i] = line, False
+
+    def line(self, i: int) -> bytes:
+        """One line."""
+        return self._block[self._start[i] : self._end[i]] if self._stands[i] else self._mended[i]
+
+    def of(self, at: np.ndarray) -> list[bytes]:
+        """Several lines."""
+        places = zip(self._start[at].tolist(), self._end[at].tolist(), strict=True)
+        lines = [self._block[start:end] for start, end in places]
+        for place in np.flatnonzero(~self._stands[at]).tolist():
+            lines[place] = self._mended[int(at[place])]
+        return lines
+
+    def text(self, at: np.ndarray) -> bytes:
+        """Several lines, in ascending order, one after the other, and maybe blank ones between them. Neighbours in the
+        block are copied at once."""
+        if not len(at):
+            return b""
+        apart = (np.diff(at) > 1) | ~self._stands[at[1:]] | ~self._stands[at[:-1]]
+        first, last = at[np.append(True, apart)], at[np.append(apart, True)]
+        block, places = memoryview(self._block), zip(first.tolist(), self._start[first], self._end[last], strict=True)
+        runs = [block[start:end] if self._stands[i] else self._mended[i] for i, start, end in places]
+        return b"\n".join(runs) + b"\n"

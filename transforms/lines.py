@@ -7,7 +7,7 @@ bad are left out. That goes on while it finds some; then all that stayed is read
 """
 
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import repeat
 from operator import length_hint
@@ -19,12 +19,13 @@ import pyarrow as pa
 from schemas.fields import Field
 from schemas.shape import line_type
 from transforms.arrow_json import UNKNOWN_FIELD, ArrowJson, Columns, Obstacle, concatenated, is_utf8
-from transforms.block import SPACE, Layout, layout_of
+from transforms.block import SPACE, Layout, Lines, layout_of
 from transforms.verdict import CODE, REASONS, Judge, Reason, rewriting, rewritten
 
 # A piece that fails costs its own reading once more. Smaller ones are lost on pyarrow's fixed cost a call.
 _PIECE_LINES, _PIECE_BYTES = 1_600, 1 << 20
 _SIFTED_LINES, _SIFTED_BYTES = 400, 1 << 18  # where new names of fields make columns as long as what is read at once
+_WARY = 3
 _REPEATED_KEYS = 4  # that lines are read again for, each found in all of them at once
 
 _BOM = b"\xef\xbb\xbf"
@@ -112,8 +113,7 @@ class _Reader:
         self.rewriting = rewriting(fields)
         self.rules = [rule for rules in self.rewriting.values() for rule in rules]
         self.verdict = np.full(len(layout.start), _GOOD, np.int8)
-        self.stands = np.ones(len(layout.start), bool)
-        self.mended: dict[int, bytes] = {}  # lines that are not to be read as they stand
+        self.lines = Lines(block, layout)
 
     def parts(self) -> Iterator[Columns]:
         """The columns of the good lines, in order, in as few parts as it takes."""
@@ -124,7 +124,9 @@ class _Reader:
                 yield columns
                 return
         self.habits.whole = True  # unless a piece says otherwise
-        unread = None  # where lines begin that are sifted and not read yet
+        # One bad line tells little of where the next is, several tell that it is near: then to read before one sifts is
+        # more often in vain. So for a bad piece more, as many good ones more are sifted, up to a few.
+        unread, wary = None, 0  # where lines begin that are sifted and not read yet
         for begin, end in self.layout.pieces(0, everything, _PIECE_LINES, _PIECE_BYTES):
             if unread is None:
                 columns, obstacle = self._whole(begin, end, "error")
@@ -135,9 +137,10 @@ class _Reader:
                     yield from self._with_new_names(begin, end)
                     continue
                 unread = begin
-            if not self._sift(begin, end):
+            wary = min(wary + 1, _WARY) if self._sift(begin, end) else wary - 1
+            if wary <= 0:
                 yield from self._sifted(unread, end)
-                unread = None
+                unread, wary = None, 0
         if unread is not None:
             yield from self._sifted(unread, everything)
 
@@ -192,36 +195,30 @@ class _Reader:
         plain, too_long = self.layout.plain[begin:end], self.layout.too_long[begin:end]
         self.verdict[begin:end][too_long] = CODE[Reason.TOO_LONG]
         for i in (begin + np.flatnonzero(~(plain | too_long))).tolist():
-            self._mend(i, self._line(i).removeprefix(_BOM).strip(SPACE))
-        for sieve, then in ((_undecodable, self._judge), (self._unfit, self._suspect)):
-            at = self._good(begin, end)
-            for place in sieve(self._lines(at)):
-                then(int(at[place]))
+            self.lines.mend(i, self.lines.line(i).removeprefix(_BOM).strip(SPACE))
+        at = self._good(begin, end)
+        for place in _undecodable(self.lines.of(at)):
+            self._judge(int(at[place]))
+        at = self._good(begin, end)
+        for place, of_type in _refused(self.lines.of(at), self.decode):
+            self._suspect(int(at[place]), of_type)
         return len(self._good(begin, end)) < end - begin
 
-    def _suspect(self, i: int) -> None:
-        """Judges a line, as senders may quote its fields, unless msgspec takes it for what it should be."""
-        line = self._line(i)
-        mended = rewritten(line, self.rules)
-        if mended != line:
-            self._mend(i, mended)
-        if mended == line or any(self._unfit([mended])):
-            self._judge(i)
-
-    def _unfit(self, lines: list[bytes]) -> Iterator[int]:
-        """The places of lines that msgspec does not take for what they should be."""
-        rest = iter(lines)
-        while True:
-            try:
-                deque(map(self.decode, rest), maxlen=0)
-                return
-            except (msgspec.DecodeError, RecursionError):
-                yield len(lines) - length_hint(rest) - 1
+    def _suspect(self, i: int, of_type: bool) -> None:
+        """Judges a line that msgspec refuses, unless it is only that its sender quotes fields as he pleases."""
+        if of_type:
+            line = self.lines.line(i)
+            mended = rewritten(line, self.rules)
+            if mended != line:
+                self.lines.mend(i, mended)
+                if not any(_refused([mended], self.decode)):
+                    return
+        self._judge(i)
 
     def _weeded(self, begin: int, end: int, unexpected: str) -> tuple[Columns | None, Obstacle]:
         """The good lines of [begin, end), all of which were sifted, or None and the obstacle."""
         at = self._good(begin, end)
-        columns, obstacle = self.json.read(self._text(at), len(at), unexpected)
+        columns, obstacle = self.json.read(self.lines.text(at), len(at), unexpected)
         # msgspec takes the last of two equal keys; pyarrow.json tells the first line in which it finds a key twice.
         for _ in range(_REPEATED_KEYS):
             if obstacle.row < 0:
@@ -229,7 +226,7 @@ class _Reader:
             for i in self._repeating(at, obstacle).tolist():
                 self._judge(i)
             at = self._good(begin, end)
-            columns, obstacle = self.json.read(self._text(at), len(at), unexpected)
+            columns, obstacle = self.json.read(self.lines.text(at), len(at), unexpected)
         return columns, obstacle
 
     def _repeating(self, at: np.ndarray, obstacle: Obstacle) -> np.ndarray:
@@ -244,10 +241,10 @@ class _Reader:
         """As `_sifted`, where msgspec says too little: it takes the last of two equal keys, for one."""
         unknown = {i: self._judge(i) for i in self._good(begin, end).tolist()}
         at = self._good(begin, end)
-        columns, _ = self.json.read(self._text(at), len(at), "ignore")
+        columns, _ = self.json.read(self.lines.text(at), len(at), "ignore")
         if columns is None:
             # The judge knows no reason, and still pyarrow.json refuses: whatever that is, it is one line's own fault.
-            alone = {i: self.json.read(self._line(i) + b"\n", 1, "ignore")[0] for i in at.tolist()}
+            alone = {i: self.json.read(self.lines.line(i) + b"\n", 1, "ignore")[0] for i in at.tolist()}
             self.verdict[[i for i, part in alone.items() if part is None]] = CODE[Reason.BAD_NUMBER]
             good = [part for part in alone.values() if part is not None]
             columns = concatenated(good) if good else None
@@ -258,7 +255,7 @@ class _Reader:
 
     def _judge(self, i: int) -> Counter[str]:
         """Rejects a line if it is bad; what it holds of unknown fields."""
-        reason, unknown = self.judge.verdict(self._line(i))
+        reason, unknown = self.judge.verdict(self.lines.line(i))
         if reason:
             self.verdict[i] = CODE[reason]
         return unknown
@@ -266,28 +263,6 @@ class _Reader:
     def _good(self, begin: int, end: int) -> np.ndarray:
         """The lines of [begin, end) that are not rejected so far."""
         return begin + np.flatnonzero(self.verdict[begin:end] == _GOOD)
-
-    def _mend(self, i: int, line: bytes) -> None:
-        self.mended[i], self.stands[i] = line, False
-
-    def _line(self, i: int) -> bytes:
-        return self.block[self.layout.start[i] : self.layout.end[i]] if self.stands[i] else self.mended[i]
-
-    def _lines(self, at: np.ndarray) -> list[bytes]:
-        places = zip(self.layout.start[at].tolist(), self.layout.end[at].tolist(), strict=True)
-        lines = [self.block[start:end] for start, end in places]
-        for place in np.flatnonzero(~self.stands[at]).tolist():
-            lines[place] = self.mended[int(at[place])]
-        return lines
-
-    def _text(self, at: np.ndarray) -> bytes:
-        """Lines as they are to be read, one after the other. Neighbours in the block are copied at once."""
-        apart = (np.diff(at) > 1) | ~self.stands[at[1:]] | ~self.stands[at[:-1]]
-        first = at[np.append(True, apart)[: len(at)]].tolist()
-        last = at[np.append(apart, True)[: len(at)]].tolist()
-        block, (start, end) = memoryview(self.block), (self.layout.start, self.layout.end)
-        runs = zip(first, last, strict=True)
-        return b"\n".join([block[start[i] : end[j]] if self.stands[i] else self.mended[i] for i, j in runs]) + b"\n"
 
 
 def _undecodable(lines: list[bytes]) -> Iterator[int]:
@@ -297,3 +272,17 @@ def _undecodable(lines: list[bytes]) -> Iterator[int]:
             lines[place].decode()
         except UnicodeDecodeError:
             yield place
+
+
+def _refused(lines: list[bytes], decode: Callable[[bytes], object]) -> Iterator[tuple[int, bool]]:
+    """The places of lines that msgspec does not take for what they should be, and whether it is for a type."""
+    rest = iter(lines)
+    while True:
+        try:
+            deque(map(decode, rest), maxlen=0)
+            return
+        except msgspec.ValidationError:
+            of_type = True
+        except (msgspec.DecodeError, RecursionError):
+            of_type = False
+        yield len(lines) - length_hint(rest) - 1, of_type

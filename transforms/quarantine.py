@@ -7,7 +7,7 @@ many come at once only some lines are kept; how many there were is always told e
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import blake2b
 from heapq import nsmallest
 from typing import Any, NamedTuple
@@ -91,11 +91,11 @@ class Quarantine:
             yield region, self._rows(region, kept, rest, times)
 
     def _found(self, lines: list[bytes], reasons: np.ndarray, counts: Counts) -> Iterator[tuple[bytes, _Line]]:
-        """Each rejected line that has its place here, as much of it as is kept."""
+        """Each rejected line that has its place here."""
         regions = locate_lines([line[:_LOCATED] for line in lines], self._where)
-        lines = [line[:_LONGEST] for line in lines]
         regions = np.where(regions == UNLOCATABLE, self._arrival, regions).tolist()
-        for line, code, region, hour in zip(lines, reasons.tolist(), regions, hours(lines), strict=True):
+        kept = (line[:_LONGEST] for line in lines)
+        for line, code, region, hour in zip(lines, reasons.tolist(), regions, hours(kept), strict=True):
             reason = REASONS[code].value
             if region in self._id_keys:
                 yield line, _Line(row_id(line, self._id_keys[region], self._input), region, reason, hour)
@@ -111,7 +111,8 @@ class Quarantine:
         if kept:
             bound_to = place_of(self._where.regions[region], self._input)
             ids = [each.row_id for each in kept]
-            sealed = seal_lines(list(kept.values()), ids, self._recipients[region], bound_to).columns
+            lines = (line[:_LONGEST] for line in kept.values())
+            sealed = seal_lines(lines, ids, self._recipients[region], bound_to).columns
         else:
             sealed = [pa.nulls(0, field.type) for field in ENVELOPE]
         padded = [pa.concat_arrays([column, pa.nulls(len(rest), column.type)]) for column in sealed]
@@ -147,7 +148,7 @@ def sample(lines: list, keep: int) -> list:
     return nsmallest(keep, lines) if len(lines) > keep else lines
 
 
-def hours(lines: list[bytes]) -> list[int | None]:
+def hours(lines: Iterable[bytes]) -> list[int | None]:
     """The hour of receipt that each line seems to name, in milliseconds since the epoch; None, too, for the rarest
     where the lines name very many."""
     texts = [match[1].decode() if (match := _RECEIVED.search(line)) else None for line in lines]

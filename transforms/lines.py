@@ -9,7 +9,7 @@ bad are left out. That goes on while it finds some; then all that stayed is read
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import chain, repeat
 from operator import length_hint
 
 import msgspec
@@ -197,10 +197,8 @@ class _Reader:
         for i in (begin + np.flatnonzero(~(plain | too_long))).tolist():
             self.lines.mend(i, self.lines.line(i).removeprefix(_BOM).strip(SPACE))
         at = self._good(begin, end)
-        for place in _undecodable(self.lines.of(at)):
-            self._judge(int(at[place]))
-        at = self._good(begin, end)
-        for place, of_type in _refused(self.lines.of(at), self.decode):
+        lines = self.lines.of(at)
+        for place, of_type in chain(_undecodable(lines), _refused(lines, self.decode)):
             self._suspect(int(at[place]), of_type)
         return len(self._good(begin, end)) < end - begin
 
@@ -265,13 +263,13 @@ class _Reader:
         return begin + np.flatnonzero(self.verdict[begin:end] == _GOOD)
 
 
-def _undecodable(lines: list[bytes]) -> Iterator[int]:
-    """The places of lines that are no UTF-8: msgspec does not look at the text that it skips."""
+def _undecodable(lines: list[bytes]) -> Iterator[tuple[int, bool]]:
+    """As `_refused`, lines that are no UTF-8: msgspec does not look at the text that it skips."""
     for place in np.flatnonzero(~np.fromiter(map(bytes.isascii, lines), bool, len(lines))).tolist():
         try:
             lines[place].decode()
         except UnicodeDecodeError:
-            yield place
+            yield place, False
 
 
 def _refused(lines: list[bytes], decode: Callable[[bytes], object]) -> Iterator[tuple[int, bool]]:
@@ -283,6 +281,6 @@ def _refused(lines: list[bytes], decode: Callable[[bytes], object]) -> Iterator[
             return
         except msgspec.ValidationError:
             of_type = True
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             of_type = False
         yield len(lines) - length_hint(rest) - 1, of_type

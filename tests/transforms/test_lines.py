@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from schemas.fields import EVENT_FIELDS, LEDGER_FIELDS
 from schemas.shape import MAX_LINE_BYTES
 from transforms import lines
-from transforms.block import line_at
+from transforms.arrow_json import ArrowJson
+from transforms.block import line_at, line_ends
 from transforms.lines import parse
 from transforms.verdict import REASONS, Reason
 
@@ -340,8 +341,8 @@ def test_lenient_fields_cost_no_sifting(monkeypatch):
 
 def test_a_key_that_many_lines_repeat_costs_few_readings(monkeypatch):
     """Each line that repeats it is found at once; and any number of different ones costs no more than a judgement."""
-    read, readings = lines._Reader._read, []
-    monkeypatch.setattr(lines._Reader, "_read", lambda *given: readings.append(1) or read(*given))
+    read, readings = ArrowJson.read, []
+    monkeypatch.setattr(ArrowJson, "read", lambda *given: readings.append(1) or read(*given))
     good, twice = b'{"event_id":"a","ip":"b"}', b'{"event_id":"a","ip":"b","ip":"c"}'
     parsed = parse(b"\n".join([good, twice, good] * 500), EVENT_FIELDS)
     assert parsed.faults.counts() == {"duplicate_key": 500} and len(parsed.line) == 1_000
@@ -376,8 +377,12 @@ def test_a_number_is_refused_where_pyarrow_json_would_refuse_it(parts):
 
 
 def test_line_at():
-    assert line_at(b"a\nbb\n\nccc", np.array([1, 2, 3])) == [b"bb", b"", b"ccc"]
-    assert line_at(b"", np.array([], np.int64)) == []
+    none = np.array([], np.int64)
+    for block in (b"a\nbb\n\nccc", b"a\nbb\n\nccc\n"):
+        ends = line_ends(block)
+        assert line_at(block, ends, np.array([0, 1, 2, 3])) == [b"a", b"bb", b"", b"ccc"]
+        assert line_at(block, ends, np.array([3, 1])) == [b"ccc", b"bb"] and line_at(block, ends, none) == []
+    assert line_at(b"", line_ends(b""), none) == [] and line_at(b"\n", line_ends(b"\n"), np.array([0])) == [b""]
 
 
 def test_no_value_in_what_is_shown():

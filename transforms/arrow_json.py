@@ -37,10 +37,13 @@ class ArrowJson:
     """Reads lines of one block, and counts their unknown fields by `unknown_path`.
 
     Where one device has a field that we do not know, more will: `expected` is the schema with those that were met.
+    Objects that should be `absent` are not looked for where whatever is not expected is an obstacle.
     """
 
-    def __init__(self, block: bytes, fields: tuple[Field, ...], expected: pa.Schema | None) -> None:
-        self.expected, self.unknown = expected, Counter[str]()
+    def __init__(
+        self, block: bytes, fields: tuple[Field, ...], expected: pa.Schema | None, absent: frozenset[str]
+    ) -> None:
+        self.expected, self.unknown, self._absent = expected, Counter[str](), absent
         self._fields, self._schema = fields, arrow_schema(fields)
         self._tree, self._names, self._complaints = field_tree(fields), field_names(fields), rewriting(fields)
         self._few_names = True
@@ -54,6 +57,8 @@ class ArrowJson:
             return None, Obstacle()
         counting = unexpected != "ignore" and not nul  # in an unknown field U+0000 would pass unseen
         expected = (counting and self.expected) or self._schema
+        if unexpected == "error":
+            expected = pa.schema([field for field in expected if field.name not in self._absent])
         options = pa.json.ParseOptions(explicit_schema=expected, unexpected_field_behavior=unexpected)
         whole = pa.json.ReadOptions(use_threads=False, block_size=len(data) + 1)
         try:
@@ -87,6 +92,8 @@ class ArrowJson:
             return []
         members = [("", self._tree, zip(batch.schema, batch.columns, strict=True))]
         for name, known in self._tree.items():
+            if name not in batch.schema.names:
+                continue
             if isinstance(known, dict) and batch.schema.field(name).type.num_fields > len(known):
                 column = batch.column(name)
                 members.append((name, known, zip(column.type, column.flatten(), strict=True)))

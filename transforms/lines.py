@@ -8,7 +8,7 @@ bad are left out. That goes on while it finds some; then all that stayed is read
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, repeat
 from operator import length_hint
 
@@ -16,10 +16,11 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from schemas.fields import Field
-from schemas.shape import line_type
+from schemas.fields import EVENT_TYPES, PAYLOADS, Field
+from schemas.shape import field_tree, line_type
 from transforms.arrow_json import UNKNOWN_FIELD, ArrowJson, Columns, Obstacle, concatenated, is_utf8
-from transforms.block import SPACE, Layout, Lines, layout_of
+from transforms.block import SPACE, Lines, layout_of
+from transforms.by_type import Group, by_type
 from transforms.verdict import CODE, REASONS, Judge, Reason, rewriting, rewritten
 
 # A piece that fails costs its own reading once more. Smaller ones are lost on pyarrow's fixed cost a call.
@@ -61,9 +62,9 @@ def merged(*parts: Faults) -> Faults:
 class Parsed:
     """A block's good lines as columns by dotted path, and an account of all others.
 
-    `line` (int64) holds the number of each row's line, from 0. Always lines == blank + faults + rows. `unknown` counts
-    the fields, null ones aside, that the table does not know, by `unknown_path`. `ends` are the `line_ends` of the
-    block, for who wants its rejected lines.
+    `line` (int64) holds the number of each row's line, from 0; rows of one event type may stand together. Always
+    lines == blank + faults + rows. `unknown` counts the fields, null ones aside, that the table does not know, by
+    `unknown_path`. `ends` are the `line_ends` of the block, for who wants its rejected lines.
     """
 
     columns: Columns
@@ -82,41 +83,61 @@ class Habits:
 
     expected: pa.Schema | None = None
     whole: bool = False
+    of_kind: dict[str, "Habits"] = field(default_factory=dict)
+
+    def of(self, kind: str) -> "Habits":
+        """Those of lines of one kind."""
+        return self.of_kind.setdefault(kind, Habits()) if kind else self
 
 
 def parse(block: bytes, fields: tuple[Field, ...], habits: Habits | None = None) -> Parsed:
     """Reads a block of lines strictly. It raises for no input, and no value of a line is in what it says of faults."""
-    layout = layout_of(block)
-    habits = habits or Habits()
-    reader = _Reader(block, layout, fields, habits)
-    parts = list(reader.parts()) or [reader.json.no_columns()]
-    habits.expected = reader.json.expected
-    rejected = np.flatnonzero(reader.verdict >= 0)
+    layout, habits = layout_of(block), habits or Habits()
+    kinds = tuple(name for name in field_tree(fields) if name in EVENT_TYPES)
+    readers = [_Reader(group, fields, habits.of(group.kind)) for group in by_type(block, layout, kinds)]
+    parts = [columns for reader in readers for columns in reader.parts()]
+    unknown = sum((reader.json.unknown for reader in readers), Counter())
     return Parsed(
-        columns=concatenated(parts),
-        line=layout.number[reader.verdict < 0],
-        faults=Faults(layout.number[rejected], reader.verdict[rejected]),
+        columns=concatenated(parts or [readers[0].json.no_columns()]),
+        line=np.concatenate([reader.good for reader in readers]),
+        faults=merged(*(reader.faults for reader in readers)),
         blank=len(layout.ends) - len(layout.number),
         lines=len(layout.ends),
-        unknown={path: count for path, count in sorted(reader.json.unknown.items()) if count},
+        unknown=dict(sorted(unknown.items())),
         ends=layout.ends,
     )
 
 
 class _Reader:
-    """Reads the lines of one block, and notes the verdict on each that is rejected."""
+    """Reads the lines of one group, and notes the verdict on each that is rejected."""
 
-    def __init__(self, block: bytes, layout: Layout, fields: tuple[Field, ...], habits: Habits) -> None:
-        self.block, self.layout, self.habits = block, layout, habits
-        self.json = ArrowJson(block, fields, habits.expected)
+    def __init__(self, group: Group, fields: tuple[Field, ...], habits: Habits) -> None:
+        self.block, self.layout, self.habits = group.block, group.layout, habits
+        absent = frozenset(PAYLOADS) - {group.kind} if group.kind else frozenset()
+        self.json = ArrowJson(self.block, fields, habits.expected, absent)
         self.decode, self.judge = msgspec.json.Decoder(line_type(fields)).decode, Judge(fields)
         self.rewriting = rewriting(fields)
         self.rules = [rule for rules in self.rewriting.values() for rule in rules]
-        self.verdict = np.full(len(layout.start), _GOOD, np.int8)
-        self.lines = Lines(block, layout)
+        self.verdict = np.full(len(self.layout.start), _GOOD, np.int8)
+        self.lines = Lines(self.block, self.layout)
+
+    @property
+    def good(self) -> np.ndarray:
+        """The numbers of the good lines, once all parts were read."""
+        return self.layout.number[self.verdict == _GOOD]
+
+    @property
+    def faults(self) -> Faults:
+        """The others, once all parts were read."""
+        rejected = np.flatnonzero(self.verdict != _GOOD)
+        return Faults(self.layout.number[rejected], self.verdict[rejected])
 
     def parts(self) -> Iterator[Columns]:
         """The columns of the good lines, in order, in as few parts as it takes."""
+        yield from self._parts()
+        self.habits.expected = self.json.expected
+
+    def _parts(self) -> Iterator[Columns]:
         everything = len(self.layout.start)
         if self.habits.whole and everything:
             columns, _ = self._whole(0, everything, "error")
@@ -146,7 +167,10 @@ class _Reader:
 
     def _whole(self, begin: int, end: int, unexpected: str) -> tuple[Columns | None, Obstacle]:
         """All of [begin, end) as it stands, or None and the obstacle."""
-        data = self.block[self.layout.start[begin] : self.layout.end[end - 1]] + b"\n"
+        start, stop = self.layout.start[begin], self.layout.end[end - 1]
+        data = self.block[start : stop + 1]  # one copy, or none if it is the whole block
+        if not data.endswith(b"\n"):
+            data = data[: stop - start] + b"\n"
         if not (self.layout.plain[begin:end].all() and is_utf8(data)):
             return None, Obstacle()
         columns, obstacle = self.json.read(data, end - begin, unexpected)

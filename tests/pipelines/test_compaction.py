@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines import audit, compaction, ingest, sweep
 from pipelines import compact as command_of
-from pipelines import compaction, sweep
 from pipelines.compaction import MOST, compact, compacting, plan
 from pipelines.deployment import load_deployment, prepare
 from pipelines.errors import InputError
@@ -25,7 +25,7 @@ from pipelines.stores import commit, open_dataset, open_entries, stage, unlocked
 from schemas.datasets import datasets
 from schemas.pack_files import load_pack
 from tests.pipelines.test_stopped import History, listed, order, rows_of
-from tests.stranger import command, deploy
+from tests.stranger import command, deploy, event, ndjson
 
 DAY, DATASET, LATER = "2021-03-01", "operations", date(2021, 3, 9)
 
@@ -397,21 +397,53 @@ def test_a_stop_that_comes_later_takes_rows_out_of_a_shared_file(eu):
     ]
 
 
-def test_the_command_changes_nothing_that_readers_see(prepared, tmp_path):
+def test_a_file_of_many_row_groups_is_in_order_throughout(eu):
+    drawn = np.random.default_rng(1).integers(0, 1 << 64, (2, 300_000), np.uint64)
+    for window, words in enumerate(np.sort(drawn)):
+        tokens = pa.Array.from_buffers(pa.binary(16), len(words), [None, pa.py_buffer(np.repeat(words, 2).tobytes())])
+        made = pa.record_batch({"event_id": tokens, "number": np.arange(len(words)) + window * len(words)})
+        commit([stage(eu, DATASET, DAY, f"abc-{window}-0", made, "run")])
+    compact(eu, DATASET, LATER)
+    path, decryption = unlocked(eu, files(eu)[0])
+    with pq.ParquetFile(path, decryption_properties=decryption) as parquet:
+        assert parquet.num_row_groups == 3
+        found = parquet.read()
+    words = np.frombuffer(found["event_id"].combine_chunks().buffers()[1], np.uint64)[::2]
+    assert (words == np.sort(drawn, axis=None)).all()
+    assert (np.sort(drawn).ravel()[found["number"].to_numpy()] == words).all(), "every row has kept its own token"
+    assert (found[PART].to_numpy() == found["number"].to_numpy() // 300_000).all()
+
+
+@pytest.mark.clause("5.2-erase")
+def test_runs_over_several_inputs_are_put_together_and_each_can_be_made_again(prepared, tmp_path):
     copied = prepared.copy(tmp_path / "copy")
-    place = load_deployment(copied.deployment).place("eu")
-    names = [name for name in datasets(load_pack()) if name in place.manifest.datasets()]
+    names = list(datasets(load_pack()))
+    more = tmp_path / "more.ndjson"
+    more.write_bytes(ndjson(*(event(900 + n, "session", region) for n in range(3) for region in ("eu", "us"))))
+    inputs = [copied.folder / "events.ndjson", more]
+
+    def run(events):
+        consents = ("--consents", copied.folder / "consents.ndjson")
+        assert command(ingest, "--events", events, *consents, "--deployment", copied.deployment).status == 0
 
     def everything():
         read = {name: open_dataset(copied.deployment, "eu", name).to_table() for name in names}
         return {name: sorted(map(str, table.to_pylist())) for name, table in read.items()}
 
+    def compacted():
+        outcome = command(command_of, "--deployment", copied.deployment)
+        assert outcome.status == 0, outcome.err
+        return [line for line in outcome.out.splitlines() if not line.endswith(": 0 files became 0")]
+
+    run(more)
     before = everything()
-    assert sum(map(len, before.values())) > 10
-    outcome = command(command_of, "--deployment", copied.deployment, "--before", "2021-03-03")
-    assert outcome.status == 0, outcome.err
-    assert "eu: " in outcome.out and "sg: 0 files became 0" in outcome.out
-    assert everything() == before
+    assert len(before["service"]) == 5 and [line[:3] for line in compacted()] == ["eu:", "us:"]
+    assert everything() == before and not compacted()
+    for events in inputs:
+        run(events)
+        assert everything() == before
+        assert compacted() and everything() == before
+    assert command(audit, "--deployment", copied.deployment).status == 0
 
 
 def test_what_is_asked_for_wrongly(six):

@@ -50,6 +50,9 @@ def _compact(options) -> int:
 def _compact_region(place: "RegionalPlace", names: list[str], before: date) -> None:
     from pipelines.compaction import compact, compacting
 
+    if not names:
+        print(f"{place.region}: nothing is stored")
+        return
     with compacting(place) as mine:
         if not mine:
             say(f"{place.region}: another compaction is going on, and does it")

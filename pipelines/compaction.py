@@ -75,8 +75,8 @@ def compact(place: RegionalPlace, dataset: str, before: date, full: int = FULL) 
     done = Compacted()
     for files in _by_day_and_schema(place, dataset, before, full):
         for pack in plan(files, full):
-            _merge(place, pack)
-            done.before, done.after = done.before + len(pack), done.after + 1
+            if _merge(place, pack):
+                done.before, done.after = done.before + len(pack), done.after + 1
     return done
 
 
@@ -96,7 +96,8 @@ def _by_day_and_schema(place: RegionalPlace, dataset: str, before: date, full: i
             yield from alike.values()
 
 
-def _merge(place: RegionalPlace, pack: list[File]) -> None:
+def _merge(place: RegionalPlace, pack: list[File]) -> bool:
+    """Puts files together. False where all of it was written anew, or erased, meanwhile: then nothing of this stays."""
     entries = [entry for file in pack for entry in file.entries]
     shared, path = _write(place, pack, entries)
     on_disk(path)
@@ -106,8 +107,9 @@ def _merge(place: RegionalPlace, pack: list[File]) -> None:
             os.utime(unlocked(place, file)[0])
     with ThreadPoolExecutor(DISK_THREADS) as threads:
         named = list(threads.map(place.manifest.exchange, entries, shared))
-    if not any(named):  # all of it was written anew, or erased, meanwhile
+    if not any(named):
         path.unlink()
+    return any(named)
 
 
 def _write(place: RegionalPlace, pack: list[File], entries: list[Entry]) -> tuple[list[Entry], Path]:
@@ -171,15 +173,17 @@ def _reading(file: File) -> Iterator[None]:
 
 @contextmanager
 def compacting(place: RegionalPlace) -> Iterator[bool]:
-    """Whether this is the only one that compacts the region, as long as it lasts."""
-    path = place.manifest_folder / ".compacting"
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        held = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    """Whether this is the only one that compacts the region, as long as it lasts. The region has a manifest."""
+    held = os.open(place.manifest_folder, os.O_RDONLY)
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield True
-    except BlockingIOError:
-        yield False
+        yield _taken(held)
     finally:
         os.close(held)
+
+
+def _taken(held: int) -> bool:
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

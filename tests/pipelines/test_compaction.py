@@ -4,6 +4,7 @@ import os
 import random
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date
 
@@ -303,6 +304,12 @@ def test_one_at_a_time_compacts_a_region(six):
     assert command(command_of, *given).out == "eu: 6 files became 1\n"
 
 
+def test_a_region_that_holds_nothing_stays_so(tmp_path):
+    where = deploy(tmp_path, ("eu",))
+    assert command(command_of, "--deployment", where).out == "eu: nothing is stored\n"
+    assert [path.name for path in tmp_path.rglob("*")] == ["deployment.yaml"]
+
+
 def test_what_was_replaced_is_as_new_for_a_sweep(six):
     for path in six.store.rglob("*.parquet"):
         os.utime(path, (1, 1))
@@ -415,6 +422,43 @@ def test_a_file_of_many_row_groups_is_in_order_throughout(eu):
 
 
 @pytest.mark.clause("5.2-erase")
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_happens_in_whatever_order(eu, monkeypatch, seed):
+    """Windows are written, and written again, and erased; compactions are killed, or act on what they read long ago."""
+    draw, expected, erased, read_before = random.Random(seed), {}, set(), []
+    for _ in range(25):
+        window, act = draw.randrange(8), draw.choice(["write", "write", "erase", "compact", "killed", "late", "look"])
+        if act == "write":
+            numbers = range(window, draw.randrange(60), 8)
+            write(eu, window, numbers)
+            expected[window] = [] if window in erased else list(numbers)
+        elif act == "erase" and draw.random() < 0.3:
+            erase(eu, window)
+            erased.add(window)
+            expected[window] = []
+        elif act == "look" and (found := files(eu)):
+            read_before = draw.sample(found, draw.randrange(1, len(found) + 1))
+        elif act == "late" and read_before:
+            compaction._merge(eu, read_before)
+        elif act == "killed":
+            left = iter(range(draw.randrange(12)))
+
+            def kill(left=left):
+                if next(left, None) is None:
+                    raise Killed
+
+            with monkeypatch.context() as patch:
+                steps(patch, kill)
+                with suppress(Killed):
+                    compact(eu, DATASET, LATER)
+        elif act == "compact":
+            compact(eu, DATASET, LATER)
+        assert held(eu) == sorted(number for numbers in expected.values() for number in numbers), act
+    compact(eu, DATASET, LATER)
+    assert all(file.whole for file in files(eu)) and len(files(eu)) <= 1
+
+
+@pytest.mark.clause("5.2-erase")
 def test_runs_over_several_inputs_are_put_together_and_each_can_be_made_again(prepared, tmp_path):
     copied = prepared.copy(tmp_path / "copy")
     names = list(datasets(load_pack()))
@@ -433,7 +477,11 @@ def test_runs_over_several_inputs_are_put_together_and_each_can_be_made_again(pr
     def compacted():
         outcome = command(command_of, "--deployment", copied.deployment)
         assert outcome.status == 0, outcome.err
-        return [line for line in outcome.out.splitlines() if not line.endswith(": 0 files became 0")]
+        return [
+            line
+            for line in outcome.out.splitlines()
+            if line.endswith(": 0 files became 0") is line.endswith("nothing is stored")
+        ]
 
     run(more)
     before = everything()

@@ -7,7 +7,8 @@ may replace: with it the only copy of the file's wrapped key is gone, and so is 
     <manifest>/<dataset>/<received_date>/<logical name>.json, or .erased for a tombstone
 
 A bounded run puts its entries apart first, and shows all of them at one moment (`Manifest.publish`): readers see the
-whole run or nothing of it. Several logical files may lie in one physical file (ADR 20); each has its entry.
+whole run or nothing of it. Several logical files may lie in one physical file (ADR 20); each has its entry,
+and the key is gone with the last of them.
 """
 
 import fcntl

@@ -66,6 +66,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.main_job
 	$(BIN)/python -m benchmarks.bad_lines
 	$(BIN)/python -m benchmarks.scrub
+	$(BIN)/python -m benchmarks.cost
 
 reference: $(READY)
 	$(BIN)/python -m schemas.reference docs/reference

@@ -2,7 +2,7 @@
 
 A sample is made, or used again; then, run by run, the whole job on FnApiRunner and the floor under it (see
 `benchmarks.floor`), each in a process of its own on one core. The run with the median time is shown, step by step
-(see `benchmarks.steps`), and written down with all others as JSON and as a picture.
+(see `pipelines.profile`), and written down with all others as JSON and as a picture.
 """
 
 import argparse

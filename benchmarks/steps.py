@@ -14,20 +14,22 @@ import json
 import resource
 import sys
 from collections import Counter
+from collections.abc import Sequence
 
 from pipelines import ingest
 from pipelines.profile import Profile
 
 
-def measure(events: str, consents: str, deployment: str, profile: str | None) -> dict:
-    """Runs the job once. Raises RuntimeError if it does not end well: what failed is not measured."""
+def measure(events: str, consents: str, deployment: str, profile: str | None = None, flags: Sequence[str] = ()) -> dict:
+    """Runs the job once, with more flags of `ingest`. Raises RuntimeError if it does not end well: what failed is not
+    measured."""
     with Profile():  # imports all that it puts clocks around
         pass
     summary = io.StringIO()
     profiler = cProfile.Profile() if profile else contextlib.nullcontext()
     arguments = ["--events", events, "--consents", consents, "--deployment", deployment, "--json", "--profile"]
     with contextlib.redirect_stdout(summary), profiler:
-        status = ingest.main(arguments)
+        status = ingest.main([*arguments, *flags])
     if status:
         raise RuntimeError(f"the job ended with status {status}")
     if isinstance(profiler, cProfile.Profile):

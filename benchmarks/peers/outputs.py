@@ -91,8 +91,8 @@ class Outputs:
                 columns.append(_as_text(raw))
             elif column.form in (*_TOKENS, Form.SEALED):
                 columns.append(self._identified(values, dataset, column, region, ours))
-            elif pa.types.is_floating(column.type):  # which each rounds in its own way, far behind the point
-                columns.append(pc.round(values.cast(column.type), 6))
+            elif pa.types.is_floating(column.type):  # whose last digits each rounds in its own way: as millionths
+                columns.append(pc.round(pc.multiply(values.cast(pa.float64()), 1e6)).cast(pa.int64()))
             else:
                 columns.append(values.cast(column.type))
         names = ["event_type", "event_time", *(column.name for column in dataset.columns)]
@@ -158,6 +158,7 @@ def _as_text(values: pa.Array) -> pa.Array:
 def _empty(dataset: Dataset) -> pa.Table:
     hashed = (*_TOKENS, Form.SEALED)
     types = {column.name: pa.string() if column.form in hashed else column.type for column in dataset.columns}
+    types = {name: pa.int64() if pa.types.is_floating(type_) else type_ for name, type_ in types.items()}
     head = {"event_type": pa.string(), "event_time": pa.timestamp("ms", tz="UTC")}
     return pa.schema(head | types | {"region": pa.int64()}).empty_table()
 

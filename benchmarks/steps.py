@@ -1,9 +1,10 @@
 """One run of the main job in this process, and where its time goes.
 
-    python -m benchmarks.steps EVENTS CONSENTS DEPLOYMENT [--profile FILE]
+    python -m benchmarks.steps EVENTS CONSENTS DEPLOYMENT [--profile FILE] [--plain] [flags of ingest]
 
 prints one JSON object. What runs is `douane ingest --profile` itself (see `pipelines.profile`), from its plan to counts
-that add up. What it imports is imported before.
+that add up. What it imports is imported before. With --plain what is stored is not encrypted, to tell what that costs:
+here alone, since the product has no such switch.
 """
 
 import argparse
@@ -15,12 +16,20 @@ import resource
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from unittest.mock import patch
 
 from pipelines import ingest
 from pipelines.profile import Profile
 
 
-def measure(events: str, consents: str, deployment: str, profile: str | None = None, flags: Sequence[str] = ()) -> dict:
+def measure(
+    events: str,
+    consents: str,
+    deployment: str,
+    profile: str | None = None,
+    plain: bool = False,
+    flags: Sequence[str] = (),
+) -> dict:
     """Runs the job once, with more flags of `ingest`. Raises RuntimeError if it does not end well: what failed is not
     measured."""
     with Profile():  # imports all that it puts clocks around
@@ -28,7 +37,7 @@ def measure(events: str, consents: str, deployment: str, profile: str | None = N
     summary = io.StringIO()
     profiler = cProfile.Profile() if profile else contextlib.nullcontext()
     arguments = ["--events", events, "--consents", consents, "--deployment", deployment, "--json", "--profile"]
-    with contextlib.redirect_stdout(summary), profiler:
+    with contextlib.redirect_stdout(summary), _unencrypted() if plain else contextlib.nullcontext(), profiler:
         status = ingest.main([*arguments, *flags])
     if status:
         raise RuntimeError(f"the job ended with status {status}")
@@ -46,6 +55,10 @@ def measure(events: str, consents: str, deployment: str, profile: str | None = N
     }
 
 
+def _unencrypted() -> contextlib.AbstractContextManager:
+    return patch("pyarrow.parquet.encryption.create_encryption_properties", lambda *_, **__: None)
+
+
 def _stored(counts: list[dict]) -> dict[str, int]:
     rows: Counter = Counter()
     for row in counts:
@@ -60,7 +73,9 @@ def main() -> None:
     for name in ("events", "consents", "deployment"):
         parser.add_argument(name)
     parser.add_argument("--profile", metavar="FILE")
-    print(json.dumps(measure(**vars(parser.parse_args()))))
+    parser.add_argument("--plain", action="store_true")
+    given, flags = parser.parse_known_args()
+    print(json.dumps(measure(**vars(given), flags=flags)))
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ class Outputs:
         for region in table["region"].unique().to_pylist():
             own = table.filter(pc.equal(table["region"], region)).drop_columns(["region"])
             parts.append(self._opened(dataset, own, self._pack.where.code(region), ours=False))
-        return pa.concat_tables(parts)
+        return pa.concat_tables(parts) if parts else _empty(dataset)
 
     def _opened(self, dataset: Dataset, table: pa.Table, region: int, ours: bool) -> pa.Table:
         columns = [table["event_type"].cast(pa.string()), table["event_time"].cast(pa.timestamp("ms", tz="UTC"))]

@@ -98,19 +98,21 @@ def beside_scripts(work: Path, events: int, runs: int) -> dict[str, list[Seconds
         ran = told(job(folder, work / "peers-job"))
         found["job"].append(ran["seconds"])
         for peer in scripts:
-            out = fresh(work / "peers-out")
+            out = fresh(work / f"out-{peer.name}")
             done = json.loads(Alone([python, "-I", _HERE / "peers" / peer.script, folder, out]).result())
             found[peer.name].append(done["seconds"])
-            if not number:
-                compare(peer, folder, work / "peers-job", out, ran["rows"])
+        if not number:
+            compare(scripts, folder, work / "peers-job", work, ran["rows"])
     return found
 
 
-def compare(peer: Peer, folder: Path, place: Path, out: Path, rows: dict[str, int]) -> None:
-    """Raises RuntimeError if the peer has written other rows than the job."""
-    say(f"comparing the rows of {peer.name}")
-    if differing := Outputs(folder / "events.ndjson", place / "deployment.yaml").differing(out, rows):
-        raise RuntimeError(f"{peer.name} has written other rows than the job: {differing}")
+def compare(peers: Sequence[Peer], folder: Path, place: Path, outs: Path, rows: dict[str, int]) -> None:
+    """Raises RuntimeError if one of the peers has written other rows than the job."""
+    outputs = Outputs(folder / "events.ndjson", place / "deployment.yaml")
+    for peer in peers:
+        say(f"comparing the rows of {peer.name}")
+        if differing := outputs.differing(outs / f"out-{peer.name}", rows):
+            raise RuntimeError(f"{peer.name} has written other rows than the job: {differing}")
 
 
 def beside_beam(work: Path, runs: int) -> list[list[Seconds]]:
@@ -119,11 +121,11 @@ def beside_beam(work: Path, runs: int) -> list[list[Seconds]]:
     folders = [given_to_peers(*of_size(work, _SMALL + more)) for more in (0, 100_000)]
     for number in range(runs):
         say("row-by-row Beam")
-        out = fresh(work / "peers-out")
+        out = work / f"out-{BEAM.name}"
         found.append([alone("benchmarks.peers.rowwise_beam", folder, fresh(out))["seconds"] for folder in folders])
         if not number:
             place = work / "beam-job"  # of its own: a process keeps the keys of a place that it has opened
-            compare(BEAM, folders[-1], place, out, told(job(folders[-1], place))["rows"])
+            compare([BEAM], folders[-1], place, work, told(job(folders[-1], place))["rows"])
     return found
 
 
@@ -246,7 +248,7 @@ def _versions_of_peers() -> dict[str, str]:
 def main(argv: list[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="benchmarks.ratios", description=__doc__.splitlines()[0], allow_abbrev=False)
-    sizes = (("events", 1_000_000), ("runs", 1), ("part-events", 250_000), ("part-runs", 3))
+    sizes = (("events", 1_000_000), ("runs", 1), ("part-events", 200_000), ("part-runs", 3))
     for name, default in sizes:
         parser.add_argument(f"--{name}", type=int, default=default, metavar="N", help="(%(default)s)")
     parser.add_argument(

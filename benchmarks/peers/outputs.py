@@ -1,9 +1,9 @@
 """What the job and its peers have written, brought to one form and compared: the same rows of each dataset, as often.
 
 A pseudonym is known by what it stands for. The benchmark holds the job's keys and the peers' alike, so it makes the
-token of every identifier of the sample in both ways, and puts the identifier in the token's place. A token of nothing
-in the sample is an error. The fingerprint of a trace is that of its crash group in the job and of the whole trace in a
-peer: both become the group.
+token of every identifier of the sample in both ways, and puts a number of the identifier in the token's place. A token
+of nothing in the sample is an error. The fingerprint of a trace is that of its crash group in the job and of the whole
+trace in a peer: both become the group.
 """
 
 import hmac
@@ -48,7 +48,8 @@ class Outputs:
         keys = {self._pack.where.code(name): place.keys for name, place in self._deployment.regions.items()}
         self._keyrings = {code: open_keyring(uri) for code, uri in keys.items()}
         self._seals, self._tokens = Seals(self._keyrings), Tokens(self._pack, keys)
-        self._made: dict[tuple, tuple[pa.Array, pa.Array, pa.Array]] = {}
+        self._made: dict[tuple, tuple[pa.Array, pa.Array, pa.DictionaryArray]] = {}
+        self._ours: dict[str, pa.Table] = {}
 
     def differing(self, peer: Path, stored: dict[str, int]) -> dict[str, int]:
         """By dataset, how many rows the peer has that the job has not, or the other way round; {} where they agree.
@@ -63,7 +64,12 @@ class Outputs:
         return found
 
     def ours(self, dataset: Dataset) -> pa.Table:
-        """The job's rows of a dataset, in every region, with identifiers in the place of tokens."""
+        """The job's rows of a dataset, in every region, with numbers of identifiers in the place of tokens."""
+        if dataset.name not in self._ours:
+            self._ours[dataset.name] = self._read_ours(dataset)
+        return self._ours[dataset.name]
+
+    def _read_ours(self, dataset: Dataset) -> pa.Table:
         parts = []
         for region, place in self._deployment.regions.items():
             if dataset.name in place.manifest.datasets():
@@ -88,7 +94,8 @@ class Outputs:
             values = table[column.name].combine_chunks()
             if column.form is Form.SEALED and ours:
                 raw = reveal(values, column.field.path, dataset.purpose, self._keyrings[region])
-                columns.append(_as_text(raw))
+                known = self._dictionary(dataset.purpose, column, region)[2].dictionary
+                columns.append(pc.index_in(raw.cast(known.type), known))
             elif column.form in (*_TOKENS, Form.SEALED):
                 columns.append(self._identified(values, dataset, column, region, ours))
             elif pa.types.is_floating(column.type):  # whose last digits each rounds in its own way: as millionths
@@ -101,13 +108,15 @@ class Outputs:
     def _identified(
         self, tokens: pa.Array, dataset: Dataset, column: DatasetColumn, region: int, ours: bool
     ) -> pa.Array:
-        own, others, names = self._dictionary(dataset.purpose, column, region)
+        own, others, form = self._dictionary(dataset.purpose, column, region)
         places = pc.index_in(tokens.cast(pa.binary(16)), own if ours else others)
         if places.null_count != tokens.null_count:
             raise ValueError(f"{dataset.name}.{column.name}: a token of nothing in the sample")
-        return names.take(places)
+        return form.indices.take(places)
 
-    def _dictionary(self, purpose: str, column: DatasetColumn, region: int) -> tuple[pa.Array, pa.Array, pa.Array]:
+    def _dictionary(
+        self, purpose: str, column: DatasetColumn, region: int
+    ) -> tuple[pa.Array, pa.Array, pa.DictionaryArray]:
         """The job's token, the peers' token and the canonical form of all that may stand in a column of a region."""
         key = purpose, column.field.path, region
         if key not in self._made:
@@ -119,7 +128,7 @@ class Outputs:
             theirs = [hmac.digest(secret, prefix + value, "sha256")[:16] for value in raw.cast(pa.binary()).to_pylist()]
             sealed = self._seals.tag(kind, form, np.full(len(form), region))
             ours = self._tokens.cipher(region, purpose, kind, epoch).tag(sealed)
-            self._made[key] = ours, pa.array(theirs, pa.binary(16)), _as_text(form)
+            self._made[key] = ours, pa.array(theirs, pa.binary(16)), form.dictionary_encode()
         return self._made[key]
 
     def _values(self, column: DatasetColumn, region: int) -> tuple[pa.Array, pa.Array]:
@@ -148,16 +157,9 @@ def _read(events: Path) -> dict[str, pa.Array]:
     return leaf_columns(batch, EVENT_FIELDS)
 
 
-def _as_text(values: pa.Array) -> pa.Array:
-    """Binary as hexadecimal digits, text as it is."""
-    if pa.types.is_string(values.type):
-        return values
-    return pa.array([None if value is None else value.hex() for value in values.to_pylist()], pa.string())
-
-
 def _empty(dataset: Dataset) -> pa.Table:
     hashed = (*_TOKENS, Form.SEALED)
-    types = {column.name: pa.string() if column.form in hashed else column.type for column in dataset.columns}
+    types = {column.name: pa.int32() if column.form in hashed else column.type for column in dataset.columns}
     types = {name: pa.int64() if pa.types.is_floating(type_) else type_ for name, type_ in types.items()}
     head = {"event_type": pa.string(), "event_time": pa.timestamp("ms", tz="UTC")}
     return pa.schema(head | types | {"region": pa.int64()}).empty_table()

@@ -66,7 +66,7 @@ def test_a_peer_with_other_rows_makes_all_of_it_void(tmp_path, monkeypatch):
 
     monkeypatch.setattr(ratios, "Outputs", Differing)
     with pytest.raises(RuntimeError, match=r"polars has written other rows than the job: \{'operations': 2\}"):
-        ratios.compare(ratios.POLARS, tmp_path, tmp_path, tmp_path, {})
+        ratios.compare([ratios.POLARS], tmp_path, tmp_path, tmp_path, {})
 
 
 def test_pinned_versions_of_peers_are_told():

@@ -5,7 +5,8 @@ patterns that takes longer than the reading itself.
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +15,10 @@ import re2
 
 _MEMORY = 128 << 20  # bytes an automaton: one that outgrows them is thrown away and grows again, which is slow
 _TOGETHER = 20  # patterns in one automaton: with more of them its states multiply
-_BLOCK, _PART = 32, 4  # rows that are read together, and again where anything occurs in them
+_BLOCKS = 64, 8, 1  # rows that are read together, and again in smaller blocks where anything occurs in them
 _RARE = 3  # of so many texts one
 _BETWEEN = "\n\n"  # so that nothing reaches over the end of a text
+_LONGEST = 0xFFFF
 
 # Rows look alike that have the same of these signs in them.
 _SIGNS = ("@%", "=", ":", "+?&", "-", "\"'\\[", "/", ",")
@@ -24,20 +26,95 @@ _BIT_OF = bytes(sum(1 << bit for bit, signs in enumerate(_SIGNS) if chr(byte) in
 
 
 class Sieve:
-    """Patterns in the syntax of RE2, so that reading is linear. `^` and `$` in them are the ends of a line.
+    """Patterns in the syntax of RE2, so that reading is linear. `^` and `$` in them are the ends of a line."""
 
-    `across` are patterns that reach over the end of a line; only `suspects` looks for them.
-    """
-
-    def __init__(self, patterns: Sequence[str], across: Sequence[str] = ()):
-        options = re2.Options()
-        options.max_mem, options.never_capture = _MEMORY, True
+    def __init__(self, patterns: Sequence[str]):
         lines = [f"(?m:{pattern})" for pattern in patterns]
-        self._any = re2.compile("|".join(dict.fromkeys([*lines, *across])), options)
-        self._sets = [
-            (start, _set(lines[start : start + _TOGETHER], options)) for start in range(0, len(lines), _TOGETHER)
-        ]
+        self._sets = [(start, _set(lines[start : start + _TOGETHER])) for start in range(0, len(lines), _TOGETHER)]
         self._size = len(lines)
+
+    def flags(self, rows: pa.StringArray) -> np.ndarray:
+        """(patterns, rows) of bool: whether the pattern occurs in the row.
+
+        No row is null or has a line break in it. Rows that look alike are put together, so that there are blocks in
+        which few of the patterns occur.
+        """
+        flags = np.zeros((self._size, len(rows)), bool)
+        if not len(rows):
+            return flags
+        order = np.argsort(_looks(rows), kind="stable")
+        alike = self.flags_of_alike(rows.take(pa.array(order)))
+        for pattern in np.flatnonzero(alike.any(axis=1)):
+            flags[pattern, order[alike[pattern]]] = True
+        return flags
+
+    def flags_of_alike(self, rows: pa.StringArray) -> np.ndarray:
+        """The `flags` of rows that are much alike, in the order in which they are."""
+        text, begin = joined(rows), starts(rows).tolist()
+        whole, begin = memoryview(text), [*begin, len(text) + 1]
+        patterns, places = [], []
+        for first, together in self._sets:
+            for row, hit in _hits(together.Match, whole, begin, 0, len(rows)):
+                patterns += [first + pattern for pattern in hit]
+                places += [row] * len(hit)
+        flags = np.zeros((self._size, len(rows)), bool)
+        flags[patterns, places] = True
+        return flags
+
+
+def _hits(
+    match: Callable, whole: memoryview, begin: list[int], first: int, end: int
+) -> Iterator[tuple[int, list[int]]]:
+    """The rows from `first` to `end` with anything in them, and what: in blocks, of those with anything in smaller
+    blocks, and so on."""
+    size = next(size for size in _BLOCKS if size < end - first or size == 1)
+    for start in range(first, end, size):
+        stop = min(start + size, end)
+        hit = match(whole[begin[start] : begin[stop] - 1])
+        if hit and size == 1:
+            yield start, hit
+        elif hit:
+            yield from _hits(match, whole, begin, start, stop)
+
+
+@dataclass(frozen=True, repr=False)
+class Lines:
+    """Texts as lines: text i has those from `offsets[i]` to `offsets[i + 1]`, line j is `rows[row[j]]`, and `needs` is
+    what the sieve says of the rows, which are distinct."""
+
+    offsets: np.ndarray
+    row: np.ndarray
+    rows: pa.StringArray
+    needs: np.ndarray
+
+    @classmethod
+    def of(cls, texts: pa.StringArray, sieve: Sieve) -> "Lines":
+        split = pc.split_pattern(texts, "\n")
+        distinct = split.values.dictionary_encode()
+        return cls(
+            split.offsets.to_numpy(),
+            distinct.indices.to_numpy(),
+            distinct.dictionary,
+            sieve.flags(distinct.dictionary),
+        )
+
+    def doubtful(self) -> np.ndarray:
+        """By text, whether the sieve says anything of it."""
+        return np.logical_or.reduceat(self.needs.any(axis=0)[self.row], self.offsets[:-1])
+
+    def only(self, texts: np.ndarray) -> "Lines":
+        """Of some of the texts."""
+        sizes = np.diff(self.offsets)
+        rows, row = np.unique(self.row[np.repeat(texts, sizes)], return_inverse=True)
+        offsets = np.append(0, np.cumsum(sizes[texts]))
+        return Lines(offsets, row, self.rows.take(pa.array(rows)), self.needs[:, rows])
+
+
+class Across:
+    """Patterns that reach over the end of a line, of which few texts have any."""
+
+    def __init__(self, patterns: Sequence[str]):
+        self._any = re2.compile("|".join(patterns), _options())
 
     def suspects(self, texts: pa.StringArray) -> np.ndarray:
         """Which of the texts, none of them null, any of the patterns may occur in, as a mask.
@@ -56,40 +133,15 @@ class Sieve:
         suspects[text:] = True
         return suspects
 
-    def flags(self, rows: pa.StringArray) -> np.ndarray:
-        """(patterns, rows) of bool: false where the pattern does not occur in the row.
 
-        No row is null or has a line break in it. Rows that look alike are put together, and read in blocks in which
-        few of the patterns occur; all rows of a block are flagged for what occurs in one of them.
-        """
-        flags = np.zeros((self._size, len(rows)), bool)
-        if not len(rows):
-            return flags
-        order = np.argsort(_looks(rows), kind="stable")
-        alike = self.flags_of_alike(rows.take(pa.array(order)))
-        for pattern in np.flatnonzero(alike.any(axis=1)):
-            flags[pattern, order[alike[pattern]]] = True
-        return flags
-
-    def flags_of_alike(self, rows: pa.StringArray) -> np.ndarray:
-        """The `flags` of rows that are much alike, in the order in which they are."""
-        text, begin = joined(rows), starts(rows).tolist()
-        whole, begin = memoryview(text), [*begin, len(text)]
-        flags = np.zeros((self._size, len(rows)), bool)
-        for first, patterns in self._sets:
-            for block in range(0, len(rows), _BLOCK):
-                end = min(block + _BLOCK, len(rows))
-                if not patterns.Match(whole[begin[block] : begin[end]]):
-                    continue
-                for part in range(block, end, _PART):
-                    stop = min(part + _PART, end)
-                    hit = patterns.Match(whole[begin[part] : begin[stop]]) or ()
-                    flags[[first + pattern for pattern in hit], part:stop] = True
-        return flags
+def _options() -> re2.Options:
+    options = re2.Options()
+    options.max_mem, options.never_capture = _MEMORY, True
+    return options
 
 
-def _set(patterns: Sequence[str], options: re2.Options) -> re2.Set:
-    together = re2.Set.SearchSet(options)
+def _set(patterns: Sequence[str]) -> re2.Set:
+    together = re2.Set.SearchSet(_options())
     for pattern in patterns:
         together.Add(pattern)
     together.Compile()
@@ -109,7 +161,9 @@ def starts(texts: pa.StringArray, between: int = 1) -> np.ndarray:
 
 
 def _looks(rows: pa.StringArray) -> np.ndarray:
-    """A number by row: which signs it has, and its first byte."""
+    """A number by row: which signs it has, its first byte, and how long it is."""
     text, begin = joined(rows).to_pybytes() + b"\n", starts(rows)
     signs = np.bitwise_or.reduceat(np.frombuffer(text.translate(_BIT_OF), np.uint8), begin)
-    return signs.astype(np.uint16) << 8 | np.frombuffer(text, np.uint8)[begin]
+    first = np.frombuffer(text, np.uint8)[begin]
+    length = np.minimum(pc.binary_length(rows).to_numpy(), _LONGEST)
+    return signs.astype(np.uint32) << 24 | first.astype(np.uint32) << 16 | length.astype(np.uint32)

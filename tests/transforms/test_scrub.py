@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from schemas.recognisers import RECOGNISERS, Recogniser
 from transforms.scrub import Scrubber
-from transforms.sieve import Sieve
 from transforms.validators import VALIDATORS, luhn
 
 SCRUBBER, LONG = Scrubber(), Scrubber(max_bytes=1 << 21)
@@ -167,8 +166,8 @@ def test_traces_without_anybody_in_them_stay_as_they_are(line):
 
 
 def test_clean_texts_do_not_even_reach_the_recognisers():
-    sieve = Sieve([recogniser.hint for recogniser in RECOGNISERS])
-    assert int(sieve.suspects(pa.array(CLEAN)).sum()) <= len(CLEAN) // 5
+    hints = [re2.compile(recogniser.hint) for recogniser in RECOGNISERS]
+    assert sum(any(hint.search(line) for hint in hints) for line in CLEAN) <= len(CLEAN) // 5
 
 
 @pytest.mark.clause("1.1.1")

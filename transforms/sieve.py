@@ -5,7 +5,7 @@ patterns that takes longer than the reading itself.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ import re2
 
 _MEMORY = 128 << 20  # bytes an automaton: one that outgrows them is thrown away and grows again, which is slow
 _TOGETHER = 20  # patterns in one automaton: with more of them its states multiply
-_BLOCKS = 64, 8, 1  # rows that are read together, and again in smaller blocks where anything occurs in them
+_BLOCKS = 64, 8, 1  # rows that are read together, and where anything occurs in them, in smaller blocks
 _RARE = 3  # of so many texts one
 _BETWEEN = "\n\n"  # so that nothing reaches over the end of a text
 _LONGEST = 0xFFFF
@@ -43,38 +43,31 @@ class Sieve:
         if not len(rows):
             return flags
         order = np.argsort(_looks(rows), kind="stable")
-        alike = self.flags_of_alike(rows.take(pa.array(order)))
+        alike = self._flags(rows.take(pa.array(order)), _BLOCKS)
         for pattern in np.flatnonzero(alike.any(axis=1)):
             flags[pattern, order[alike[pattern]]] = True
         return flags
 
     def flags_of_alike(self, rows: pa.StringArray) -> np.ndarray:
-        """The `flags` of rows that are much alike, in the order in which they are."""
+        """The `flags` of rows that are much alike, in the order in which they are, and of some rows beside those."""
+        return self._flags(rows, _BLOCKS[:-1])
+
+    def _flags(self, rows: pa.StringArray, blocks: Sequence[int]) -> np.ndarray:
         text, begin = joined(rows), starts(rows).tolist()
         whole, begin = memoryview(text), [*begin, len(text) + 1]
-        patterns, places = [], []
-        for first, together in self._sets:
-            for row, hit in _hits(together.Match, whole, begin, 0, len(rows)):
-                patterns += [first + pattern for pattern in hit]
-                places += [row] * len(hit)
         flags = np.zeros((self._size, len(rows)), bool)
-        flags[patterns, places] = True
+        for first, together in self._sets:
+            spans = [(0, len(rows))]
+            for size in blocks:
+                spans = [
+                    (at, min(at + size, end), hit)
+                    for start, end, *_ in spans
+                    for at in range(start, end, size)
+                    if (hit := together.Match(whole[begin[at] : begin[min(at + size, end)] - 1]))
+                ]
+            for start, end, hit in spans:
+                flags[[first + pattern for pattern in hit], start:end] = True
         return flags
-
-
-def _hits(
-    match: Callable, whole: memoryview, begin: list[int], first: int, end: int
-) -> Iterator[tuple[int, list[int]]]:
-    """The rows from `first` to `end` with anything in them, and what: in blocks, of those with anything in smaller
-    blocks, and so on."""
-    size = next(size for size in _BLOCKS if size < end - first or size == 1)
-    for start in range(first, end, size):
-        stop = min(start + size, end)
-        hit = match(whole[begin[start] : begin[stop] - 1])
-        if hit and size == 1:
-            yield start, hit
-        elif hit:
-            yield from _hits(match, whole, begin, start, stop)
 
 
 @dataclass(frozen=True, repr=False)

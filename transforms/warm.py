@@ -15,7 +15,7 @@ import re2
 
 from transforms.sieve import joined
 
-_FEW, _SHORT = 1000, 65_536  # rows, and bytes of all of them: in a long one there may be many matches
+_FEW, _SHORT = 200, 32_768  # rows, and bytes of all of them: in a long one there may be many matches
 _MEMORY = 32 << 20  # bytes an automaton, of which it takes what it needs
 _GROUP = re.compile(r"\\([0-9])")
 
@@ -58,11 +58,12 @@ def replaced(texts: pa.StringArray, pattern: str, rewrite: str) -> pa.StringArra
 def _rewritten(text: bytes, matches, literals: Sequence[bytes], groups: Sequence[int]) -> bytes:
     pieces, end = [], 0
     for match in matches:
-        pieces.append(text[end : match.start()])
+        start, stop = match.span()
+        pieces.append(text[end:start])
         for literal, group in zip(literals, groups, strict=False):  # the last literal stands behind all groups
-            pieces += (literal, match[group] or b"")
+            pieces += (literal, text[start:stop] if group == 0 else match[group] or b"")
         pieces.append(literals[-1])
-        end = match.end()
+        end = stop
     pieces.append(text[end:])
     return b"".join(pieces)
 

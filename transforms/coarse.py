@@ -153,7 +153,7 @@ def coarsen(texts: pa.StringArray, unit: str = "day") -> pa.StringArray:
     present = texts.drop_null()
     if not len(present):
         return texts
-    lines = Lines.of(present, sieve)
+    lines = Lines.of(present, sieve.flags)
     doubtful = lines.doubtful()
     if not doubtful.any():
         return texts

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.recognisers import MARKS, RECOGNISERS, Recogniser
-from transforms import disguises, wrapped
+from transforms import disguises, warm, wrapped
 from transforms.settle import REMOVED, Found, Settler
 from transforms.sieve import Across, Lines
 
@@ -85,7 +85,7 @@ class Scrubber:
             texts = pc.replace_with_mask(texts, too_long, self._cut(texts.filter(too_long)))
             rows = np.flatnonzero(too_long.to_numpy(zero_copy_only=False))
             found.append(Found("cut", rows, np.ones(len(rows), np.int64)))
-        lines = Lines.of(texts, self._sieve) if len(texts) else None
+        lines = Lines.of(texts, self._sieve.exact_flags) if len(texts) else None
         suspects = lines.doubtful() | self._across.suspects(texts) if lines else np.zeros(0, bool)
         if not suspects.any():
             return texts
@@ -109,7 +109,7 @@ class Scrubber:
         marked = np.flatnonzero(needs[self._marks])
         if len(marked):
             rows = _put(rows, marked, pc.replace_substring_regex(rows.take(pa.array(marked)), f"[{MARKS}]", " "))
-            needs = self._sieve.flags(rows)
+            needs = self._sieve.exact_flags(rows)
 
         joints = wrapped.joints(offsets, row, rows, needs[: len(self._recognisers)].any(axis=0))
         beside = pa.concat_arrays([joints.joined, joints.token])
@@ -140,7 +140,9 @@ class Scrubber:
             return scrubbed, by_text
         # In what was hidden, or stood apart, there may be more of it.
         again = np.logical_or.reduceat(changed, offsets[:-1])
-        more, found_more = self._scrub_lines(Lines.of(scrubbed.filter(pa.array(again)), self._sieve), rounds - 1)
+        more, found_more = self._scrub_lines(
+            Lines.of(scrubbed.filter(pa.array(again)), self._sieve.exact_flags), rounds - 1
+        )
         return pc.replace_with_mask(scrubbed, again, more), by_text + _at(np.flatnonzero(again), found_more)
 
     def _undisguise(
@@ -149,7 +151,7 @@ class Scrubber:
         """Of the rows that may hide something those of which less is left if they are undisguised before they are
         scrubbed than if they are only now; what is left then, and what was found."""
         hidden = hidden[self._sieve.flags(settled.take(pa.array(hidden)))[self._hides.start :].any(axis=0)]
-        hidden = hidden[np.asarray(pc.match_substring_regex(settled.take(pa.array(hidden)), _HIDES))]
+        hidden = hidden[warm.found(settled.take(pa.array(hidden)), _HIDES)]
         disguised, plain = rows.take(pa.array(hidden)), disguises.undisguised(settled.take(pa.array(hidden)))
         # A value in groups may be known by its groups alone, or only once they are joined.
         forms = pa.concat_arrays([disguises.spelt_out(disguised), disguises.undisguised(disguised)])

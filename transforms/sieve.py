@@ -5,8 +5,9 @@ patterns that takes longer than the reading itself.
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -30,27 +31,36 @@ class Sieve:
 
     def __init__(self, patterns: Sequence[str]):
         lines = [f"(?m:{pattern})" for pattern in patterns]
-        self._sets = [(start, _set(lines[start : start + _TOGETHER])) for start in range(0, len(lines), _TOGETHER)]
+        self._sets = [
+            (start, _set(tuple(lines[start : start + _TOGETHER]))) for start in range(0, len(lines), _TOGETHER)
+        ]
         self._size = len(lines)
 
-    def flags(self, rows: pa.StringArray) -> np.ndarray:
+    def exact_flags(self, rows: pa.StringArray) -> np.ndarray:
         """(patterns, rows) of bool: whether the pattern occurs in the row.
 
         No row is null or has a line break in it. Rows that look alike are put together, so that there are blocks in
         which few of the patterns occur.
         """
+        return self._sorted_flags(rows, _BLOCKS)
+
+    def flags(self, rows: pa.StringArray) -> np.ndarray:
+        """`exact_flags`, and those of rows that were read together: true wherever a pattern occurs."""
+        return self._sorted_flags(rows, _BLOCKS[:-1])
+
+    def flags_of_alike(self, rows: pa.StringArray) -> np.ndarray:
+        """`flags`, of rows that are much alike in the order in which they are."""
+        return self._flags(rows, _BLOCKS[:-1])
+
+    def _sorted_flags(self, rows: pa.StringArray, blocks: Sequence[int]) -> np.ndarray:
         flags = np.zeros((self._size, len(rows)), bool)
         if not len(rows):
             return flags
         order = np.argsort(_looks(rows), kind="stable")
-        alike = self._flags(rows.take(pa.array(order)), _BLOCKS)
+        alike = self._flags(rows.take(pa.array(order)), blocks)
         for pattern in np.flatnonzero(alike.any(axis=1)):
             flags[pattern, order[alike[pattern]]] = True
         return flags
-
-    def flags_of_alike(self, rows: pa.StringArray) -> np.ndarray:
-        """The `flags` of rows that are much alike, in the order in which they are, and of some rows beside those."""
-        return self._flags(rows, _BLOCKS[:-1])
 
     def _flags(self, rows: pa.StringArray, blocks: Sequence[int]) -> np.ndarray:
         text, begin = joined(rows), starts(rows).tolist()
@@ -72,8 +82,8 @@ class Sieve:
 
 @dataclass(frozen=True, repr=False)
 class Lines:
-    """Texts as lines: text i has those from `offsets[i]` to `offsets[i + 1]`, line j is `rows[row[j]]`, and `needs` is
-    what the sieve says of the rows, which are distinct."""
+    """Texts as lines: text i has those from `offsets[i]` to `offsets[i + 1]`, line j is `rows[row[j]]`, and `needs` are
+    the flags of the rows, which are distinct."""
 
     offsets: np.ndarray
     row: np.ndarray
@@ -81,18 +91,18 @@ class Lines:
     needs: np.ndarray
 
     @classmethod
-    def of(cls, texts: pa.StringArray, sieve: Sieve) -> "Lines":
+    def of(cls, texts: pa.StringArray, flags: Callable[[pa.StringArray], np.ndarray]) -> "Lines":
         split = pc.split_pattern(texts, "\n")
         distinct = split.values.dictionary_encode()
         return cls(
             split.offsets.to_numpy(),
             distinct.indices.to_numpy(),
             distinct.dictionary,
-            sieve.flags(distinct.dictionary),
+            flags(distinct.dictionary),
         )
 
     def doubtful(self) -> np.ndarray:
-        """By text, whether the sieve says anything of it."""
+        """By text, whether any row of it has a flag."""
         return np.logical_or.reduceat(self.needs.any(axis=0)[self.row], self.offsets[:-1])
 
     def only(self, texts: np.ndarray) -> "Lines":
@@ -133,7 +143,8 @@ def _options() -> re2.Options:
     return options
 
 
-def _set(patterns: Sequence[str]) -> re2.Set:
+@cache  # tables that share patterns share their automata, which grow slowly
+def _set(patterns: tuple[str, ...]) -> re2.Set:
     together = re2.Set.SearchSet(_options())
     for pattern in patterns:
         together.Add(pattern)

@@ -24,7 +24,7 @@ _HIDES = "|".join([*disguises.HINTS, disguises.REST])
 _GOES_ON = (
     rf"[0-9][ /-]?[\\=]?\r?\n[ \t]*(?:{wrapped.LOG_PREFIX})?[0-9]{{1,6}}(?:[^0-9:.-]|-[A-Za-z0-9]\b|-[0-9]{{3}}|$)",
     r"\w[\\=]\r?\n[ \t]*[\w-]",
-    r"\b(?:A[KS]IA|AIza|gh[pousr]_|GOCSPX-)[\w-]*\r?\n",
+    r"\b(?:A[KS]IA|AIza|gh[pousr]_|GOCSPX-)[\w-]*\r?\n.",
 )
 # What a cut may have split: the last token, with the groups of digits that stand before it.
 _LAST_TOKEN = r"[0-9 ().+:-]*\S*\z"

@@ -17,7 +17,6 @@ import re2
 _MEMORY = 128 << 20  # bytes an automaton: one that outgrows them is thrown away and grows again, which is slow
 _TOGETHER = 20  # patterns in one automaton: with more of them its states multiply
 _BLOCKS = 64, 8, 1  # rows that are read together, and where anything occurs in them, in smaller blocks
-_RARE = 3  # of so many texts one
 _BETWEEN = "\n\n"  # so that nothing reaches over the end of a text
 _LONGEST = 0xFFFF
 
@@ -120,20 +119,16 @@ class Across:
         self._any = re2.compile("|".join(patterns), _options())
 
     def suspects(self, texts: pa.StringArray) -> np.ndarray:
-        """Which of the texts, none of them null, any of the patterns may occur in, as a mask.
+        """Which of the texts, none of them null, any of the patterns occurs in, as a mask.
 
-        One search reads on from text to text; where most texts are suspects, it stops and takes the rest for such.
+        One search reads on from text to text.
         """
         buffer, begin = joined(texts, _BETWEEN), starts(texts, len(_BETWEEN)).tolist()
         suspects = np.zeros(len(texts), bool)
         text = -1
-        for _ in range(len(texts) // _RARE + 1):
-            hit = self._any.search(buffer, begin[text + 1]) if text + 1 < len(texts) else None
-            if hit is None:
-                return suspects
+        while text + 1 < len(texts) and (hit := self._any.search(buffer, begin[text + 1])):
             text = bisect_right(begin, hit.start()) - 1
             suspects[text] = True
-        suspects[text:] = True
         return suspects
 
 

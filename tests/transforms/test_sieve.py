@@ -38,9 +38,9 @@ def test_rows_that_do_not_look_alike_are_flagged_apart():
 
 @unhurried
 @given(ROWS)
-def test_suspects_are_all_texts_with_something_in_them(texts):
+def test_suspects_are_the_texts_with_something_in_them(texts):
     suspects = ACROSS.suspects(pa.array(texts, pa.string()))
-    assert not [text for text, suspect in zip(texts, suspects, strict=True) if "ab" in text and not suspect]
+    assert suspects.tolist() == ["ab" in text for text in texts]
 
 
 @pytest.mark.parametrize(("texts", "suspects"), [(["p\nq"], [True]), (["p", "q"], [False, False]), ([], [])])

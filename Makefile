@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SAMPLE := run/sample
 
-.PHONY: setup run test kafka-test flink-test storms fuzz bench lint reference schema-version scrub-quality lock clean
+.PHONY: setup run test kafka-test flink-test storms fuzz bench bench-scale lint reference schema-version scrub-quality lock clean
 
 setup: $(READY)
 
@@ -62,10 +62,17 @@ fuzz: $(READY)
 		--target $(ENGINE) --requirement tests/fuzz/requirements.txt
 	PYTHONPATH=$(ENGINE) $(BIN)/python -m tests.fuzz --lines $(FUZZED)
 
+# Under a quarter of an hour on a machine with two cores that does nothing else.
 bench: $(READY)
 	$(BIN)/python -m benchmarks.main_job
+	$(BIN)/python -m benchmarks.ratios
 	$(BIN)/python -m benchmarks.bad_lines
 	$(BIN)/python -m benchmarks.scrub
+	$(BIN)/python -m benchmarks.cost
+
+# Ten million events in one run: 7 GB of disk for them, and 16 GB of memory.
+bench-scale: $(READY)
+	$(BIN)/python -m benchmarks.scale
 
 reference: $(READY)
 	$(BIN)/python -m schemas.reference docs/reference

@@ -27,9 +27,12 @@ run: $(READY)
 	$(BIN)/douane ingest --events $(SAMPLE)/events.ndjson --consents $(SAMPLE)/consents.ndjson --deployment deploy/local.yaml
 	$(BIN)/douane report --deployment deploy/local.yaml --out run/report.html
 
+# One more than there are cores: now and then a test waits for the disk, or for a process of its own.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
+
 test: $(READY)
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder --durations=25 --durations-min=5
 
 # Engines listen on all interfaces: they run in a network that has nothing but its own loopback, and among processes of
 # its own, all of which the kernel ends with it. What they need is downloaded before.

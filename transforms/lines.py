@@ -27,6 +27,7 @@ from transforms.verdict import CODE, REASONS, Judge, Reason, rewriting, rewritte
 _PIECE_LINES, _PIECE_BYTES = 1_600, 1 << 20
 _SIFTED_LINES, _SIFTED_BYTES = 400, 1 << 18  # where new names of fields make columns as long as what is read at once
 _WARY = 3
+_SELDOM = 400  # lines for each bad one, or more: then it is worth while to try
 _REPEATED_KEYS = 4  # that lines are read again for, each found in all of them at once
 
 _BOM = b"\xef\xbb\xbf"
@@ -79,10 +80,11 @@ class Parsed:
 @dataclass(repr=False)
 class Habits:
     """What reading earlier blocks has taught: which unknown fields to expect, and whether blocks tend to read as a
-    whole. It changes how fast the next block is read, never what comes of it."""
+    whole, or to have bad lines all over. It changes how fast the next block is read, never what comes of it."""
 
     expected: pa.Schema | None = None
     whole: bool = False
+    spoilt: bool = False
     of_kind: dict[str, "Habits"] = field(default_factory=dict)
 
     def of(self, kind: str) -> "Habits":
@@ -134,10 +136,17 @@ class _Reader:
 
     def parts(self) -> Iterator[Columns]:
         """The columns of the good lines, in order, in as few parts as it takes."""
-        yield from self._parts()
+        everything = len(self.layout.start)
+        if self.habits.spoilt:
+            self._sift(0, everything)
+            yield from self._sifted(0, everything)
+        else:
+            yield from self._tried()
         self.habits.expected = self.json.expected
+        self.habits.spoilt = np.count_nonzero(self.verdict != _GOOD) * _SELDOM > everything
 
-    def _parts(self) -> Iterator[Columns]:
+    def _tried(self) -> Iterator[Columns]:
+        """As `parts`, where most pieces should read as they stand."""
         everything = len(self.layout.start)
         if self.habits.whole and everything:
             columns, _ = self._whole(0, everything, "error")

@@ -48,6 +48,7 @@ GOOD = [
     b'{"event_id":"' + b"a" * (MAX_LINE_BYTES - 15) + b'"}',
     '{"event_id":"中文"}'.encode(),
     '{"event_id":"中文","x":"中"}'.encode(),
+    b'{"residency":{"sim_mcc":"0000000000000000000000204"}}',
 ]
 BAD = [
     (b'{"event_id":"' + b"a" * (MAX_LINE_BYTES - 14) + b'"}', "too_long"),
@@ -337,6 +338,29 @@ def test_lenient_fields_cost_no_sifting(monkeypatch):
     assert len(parsed.line) == 5
     assert parsed.columns["location.mcc"].to_pylist()[:2] == [460, 460]
     assert parsed.columns["crash.signal"].to_pylist()[1:3] == ["11", "true"]
+
+
+def judged(monkeypatch, first, second):
+    """How many lines of the second block are judged one by one, by a reader that has learned of the first."""
+    count, verdict, habits = [], lines.Judge.verdict, lines.Habits()
+    parse(first, EVENT_FIELDS, habits)
+    monkeypatch.setattr(lines.Judge, "verdict", lambda *given: count.append(1) or verdict(*given))
+    assert len(parse(second, EVENT_FIELDS, habits).line) == 800
+    return len(count)
+
+
+@pytest.mark.parametrize(
+    ("once", "later"),
+    [(b"1", b"1.5"), (b"[]", b'["a"]'), (b"[1]", b"[1.5]"), (b'["2021-01-01"]', b'["a"]'), (b'{"a":[]}', b'{"a":[1]}')],
+)
+def test_a_looser_type_in_an_unknown_field_costs_no_judging(monkeypatch, once, later):
+    first, second = (b'{"gpu":%s}\n' % value * 400 for value in (once, later))
+    assert not judged(monkeypatch, first, first + second)
+
+
+def test_another_type_in_an_unknown_field_has_few_neighbours_judged(monkeypatch):
+    first = b'{"gpu":1}\n' * 400
+    assert 0 < judged(monkeypatch, first, first + b'{"gpu":"a"}\n' + first[:-10]) <= 100
 
 
 def test_a_key_that_many_lines_repeat_costs_few_readings(monkeypatch):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from schemas.fields import EVENT_FIELDS, LEDGER_FIELDS
 from schemas.shape import MAX_LINE_BYTES
+from transforms import block as block_of_lines
 from transforms import lines
 from transforms.arrow_json import ArrowJson
 from transforms.block import line_at, line_ends
@@ -407,6 +408,16 @@ def test_line_at():
         assert line_at(block, ends, np.array([0, 1, 2, 3])) == [b"a", b"bb", b"", b"ccc"]
         assert line_at(block, ends, np.array([3, 1])) == [b"ccc", b"bb"] and line_at(block, ends, none) == []
     assert line_at(b"", line_ends(b""), none) == [] and line_at(b"\n", line_ends(b"\n"), np.array([0])) == [b""]
+
+
+@given(st.integers(0, 9), st.booleans())
+def test_no_part_of_a_block_has_too_many_lines(count, end):
+    block = b"\n".join([b"{}"] * count) + b"\n" * end
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(block_of_lines, "MOST_LINES", 3)
+        parts = list(block_of_lines.few_lines(block))
+    assert b"".join(parts) == block
+    assert all(len(part.splitlines()) == 3 for part in parts[:-1]) and len(parts[-1].splitlines()) <= 3
 
 
 def test_no_value_in_what_is_shown():

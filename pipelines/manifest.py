@@ -18,7 +18,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -29,6 +29,7 @@ from transforms.keyring import make_durable
 FORMAT = 1
 PENDING, PUBLISHED = ".pending", ".published"
 _LIVE, _ERASED = ".json", ".erased"
+_ATTEMPT = ".part"
 _TAKEN = "."  # before the name of an attempt that is being taken back
 
 
@@ -196,6 +197,14 @@ class Manifest:
         for name in _names(self._folder / PENDING):
             yield from map(_read, _put_in(self._folder / PENDING / name))
 
+    def unfinished(self, before: float) -> Iterator[Path]:
+        """What writers that were killed left half done before a time, in seconds since the epoch. Nobody reads it, but
+        it holds a wrapped key, which must not outlive an entry that is erased."""
+        for path in self._folder.glob("*/*/.*" + _ATTEMPT):
+            with suppress(FileNotFoundError):  # done with, meanwhile
+                if path.stat().st_mtime < before:
+                    yield path
+
     def _path(self, dataset: str, received_date: str, logical: str, suffix: str) -> Path:
         return self._folder / dataset / received_date / f"{logical}{suffix}"
 
@@ -263,7 +272,7 @@ def put_new(path: Path, write: Callable[[Path], object]) -> bool:
 
 
 def _attempt_at(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}{_ATTEMPT}")
 
 
 @contextmanager

@@ -2,12 +2,14 @@
 
 Nobody reads such files, and nobody can: their keys were only ever in the worker, or in an entry of a run that was never
 published. A job that is running writes files before it names them, so only what is older than a while is taken.
+So are entries that were half put when their writer was killed: they hold wrapped keys, also of what is erased since.
 """
 
 import argparse
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,10 +51,11 @@ def _sweep(options) -> int:
     for place in places:
         removed = size = 0
         withdraw(place, before)
-        for path in list(unnamed(place, before)):
-            size += path.stat().st_size
-            path.unlink()
-            removed += 1
+        for path in [*unnamed(place, before), *place.manifest.unfinished(before)]:
+            with suppress(FileNotFoundError):  # by another sweep
+                size += path.stat().st_size
+                path.unlink()
+                removed += 1
         print(f"{place.region}: {removed:,} files removed, {size / 1e6:,.1f} MB")
     return OK
 

@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -107,7 +108,7 @@ class ArrowJson:
     def _learn(self, schema: pa.Schema, expected: pa.Schema, unknown: list[tuple[str, pa.Array]]) -> None:
         if not schema.equals(expected):
             self._few_names = len(unknown) <= _UNKNOWN_NAMES
-            self.expected = _settled(schema) if self._few_names else None
+            self.expected = _settled(schema, self._tree) if self._few_names else None
         for path, column in unknown:
             self.unknown[path] += len(column) - column.null_count
 
@@ -129,17 +130,34 @@ def concatenated(parts: list[Columns]) -> Columns:
     return {path: pa.concat_arrays([part[path] for part in parts]) for path in parts[0]}
 
 
-def _settled(schema: pa.Schema) -> pa.Schema:
-    """What was inferred, to be expected from here on. Of what was only null no type is known, and text that looks like
-    a time in one line need not in the next."""
-    return pa.schema(
-        [pa.field(each.name, _settled_type(each.type)) for each in schema if not pa.types.is_null(each.type)]
-    )
+def _settled(schema: pa.Schema, tree: dict[str, Any]) -> pa.Schema:
+    """What was inferred, to be expected from here on, in fields of ours as it is. Of what was only null, or only empty
+    lists, no type is known; a number that is whole in one line need not be in the next, nor need text look like a time
+    again."""
+    return pa.schema(_settled_fields(schema, tree))
 
 
-def _settled_type(type_: pa.DataType) -> pa.DataType:
+def _settled_fields(fields: Iterable[pa.Field], tree: dict[str, Any]) -> list[pa.Field]:
+    return [
+        field if isinstance(known, Field) else pa.field(field.name, _settled_type(field.type, known or {}))
+        for field, known in ((field, tree.get(field.name)) for field in fields)
+        if isinstance(known, Field) or _is_told(field.type)
+    ]
+
+
+def _is_told(type_: pa.DataType) -> bool:
+    while pa.types.is_list(type_):
+        type_ = type_.value_type
+    return not pa.types.is_null(type_)
+
+
+def _settled_type(type_: pa.DataType, tree: dict[str, Any]) -> pa.DataType:
     if pa.types.is_struct(type_):
-        return pa.struct([pa.field(c.name, _settled_type(c.type)) for c in type_ if not pa.types.is_null(c.type)])
+        return pa.struct(_settled_fields(type_, tree))
+    if pa.types.is_list(type_):
+        return pa.list_(_settled_type(type_.value_type, {}))
+    if pa.types.is_integer(type_):
+        return pa.float64()
     return pa.string() if pa.types.is_temporal(type_) else type_
 
 

@@ -16,7 +16,7 @@ _SEARCHED_BYTES = 1 << 20
 
 def few_lines(block: bytes) -> Iterator[bytes]:
     """A block in parts of at most MOST_LINES: a line takes a thousand bytes of memory, however few it has itself."""
-    if block.count(b"\n") <= MOST_LINES:
+    if block.count(b"\n") < MOST_LINES:
         yield block
         return
     ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))[MOST_LINES - 1 :: MOST_LINES] + 1

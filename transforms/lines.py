@@ -26,6 +26,7 @@ from transforms.verdict import CODE, REASONS, Judge, Reason, rewriting, rewritte
 # A piece that fails costs its own reading once more. Smaller ones are lost on pyarrow's fixed cost a call.
 _PIECE_LINES, _PIECE_BYTES = 1_600, 1 << 20
 _SIFTED_LINES, _SIFTED_BYTES = 400, 1 << 18  # where new names of fields make columns as long as what is read at once
+_ODD_LINES = 100  # where a line has another type in an unknown field: to judge its neighbours takes long
 _WARY = 3
 _SELDOM = 400  # lines for each bad one, or more: then it is worth while to try
 _REPEATED_KEYS = 4  # that lines are read again for, each found in all of them at once
@@ -208,11 +209,10 @@ class _Reader:
         elif len(pieces) > 1:
             for piece in pieces:
                 yield from self._sifted(*piece)
-        elif obstacle.what == UNKNOWN_FIELD:
-            for first, last in self.layout.pieces(begin, end, _SIFTED_LINES, _SIFTED_BYTES):
-                yield from self._inferred(first, last)
         else:
-            yield from self._judged(begin, end)
+            lines = _SIFTED_LINES if obstacle.what == UNKNOWN_FIELD else _ODD_LINES
+            for first, last in self.layout.pieces(begin, end, lines, _SIFTED_BYTES):
+                yield from self._inferred(first, last)
 
     def _inferred(self, begin: int, end: int) -> Iterator[Columns]:
         """As `_sifted`, of few lines with fields that are not expected."""

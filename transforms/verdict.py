@@ -62,7 +62,7 @@ def rewriting(fields: tuple[Field, ...]) -> dict[str, list[Rule]]:
     A bare 007 is no JSON and is left alone, so that no line becomes JSON by this.
     """
     values = {
-        INTEGER: [(rb'"(-?)0{0,17}(\d{1,18})"(?=[ \t\r]*[,}])', rb"\1\2\3")],
+        INTEGER: [(rb'"(-?)0*(0|[1-9]\d{0,17})"(?=[ \t\r]*[,}])', rb"\1\2\3")],
         STRING: [
             (rb"(-?(?:0|[1-9]\d{0,17})|true)(?=[ \t\r]*[,}])", rb'\1"\2"'),
             (rb"false(?=[ \t\r]*[,}])", rb"\1null"),

@@ -3,11 +3,12 @@
 import os
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from pipelines import sweep
+from pipelines import manifest, sweep
 from pipelines.deployment import load_deployment, prepare
 from pipelines.stores import commit, stage
 from tests.stranger import command, deploy
@@ -92,3 +93,28 @@ def test_what_a_killed_run_had_put_apart_goes_once_it_is_old(tmp_path):
     assert sorted(path.name.split(".")[1] for path in eu.store.rglob("*.parquet")) == ["alive", "done"]
     assert [entry.run for entry in eu.manifest.waiting()] == ["alive"]
     assert [path.name for path in (eu.statistics / ".pending").iterdir()] == ["abc-alive"]
+
+
+@pytest.mark.clause("5.2-erase")
+def test_what_a_killed_writer_left_of_an_entry_goes_once_it_is_old(tmp_path, monkeypatch):
+    """It holds a wrapped key: of a file that is erased none may stay."""
+    deployment = deploy(tmp_path, ("eu",))
+    place = load_deployment(deployment).place("eu")
+    prepare(place, lambda _: None)
+    staged = stage(place, "service", "2021-03-01", "abc-0-0", pa.record_batch({"event_type": ["crash"]}), "run")
+    commit([staged])
+    with monkeypatch.context() as killed:
+        killed.setattr(manifest, "_alone", None)  # before it is put in place
+        killed.setattr(Path, "unlink", lambda *_, **__: None)  # a process that is killed tidies up nothing
+        with pytest.raises(TypeError):
+            place.manifest.put(staged.entry)
+    place.manifest.put(replace(staged.entry, file=None, wrapped_key=None, erased=True))
+
+    def keys():
+        files = place.manifest_folder.rglob("*")
+        return [path for path in files if path.is_file() and staged.entry.wrapped_key.encode() in path.read_bytes()]
+
+    assert len(keys()) == 1
+    assert command(sweep, "--deployment", deployment).status == 0 and len(keys()) == 1, "it may be of a writer at work"
+    os.utime(keys()[0], (time.time() - 2 * 86_400,) * 2)
+    assert command(sweep, "--deployment", deployment).status == 0 and not keys()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from schemas.fields import EVENT_FIELDS, LEDGER_FIELDS
 from schemas.shape import MAX_LINE_BYTES
+from transforms import block as block_of_lines
 from transforms import by_type, lines
 from transforms.arrow_json import ArrowJson
 from transforms.block import line_at, line_ends
@@ -54,6 +55,7 @@ GOOD = [
     b'{"event_type":"session","crash":{"signal":"6"},"gpu":1}',
     b'{"ip":"\\"event_type\\":\\"crash\\"","event_type":"page_view","page_view":{"duration_ms":5}}',
     b'{"event_type":"location","location":{"latitude":5,"beacon":1},"app_usage":null}',
+    b'{"residency":{"sim_mcc":"0000000000000000000000204"}}',
 ]
 BAD = [
     (b'{"event_type":"crash","crash":{},"crash":{}}', "duplicate_key"),
@@ -351,6 +353,29 @@ def test_lenient_fields_cost_no_sifting(monkeypatch):
     assert parsed.columns["crash.signal"].to_pylist()[1:3] == ["11", "true"]
 
 
+def judged(monkeypatch, first, second):
+    """How many lines of the second block are judged one by one, by a reader that has learned of the first."""
+    count, verdict, habits = [], lines.Judge.verdict, lines.Habits()
+    parse(first, EVENT_FIELDS, habits)
+    monkeypatch.setattr(lines.Judge, "verdict", lambda *given: count.append(1) or verdict(*given))
+    assert len(parse(second, EVENT_FIELDS, habits).line) == 800
+    return len(count)
+
+
+@pytest.mark.parametrize(
+    ("once", "later"),
+    [(b"1", b"1.5"), (b"[]", b'["a"]'), (b"[1]", b"[1.5]"), (b'["2021-01-01"]', b'["a"]'), (b'{"a":[]}', b'{"a":[1]}')],
+)
+def test_a_looser_type_in_an_unknown_field_costs_no_judging(monkeypatch, once, later):
+    first, second = (b'{"gpu":%s}\n' % value * 400 for value in (once, later))
+    assert not judged(monkeypatch, first, first + second)
+
+
+def test_another_type_in_an_unknown_field_has_few_neighbours_judged(monkeypatch):
+    first = b'{"gpu":1}\n' * 400
+    assert 0 < judged(monkeypatch, first, first + b'{"gpu":"a"}\n' + first[:-10]) <= 100
+
+
 def test_a_key_that_many_lines_repeat_costs_few_readings(monkeypatch):
     """Each line that repeats it is found at once; and any number of different ones costs no more than a judgement."""
     read, readings = ArrowJson.read, []
@@ -395,6 +420,16 @@ def test_line_at():
         assert line_at(block, ends, np.array([0, 1, 2, 3])) == [b"a", b"bb", b"", b"ccc"]
         assert line_at(block, ends, np.array([3, 1])) == [b"ccc", b"bb"] and line_at(block, ends, none) == []
     assert line_at(b"", line_ends(b""), none) == [] and line_at(b"\n", line_ends(b"\n"), np.array([0])) == [b""]
+
+
+@given(st.integers(0, 9), st.booleans())
+def test_no_part_of_a_block_has_too_many_lines(count, end):
+    block = b"\n".join([b"{}"] * count) + b"\n" * end
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(block_of_lines, "MOST_LINES", 3)
+        parts = list(block_of_lines.few_lines(block))
+    assert b"".join(parts) == block
+    assert all(len(part.splitlines()) == 3 for part in parts[:-1]) and len(parts[-1].splitlines()) <= 3
 
 
 def test_no_value_in_what_is_shown():

@@ -2,6 +2,7 @@
 
 import glob
 import os
+import random
 import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +21,8 @@ SUFFIXES = tuple(name + packed for name in (".ndjson", ".jsonl", ".json") for pa
 # Decompressors are fed this little at a time: zstd grows a thousand-byte bomb to 32 MB at most, gzip to 1 MB.
 _COMPRESSED_BYTES = 1 << 10
 _SEARCH_BYTES = 1 << 16
+_SHORT_BYTES = 64  # what must be in a record takes more
+_LOOKS, _LOOK_BYTES = 32, 4 << 10
 _MIB = 1 << 20
 _SAMPLE_BYTES, _SAMPLE_EVERY = 4 << 10, 16 << 20
 
@@ -136,7 +139,7 @@ def read_blocks(span: Span) -> Iterator[bytes]:
     """
     try:
         with _open(span.path) as file:
-            yield from _whole_lines(_pieces(file, span))
+            yield from _whole_lines(_thinned(_pieces(file, span)))
     except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
         raise InputError(f"{span.path} cannot be read to its end ({type(error).__name__}): send it again") from None
 
@@ -203,20 +206,38 @@ def _line_start(file: BinaryIO, position: int, limit: int | None) -> int:
 
 
 def _gathered(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in pieces of about BLOCK_BYTES; what came before a failure comes out before it."""
-    held: list[bytes] = []
+    """The same bytes in pieces of BLOCK_BYTES; what came before a failure comes out before it."""
+    held: list[memoryview] = []
     size = 0
     try:
-        for piece in pieces:
+        for piece in map(memoryview, pieces):
+            while len(piece) >= BLOCK_BYTES - size:
+                rest = BLOCK_BYTES - size
+                yield b"".join([*held, piece[:rest]])
+                held, size, piece = [], 0, piece[rest:]
             held.append(piece)
             size += len(piece)
-            if size >= BLOCK_BYTES:
-                yield b"".join(held)
-                held, size = [], 0
     except (EOFError, zlib.error, zstandard.ZstdError):
         yield b"".join(held)
         raise
     yield b"".join(held)
+
+
+def _thinned(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes, in small pieces where lines are so short that they hold nothing: wherever lines are counted or
+    sought each of them takes memory of its own."""
+    for piece in pieces:
+        step = _MIB if _has_short_lines(piece) else BLOCK_BYTES
+        yield from (piece[at : at + step] for at in range(0, len(piece), step))
+
+
+def _has_short_lines(piece: bytes) -> bool:
+    """Whether lines are shorter on average than any that holds a record. It is looked at a few places, since to count
+    all costs a twentieth of a run; at places that nobody foresees, so that what hides from it is little."""
+    if len(piece) < _MIB:
+        return False
+    places = [random.randrange(len(piece) - _LOOK_BYTES) for _ in range(_LOOKS)]
+    return sum(piece.count(b"\n", at, at + _LOOK_BYTES) for at in places) > _LOOKS * _LOOK_BYTES // _SHORT_BYTES
 
 
 def _members(file: BinaryIO, new: Callable[[], Any]) -> Iterator[bytes]:

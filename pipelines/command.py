@@ -59,12 +59,16 @@ def _told(error: Exception) -> tuple[int, str]:
 
 
 def _unforeseen(error: Exception) -> str:
-    """What went wrong and where, without the message of who raised it."""
+    return f"failed: {without_words(error)}; its message is not shown, since it may quote a record"
+
+
+def without_words(error: Exception) -> str:
+    """What went wrong and where, without the message of who raised it: its type, what the system says of it, and the
+    innermost place of ours."""
     frames = traceback.extract_tb(error.__traceback__)
     at = next((frame for frame in reversed(frames) if frame.filename.startswith(_OURS)), frames[-1])
     why = f", {os.strerror(error.errno)}," if isinstance(error, OSError) and error.errno else ""
-    where = f"{at.filename.removeprefix(_OURS)}:{at.lineno} in {at.name}"
-    return f"failed: {type(error).__name__}{why} at {where}; its message is not shown, since it may quote a record"
+    return f"{type(error).__name__}{why} at {at.filename.removeprefix(_OURS)}:{at.lineno} in {at.name}"
 
 
 def _plain(error: Exception) -> str:

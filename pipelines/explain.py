@@ -123,9 +123,11 @@ def _line_of(path: str, number: int) -> bytes:
 
 def _blocks(paths: Sequence[str]) -> Iterator[bytes]:
     from pipelines.blocks import read_blocks, spans
+    from transforms.block import few_lines
 
     for span in spans(paths):
-        yield from read_blocks(span)
+        for block in read_blocks(span):
+            yield from few_lines(block)  # as the border reads them: short lines must not fill the memory
 
 
 def _about(event: "Event", paths: Sequence[str]) -> "DecodedLedger":

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from pipelines import dataflow
-from pipelines.command import FAILED, INTERRUPTED, OK, say
+from pipelines.command import FAILED, INTERRUPTED, OK, say, without_words
 from pipelines.job import submit
 from pipelines.runners import makes_jar, told, tries_only
-from schemas.yaml_files import in_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +38,7 @@ def follow(job: "Job", flags: "Sequence[str]") -> int:
     except Exception as error:  # each runner has its own for a job that did not end well
         state = _last(result)
         if state not in _STOPPED:
-            say(f"stream {name} is {state.lower()}: {in_one_line(error)}")
+            say(f"stream {name} is {state.lower()}: {without_words(error)}; why is told by {_where(flags)}")
             return FAILED
     say(f"stream {name} is stopped; what it did: douane report {job.run} {job.where}")
     return OK

@@ -24,10 +24,11 @@ from pipelines import lineage as lineages
 from pipelines.arrivals import read_arrived
 from pipelines.audit_store import RegionalAudit
 from pipelines.blocks import State, expand, input_id, spans, states
+from pipelines.command import without_words
 from pipelines.deployment import Deployment, RegionalPlace, load_deployment, prepare
 from pipelines.errors import ConfigurationError
 from pipelines.lineage import Lineage
-from pipelines.options import DEFAULT_RUNNER, WINDOW_MS, IngestOptions
+from pipelines.options import WINDOW_MS, IngestOptions
 from pipelines.order_store import OrderStore
 from pipelines.progress import read_span
 from pipelines.quarantine_store import QuarantineStore
@@ -307,8 +308,7 @@ def submit(job: Job, flags: Sequence[str]) -> PipelineResult:
     the job on."""
     options = PipelineOptions(list(flags))
     runner = options.view_as(StandardOptions).runner
-    if runner == DEFAULT_RUNNER:
-        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # a failure is told once, by the command
+    _hush(runner)
     try:
         pipeline = beam.Pipeline(options=options)
     except ValueError as error:
@@ -325,6 +325,15 @@ def submit(job: Job, flags: Sequence[str]) -> PipelineResult:
         raise
 
 
+def _hush(runner: str | None) -> None:
+    """A failure is told once, by the command: what runners and engines say of it themselves may quote a record."""
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    if runner in ELSEWHERE:
+        from apache_beam.runners.portability.portable_runner import MESSAGE_LOG_LEVELS  # theirs alone
+
+        MESSAGE_LOG_LEVELS.update(dict.fromkeys(MESSAGE_LOG_LEVELS, logging.DEBUG))
+
+
 def _handed_over(pipeline: beam.Pipeline, runner: str | None) -> PipelineResult:
     """What it means that a runner elsewhere does not take a job on, in one line: each has its own exceptions for it."""
     try:
@@ -332,4 +341,4 @@ def _handed_over(pipeline: beam.Pipeline, runner: str | None) -> PipelineResult:
     except Exception as error:
         if runner not in ELSEWHERE:
             raise
-        raise ConfigurationError(f"--runner={runner} does not take the job on: {in_one_line(error)}") from None
+        raise ConfigurationError(f"--runner={runner} does not take the job on: {without_words(error)}") from None

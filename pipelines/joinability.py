@@ -6,6 +6,7 @@ What comes out is counts and the names of fields: nothing that a record brought.
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,6 +15,7 @@ from pipelines.errors import InputError
 from schemas.apart import Apart
 from schemas.joinability import pairs
 from schemas.policy import Pack
+from transforms.block import few_lines
 from transforms.consented import Consented
 from transforms.joinability import Found, compare
 from transforms.keyring import create_keystore
@@ -54,7 +56,7 @@ def measure(pack: Pack, paths: Sequence[str], say: Callable[[str], None]) -> Rep
     with TemporaryDirectory(prefix="douane-") as folder:
         sample = Consented(pack, dict(_keystores(pack, Path(folder))))
         for span in spans(expand(paths)):
-            for block in read_blocks(span):
+            for block in chain.from_iterable(map(few_lines, read_blocks(span))):
                 sample.add(block)
                 say(f"{sample.records:,} records read")
     if not sample.records:

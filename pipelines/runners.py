@@ -4,6 +4,7 @@ them, and options that are refused, with the reason (docs/runners.md).
 What is refused here has been seen to stall, to lose or to repeat, or has been seen nowhere.
 """
 
+import os
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ LOCAL_RUNNER = "FnApiRunner"
 JOB_SERVER_RUNNERS = ("FlinkRunner", "PortableRunner")
 ELSEWHERE = (*JOB_SERVER_RUNNERS, "PrismRunner", dataflow.RUNNER)  # they take a job on, and run it in other processes
 
+_FILES = ("flink_job_server_jar", "prism_location")  # or URLs of such
 # Options of Beam's Flink runner that its job server describes and the Python SDK does not know.
 JOB_SERVER_OPTIONS = (
     *("allow_non_restored_state", "auto_balance_write_files_sharding_enabled", "auto_watermark_interval"),
@@ -113,9 +115,17 @@ def makes_jar(flags: Sequence[str]) -> bool:
 
 
 def reach(flags: Sequence[str]) -> None:
-    """Raises `ConfigurationError` where no job server listens: Beam would wait for one for minutes."""
-    endpoint = told(flags).get("job_endpoint")
+    """Raises `ConfigurationError` where an engine is not where these flags say: Beam would wait for a job server for
+    minutes, and its own words for what is missing are not shown."""
+    given = told(flags)
+    for option in _FILES:
+        path = given.get(option, "")
+        if "://" not in path and not os.path.exists(path or os.curdir):
+            raise ConfigurationError(f"--{option}={path} is not there: name the file")
+    endpoint = given.get("job_endpoint")
     if endpoint is None:
+        if given.get("runner") == "PortableRunner":
+            raise ConfigurationError("--runner=PortableRunner: name its job server with --job_endpoint=HOST:PORT")
         return
     host, _, port = endpoint.rpartition(":")
     try:

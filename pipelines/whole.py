@@ -18,6 +18,7 @@ from pipelines.blocks import check_unchanged
 from pipelines.command import say
 from pipelines.deployment import RegionalPlace
 from pipelines.errors import ConfigurationError, InputError
+from pipelines.running import alone
 from pipelines.statistics_store import place_releases, withdraw
 from pipelines.stores import discard, retire, sweep
 from transforms.reconcile import identities
@@ -33,8 +34,13 @@ _ENDED_EARLY = "the job was ended before its end: nothing is stored; use a runne
 def carry_out(job: "Job", flags: Sequence[str]) -> "Totals":
     """Runs a bounded job to its end and shows what it stored in place of what earlier runs over its input left: its
     counts. Where an identity does not hold nothing is shown. Raises `InputError` for inputs that broke off or changed,
-    `StoreError` for a store that refuses, and `ConfigurationError` where the runner ended the job early: readers see
-    then what they saw before."""
+    `StoreError` for a store that refuses, or where another run over the same input is at work, and `ConfigurationError`
+    where the runner ended the job early: readers see then what they saw before."""
+    with alone(job.places.values(), job.input_id):
+        return _carry_out(job, flags)
+
+
+def _carry_out(job: "Job", flags: Sequence[str]) -> "Totals":
     attempt = f"{job.input_id}-{job.run}"
     places = {code: replace(place, attempt=attempt) for code, place in job.places.items()}
     try:

@@ -48,8 +48,8 @@ QUOTED = {
     "pipelines/check.py": {"ConfigurationError"},
     "pipelines/command.py": {"Exception"},  # its type and its place
     "pipelines/deployment.py": {"ValidationError", "ValueError", "yaml.YAMLError"},
-    "pipelines/following.py": {"Exception"},  # of a runner elsewhere, whose steps are discreet
-    "pipelines/job.py": {"ValueError", "Exception"},  # before anything is read
+    "pipelines/following.py": {"Exception"},  # its type and its place
+    "pipelines/job.py": {"ValueError", "Exception"},  # of options; of a runner its type and its place
     "pipelines/kafka_client.py": {"KafkaException", "TypeError", "ValueError"},
     "pipelines/ledger_topic.py": {"KafkaException", "TypeError", "ValueError"},
     "pipelines/manifest.py": {"OSError"},

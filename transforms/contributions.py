@@ -111,7 +111,7 @@ def merged(parts: Sequence[Contributions]) -> Contributions:
 
 def bound(whole: Contributions, tables: Sequence[StatisticsTable], cipher: ColumnCmac) -> Contributions:
     """Of each (device, day, table) the `groups_per_device` groups with the smallest keyed hash, and of each group at
-    most `events_per_group` events."""
+    most `events_per_group` events. Groups in which nobody is left go."""
     if not len(whole):
         return whole
     table = whole.groups["table"].to_numpy()
@@ -127,7 +127,18 @@ def bound(whole: Contributions, tables: Sequence[StatisticsTable], cipher: Colum
         keep[at] = _among_smallest(hashes, sizes[over], most[over])
     cap = np.array([table.events_per_group or 1 for table in tables])[table]
     group = whole.group[keep]
-    return Contributions(whole.device[keep], group, np.minimum(whole.events[keep], cap[group]), whole.groups)
+    return _held(whole.device[keep], group, np.minimum(whole.events[keep], cap[group]), whole.groups)
+
+
+def _held(device: np.ndarray, group: np.ndarray, events: np.ndarray, groups: pa.RecordBatch) -> Contributions:
+    """Without the groups in which no device is left: one device can send as many words as it likes, and they would wait
+    for the end of the day."""
+    held = np.zeros(groups.num_rows, bool)
+    held[group] = True
+    if held.all():
+        return Contributions(device, group, events, groups)
+    row = np.cumsum(held) - 1
+    return Contributions(device, row[group], events, groups.filter(pa.array(held)))
 
 
 def counted(bounded: Contributions, pack: Pack) -> pa.RecordBatch:

@@ -1,21 +1,27 @@
-"""Floods: very many lines of telemetry from one device, all alike or each with a word of its own."""
+"""Floods: very many lines of telemetry from one device, all alike or each with a word or a field of its own."""
 
 import argparse
 import json
 import resource
 import time
+import tracemalloc
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import ClassVar
+
+import pyarrow as pa
 
 from pipelines.ingest import main
 from tests.invariants.runs import Site
 
 DEVICE, PACKAGE = "f100df100df100df", "com.example.flood"
+KINDS = ("alike", "words", "fields", "devices")
 _TIME = "2021-03-01T12:00:00.000Z"
 
 
 def write(path: Path, lines: int, kind: str) -> None:
-    """Events of one device in one window: `alike`, or in `words` each with a version and a model of its own."""
+    """Events of one device in one window: `alike`, or in `words` each with a version and a model of its own, in
+    `fields` each with an unknown field of its own name. Those of `devices` are each of another one, for comparison."""
     line = {
         "event_id": "%032x",
         "event_type": "crash",
@@ -25,13 +31,18 @@ def write(path: Path, lines: int, kind: str) -> None:
         "source": "device",
         "service": "browser",
         "residency": {"account_country": "NL"},
-        "device": {"android_id": DEVICE, "model": "M-%d" if kind == "words" else "M-1"},
+        "device": {
+            "android_id": "%016x" if kind == "devices" else DEVICE,
+            "model": "M-%d" if kind == "words" else "M-1",
+        },
         "app": {"package": PACKAGE, "version": "1.%d" if kind == "words" else "1.0"},
         "crash": {"signal": "SIGSEGV", "exception": "java.lang.IllegalStateException"},
     }
+    if kind == "fields":
+        line["x%d"] = 1
     text = json.dumps(line) + "\n"
     with open(path, "w", encoding="ascii") as file:
-        file.writelines(text % ((n, n, n) if kind == "words" else n) for n in range(1, lines + 1))
+        file.writelines(text % ((n,) * text.count("%")) for n in range(1, lines + 1))
 
 
 def grant(path: Path) -> None:
@@ -49,10 +60,29 @@ def grant(path: Path) -> None:
     path.write_text(json.dumps(made) + "\n", encoding="ascii")
 
 
+class Peak:
+    """The most bytes that Arrow, and beside it Python and numpy, held at once within its block, that were not there
+    before."""
+
+    _pools: ClassVar[list[pa.MemoryPool]] = []  # what was allocated from one may outlive the block
+
+    def __enter__(self) -> "Peak":
+        self._usual = pa.default_memory_pool()
+        self._pools.append(pa.proxy_memory_pool(self._usual))
+        pa.set_memory_pool(self._pools[-1])
+        tracemalloc.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bytes = tracemalloc.get_traced_memory()[1] + self._pools[-1].max_memory()
+        tracemalloc.stop()
+        pa.set_memory_pool(self._usual)
+
+
 def measured() -> None:
     """Runs one flood and prints its time and memory: `python -m tests.invariants.flood words 1000000`."""
     parser = argparse.ArgumentParser(description=measured.__doc__)
-    parser.add_argument("kind", choices=("alike", "words"))
+    parser.add_argument("kind", choices=KINDS)
     parser.add_argument("lines", type=int)
     options = parser.parse_args()
     with TemporaryDirectory() as folder:

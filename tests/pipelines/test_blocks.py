@@ -3,6 +3,7 @@
 import gzip
 import os
 import random
+import tracemalloc
 
 import pytest
 import zstandard
@@ -13,6 +14,7 @@ from pipelines import blocks
 from pipelines.blocks import Span, check_unchanged, expand, input_id, read_blocks, spans, states
 from pipelines.errors import InputError
 from schemas.shape import MAX_LINE_BYTES
+from transforms.block import few_lines
 
 PACK = {".gz": gzip.compress, ".zst": zstandard.ZstdCompressor().compress}
 
@@ -96,6 +98,23 @@ def test_a_bomb_does_not_fill_the_memory(tmp_path, suffix):
         assert max(map(len, blocks._members(file, blocks._decompressor(str(path))))) <= 1 << 25
     (block,) = read_blocks(Span(str(path), 0, None))
     assert MAX_LINE_BYTES < len(block) <= 3 * blocks.BLOCK_BYTES
+
+
+@pytest.mark.parametrize("suffix", ["", *PACK])
+def test_a_bomb_of_blank_lines_does_not_fill_the_memory(tmp_path, suffix):
+    """Wherever lines are sought each takes eight bytes or more, which is ten times the block that they stand in."""
+    path = tmp_path / f"a.ndjson{suffix}"
+    path.write_bytes(PACK.get(suffix, bytes)(b"\n" * (1 << 26)))
+    found = 0
+    tracemalloc.start()
+    try:
+        for span in spans([str(path)]):
+            found += sum(part.count(b"\n") for block in read_blocks(span) for part in few_lines(block))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found == 1 << 26
+    assert peak < 5 * blocks.BLOCK_BYTES
 
 
 def test_empty_file(tmp_path):

@@ -22,6 +22,7 @@ from pipelines.stores import open_dataset, open_entries
 from schemas.datasets import AUDIT, datasets
 from tests.invariants.crowd import Crowd, write_pack
 from tests.stranger import DEVICE, REGIONS, command, deploy, entry, event, ndjson
+from transforms.block import MOST_LINES
 from transforms.decode import decode_ledger
 from transforms.entries import LIMIT, about, ids_of, joined, latest, sharing_ids
 from transforms.explain import Explainer
@@ -313,3 +314,19 @@ def test_entries_of_others_with_the_same_id_are_found_in_any_block(site, run_exp
         site.consents.write_bytes(content)
         told = json.loads(run_explain(site.events, "--json").out)
         assert {purpose["outcome"] for purpose in told["purposes"] if purpose["purpose"] == "service"} == {expected}
+
+
+def test_a_flood_of_short_lines_is_read_as_the_border_reads_it(site, run_explain, monkeypatch):
+    """A line costs a thousand bytes of memory, however short it is."""
+    blank, decoded = b"\n" * (MOST_LINES + 2), []
+    site.events.write_bytes(blank + site.events.read_bytes())
+    site.consents.write_bytes(blank + site.consents.read_bytes())
+
+    def counted(block, *given):
+        decoded.append(block.count(b"\n"))
+        return decode_ledger(block, *given)
+
+    monkeypatch.setattr("transforms.decode.decode_ledger", counted)
+    outcome = run_explain(f"{site.events}:{MOST_LINES + 3}")
+    assert outcome.status == 0 and "#1  grant" in outcome.out
+    assert sum(decoded) > MOST_LINES >= max(decoded)

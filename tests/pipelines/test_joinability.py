@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,8 @@ from pipelines.sample import Sample, write_sample
 from schemas.pack_files import load_pack
 from tests.editions import edition
 from tests.lines import NOW, event, ndjson
+from transforms.block import MOST_LINES
+from transforms.decode import decode_events
 
 PACK = load_pack()
 
@@ -132,6 +135,20 @@ def test_times_are_compared_as_both_show_them(tmp_path, small):
     times = [NOW, NOW + 400, NOW + 1_000]
     report = measure(small, lines(tmp_path, *(lifecycle(n, received=at) for n, at in enumerate(times))), silent)
     assert report.pairs[0].singled_out == 1 and report.above[0].generalise.path == "event_time"
+
+
+def test_a_flood_of_short_lines_is_read_as_the_border_reads_it(tmp_path, small, monkeypatch):
+    """A line costs a thousand bytes of memory, however short it is."""
+    (path,), decoded = lines(tmp_path, lifecycle(1)), []
+    Path(path).write_bytes(b"\n" * (MOST_LINES + 2) + Path(path).read_bytes())
+
+    def counted(block, *given):
+        decoded.append(block.count(b"\n"))
+        return decode_events(block, *given)
+
+    monkeypatch.setattr("transforms.consented.decode_events", counted)
+    assert measure(small, [path], silent).records == 1
+    assert sum(decoded) > MOST_LINES >= max(decoded)
 
 
 @pytest.mark.parametrize("few", [[], [event(1)], [{"event_id": "no"}]])

@@ -1,6 +1,11 @@
 """What docs/runners.md says of each runner, as far as it can be shown on one machine without a network."""
 
+import errno
+import logging
+
+import apache_beam as beam
 import pytest
+from apache_beam.runners.portability import portable_runner
 
 from pipelines import ingest
 from pipelines.errors import ConfigurationError
@@ -119,11 +124,11 @@ def test_ingest_says_at_once_what_to_do(tmp_path, runner):
 @pytest.mark.parametrize(
     ("flags", "why"),
     [
-        (["--runner=PortableRunner"], "must specify a --job_endpoint"),
+        (["--runner=PortableRunner"], "name its job server with --job_endpoint"),
         (["--runner=PortableRunner", "--job_endpoint=localhost:1"], "nothing listens at --job_endpoint=localhost:1"),
         (["--runner=PortableRunner", "--job_endpoint=here"], "nothing listens at --job_endpoint=here"),
-        (["--runner=FlinkRunner", "--flink_job_server_jar=/nowhere.jar"], "/nowhere.jar"),
-        (["--runner=PrismRunner", "--prism_location=/nowhere"], "/nowhere"),
+        (["--runner=FlinkRunner", "--flink_job_server_jar=/nowhere.jar"], "jar=/nowhere.jar is not there"),
+        (["--runner=PrismRunner", "--prism_location=/nowhere"], "prism_location=/nowhere is not there"),
     ],
 )
 def test_a_runner_that_is_not_there_is_told_in_one_line_and_leaves_the_name_free(tmp_path, flags, why):
@@ -132,6 +137,29 @@ def test_a_runner_that_is_not_there_is_told_in_one_line_and_leaves_the_name_free
     outcome = command(ingest, *given, *flags)
     assert outcome.status == 2 and why in outcome.errors[-1]
     assert not any(path.parent.name == "lineages" for path in site.files())
+
+
+@pytest.mark.clause("1.1.1")
+def test_what_an_engine_says_of_a_job_is_not_shown(tmp_path, monkeypatch, caplog):
+    """It may quote what it choked on."""
+
+    def refused(self, *_):
+        logging.getLogger("apache_beam.runners").error("4f1d-canary")
+        logging.log(
+            portable_runner.MESSAGE_LOG_LEVELS[portable_runner.beam_job_api_pb2.JobMessage.JOB_MESSAGE_ERROR],
+            "4f1d-canary",
+        )
+        raise OSError(errno.ECONNRESET, "4f1d-canary")
+
+    monkeypatch.setattr(portable_runner, "MESSAGE_LOG_LEVELS", dict(portable_runner.MESSAGE_LOG_LEVELS))
+    monkeypatch.setattr(beam.Pipeline, "run", refused)
+    site = Site.new(tmp_path / "site")
+    given = ["--events", "watch:/in", "--no-ledger", "--job_name=fleet", "--deployment", site.file, *FLINK]
+    with caplog.at_level(logging.ERROR):  # as `guarded` sets it
+        outcome = command(ingest, *given)
+    assert outcome.status == 2 and "4f1d" not in outcome.err + caplog.text
+    (line,) = outcome.errors[-1:]
+    assert "FlinkRunner does not take the job on: ConnectionResetError, Connection reset by peer, at " in line
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from unittest import mock
 
 import pytest
 
-from pipelines import ingest, whole
+from pipelines import ingest, running, whole
 from pipelines.deployment import RegionalPlace, load_deployment
 from pipelines.manifest import Manifest
 from pipelines.stores import commit, open_dataset, stage
@@ -337,14 +337,49 @@ def test_killed_and_run_again(site, lucky, moment):
     assert shown == expected
     assert site.run().status == 0
     assert site.seen() == lucky
-    left = [path for path in site.files() if ".pending" in path.parts or ".published" in path.parts]
+    left = [path for path in site.files() if {".pending", ".published", ".running"} & set(path.parts)]
     assert not left
     named = {each.file for name in site.place.manifest.datasets() for each in site.place.manifest.entries(name)}
     assert {path.name for path in site.place.store.rglob("received_date=*/*.parquet")} == named - {None}
 
 
-@pytest.mark.parametrize("moment", ["_settle", "withdraw", "sweep"])
+@pytest.mark.parametrize("moment", ["retire", "_publish", "discard"])
 def test_two_runs_at_once_over_the_same_input(site, lucky, moment):
+    """The second says at once what is the matter, and harms nothing of the first."""
+    said = []
+    with once(whole, moment, lambda *_: said.append(wrong(site.run(), 2))):
+        assert site.run().status == 0
+    assert "another run over the same input is at work in region eu" in said[0] and "let it end" in said[0]
+    assert site.seen() == lucky
+    assert not [path for path in site.files() if ".running" in path.parts]
+
+
+def test_a_second_run_in_another_process_and_one_over_other_input(site, lucky):
+    """The lock is seen by every process, and is about one input alone."""
+    given = [sys.executable, "-m", "pipelines.ingest", *site.arguments()]
+    ran, other = [], []
+
+    def meanwhile(*_) -> None:
+        ran.append(subprocess.run(given, cwd=ROOT, capture_output=True, text=True, timeout=300))
+        other.append(site.run("--events", site.folder / "other.ndjson").status)
+
+    (site.folder / "other.ndjson").write_bytes(ndjson(event(77)))
+    with once(whole, "retire", meanwhile):
+        assert site.run().status == 0
+    (ended,) = ran
+    assert "is at work in region eu" in wrong(Outcome(ended.returncode, ended.stdout, ended.stderr), 2)
+    assert other == [0] and len(site.seen()["service"]) == len(lucky["service"]) + len(GOOD) + 1  # files are added up
+
+
+@pytest.fixture
+def no_locks(monkeypatch):
+    """A file system whose locks do not reach from one machine to another."""
+    monkeypatch.setattr(running.fcntl, "flock", lambda *_: None)
+
+
+@pytest.mark.parametrize("moment", ["_settle", "withdraw", "sweep"])
+@pytest.mark.usefixtures("no_locks")
+def test_two_runs_at_once_that_do_not_see_each_other(site, lucky, moment):
     """One shows what it stored while the other, which has done so, tidies up what others have left."""
     publish, statuses = whole._publish, []
 
@@ -359,6 +394,7 @@ def test_two_runs_at_once_over_the_same_input(site, lucky, moment):
 
 
 @pytest.mark.parametrize(("moment", "status"), [("retire", 3), ("with_manifests", 3), ("identities", 0)])
+@pytest.mark.usefixtures("no_locks")
 def test_a_run_that_another_over_the_same_input_overtakes(site, lucky, moment, status):
     """What it has put is taken back by then: it shows nothing more, and takes nothing away."""
     with once(whole, moment, lambda *_: site.run()):

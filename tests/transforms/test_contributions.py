@@ -213,6 +213,18 @@ def test_bounds_bind():
     assert len(bounded(whole)) < len(whole) and bounded(whole).events.max() < whole.events.max()
 
 
+def test_what_one_device_leaves_is_bounded_however_many_words_it_sends():
+    """Groups in which nobody is left do not wait for the end of the day."""
+
+    def left(rows):
+        words = {PLAN.places[Source("device.model", "plain")]: [f"M-{number}" for number in range(rows)]}
+        found = bounded(of(crowd(PACK, rows, 5, device=[b"1" * 16] * rows, **words)))
+        assert sorted(set(found.group.tolist())) == list(range(found.groups.num_rows))
+        return sum(map(len, found.to_bytes()))
+
+    assert left(8_000) < 1.2 * left(800)
+
+
 def test_which_groups_count_is_the_secret_of_a_key_and_another_for_each_device_and_day():
     batch = crowd(PACK, 2_000, 4, 12)
     one, other = (bounded(of(batch, cipher), cipher) for cipher in (CIPHER, ColumnCmac(bytes(32))))

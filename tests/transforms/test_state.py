@@ -261,6 +261,35 @@ def test_state_shows_nothing_of_what_it_holds(keys, locks):
     assert len(mark := locks.unlock(KEY, SEEN, run)) == 8 and mark not in held
 
 
+# --- a flood ---
+
+
+def test_a_flood_leaves_eight_bytes_a_record_and_those_for_as_long_as_it_can_come_again(keys):
+    """One device sends a thousand events a window, each about an application of its own."""
+    keyed, many, windows = gate(keys), 1_000, 8
+    give(keyed, keys, [Entry(1, "grant", 0)])
+    seen, other = [], []
+    for window in range(windows):
+        first = window * many
+        give(
+            keyed, keys, [Record(first + n, window * WINDOW + n, app=f"org.example.a{first + n}") for n in range(many)]
+        )
+        keyed.advance(at((window + 1) * WINDOW))
+        marks = sum(
+            len(run) for (_, name), bag in keyed.states.items() if name.startswith("seen_") for _, run in bag.held
+        )
+        seen.append(marks)
+        other.append(len(everything(keyed)) - marks)
+        assert not any(keyed.of(KEY, f"waiting_{slot}").held for slot in range(4))
+    assert len(judged(keyed)) == windows * many
+    assert len(set(other)) == 1 and other[0] < 10_000
+    assert seen[-1] < windows * (8 * many + 100)
+    later = windows * WINDOW + 200 * DAY
+    give(keyed, keys, [Record(10**6 + n, later, event_time=later - n * DAY) for n in range(8)])  # one a bag of days
+    keyed.advance(at(later + WINDOW))
+    assert len(everything(keyed)) < other[0] + 8 * 100
+
+
 # --- what a firing reads ---
 
 

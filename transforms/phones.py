@@ -25,9 +25,9 @@ def is_international(candidate: str) -> bool:
 
 
 def _is_possible(code: str, rest: str) -> bool:
-    # Some write the 0 of a trunk call behind the code.
+    # Some write what a trunk call begins with behind the code.
     lengths = _lengths().get(int(code or "0"), ())
-    return len(rest) in lengths or len(rest.removeprefix("0")) in lengths
+    return len(rest) in lengths or len(rest.removeprefix("1" if code == "1" else "0")) in lengths
 
 
 def is_national(candidate: str) -> bool:

@@ -36,7 +36,7 @@ HINTS = tuple(
         r"[0-9]\.[0-9]{0,3}\.?~\.?[0-9]{1,3}\.[0-9]|[0-9]\.[0-9]{1,3}\.[0-9]{0,3}~\.?[0-9]"
         r"|[0-9]~\.[0-9]{1,3}\.[0-9]",
         # accounts, keys, and numbers with letters in them, at the beginning of each
-        r"\b[A-Za-z]{2}[0-9](?:[ .-]?[0-9A-Za-z]){0,9}~[0-9A-Z]{2}|:APA91[\w-]*~[\w-]{8}"
+        r"\b[A-Za-z]{2}[0-9](?:[ .-]?[0-9A-Za-z]){0,9}~[0-9A-Z]{2}|:APA(?:9|91[\w-]*)?~[\w-]{8}|\bAIza[\w-]{0,9}~\w"
         r"|\bA[KS]IA[0-9A-Z]{0,15}~[0-9A-Z]|\bg\x68[pousr]_\w{0,9}~\w|\beyJ\w{0,9}~\w",
         r"(?i:\b[A-Z]{3}[ -]?[A-Z]{3}[ -]?[0-9]{1,2}[0-9A-Z -]{0,9}~[0-9A-Z]+ ?[0-9A-Z]*\b"
         r"|[A-Z]~[A-Z]{0,2}[ -]?[0-9]{2}[A-Z][0-9]{2}[ -]?[A-Z][0-9])",
@@ -69,11 +69,11 @@ _WORD = (
     rf"|^{_HEX}+'{_HEX}"
 )
 # Behind a key it is no sign of a break.
-_SAYS_SO = r"([0-9@%+/][^\s=]* ?|[=('\"] ?[\w.+-]+|\b[0-9A-Z]{2,} ?|\b(?:eyJ|gh[pousr]_)\w*)=$|\\$"
+_SAYS_SO = r"([0-9@%+/][^\s=]* ?|[=('\"] ?[\w.+-]+|\b[0-9A-Z]{2,} ?|\b(?:eyJ|gh[pousr]_|github_pat_|AIza)[\w-]*)=$|\\$"
 # The beginning of a key whose length is known, of an address, and a full line of a private key.
 _UNFINISHED = (
     r"\b(?:A[KS]IA[0-9A-Z]{0,15}|AIza[\w-]{0,34}|gh[pousr]_\w{0,35}|github_pat_\w{0,81}|GOCSPX-[\w-]{0,27}"
-    r"|APA91[\w-]{0,134}|xox[a-z]-(?:[0-9]+-)*[0-9A-Za-z]{0,23}|hooks\.slack\.com/services/\w+(?:/\w*(?:/\w{0,23})?)?"
+    r"|[\w-]:APA9?|APA91[\w-]{0,134}|xox[a-z]-(?:[0-9]+-)*[0-9A-Za-z]{0,23}|hooks\.slack\.com/services/\w+(?:/\w*(?:/\w{0,23})?)?"
     r"|(?i:secret_?access_?key|aws_?secret\w*)[\"':= ]{1,5}[\w+/]{1,39}"
     r"|eyJ[\w-]+(?:\.[\w-]*(?:\.[\w-]{0,42})?)?)$"
     r"|^[ \t]*(?:[A-Za-z0-9+/]{64}|[A-Za-z0-9+/]{70}|[A-Za-z0-9+/]{76})$"

@@ -81,6 +81,11 @@ WRAPPED = [
         "jwt: eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjMifQ.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9P\niVDyH0) refused",
         "jwt: <SECRET>\n) refused",
     ),
+    (
+        f"push to 7kRl-SOSzPTBa79c3In2Gj:APA\n    91b{'tPPupvRftBzQrE08yRLSxn' * 6}_x failed",
+        "push to <TOKEN>\n    failed",
+    ),
+    ("Maps key AIzaJuozNltE=\nI8_vH_Stc28zdMVz2ppv0MVLffx refused", "Maps key <SECRET>\nrefused"),
     ("clone with ghp_wE=\nRnlqODAhBdZMsEU2TOmTljQ6U40O8vMgP6 now", "clone with <SECRET>\nnow"),
 ]
 

@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SAMPLE := run/sample
 
-.PHONY: setup run test kafka-test flink-test storms fuzz bench lint reference schema-version scrub-quality lock clean
+.PHONY: setup run test kafka-test flink-test storms fuzz bench bench-scale lint reference schema-version scrub-quality lock clean
 
 setup: $(READY)
 
@@ -27,9 +27,12 @@ run: $(READY)
 	$(BIN)/douane ingest --events $(SAMPLE)/events.ndjson --consents $(SAMPLE)/consents.ndjson --deployment deploy/local.yaml
 	$(BIN)/douane report --deployment deploy/local.yaml --out run/report.html
 
+# One more than there are cores: now and then a test waits for the disk, or for a process of its own.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
+
 test: $(READY)
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder --durations=25 --durations-min=5
 
 # Engines listen on all interfaces: they run in a network that has nothing but its own loopback, and among processes of
 # its own, all of which the kernel ends with it. What they need is downloaded before.
@@ -62,10 +65,17 @@ fuzz: $(READY)
 		--target $(ENGINE) --requirement tests/fuzz/requirements.txt
 	PYTHONPATH=$(ENGINE) $(BIN)/python -m tests.fuzz --lines $(FUZZED)
 
+# Under a quarter of an hour on a machine with two cores that does nothing else.
 bench: $(READY)
 	$(BIN)/python -m benchmarks.main_job
+	$(BIN)/python -m benchmarks.ratios
 	$(BIN)/python -m benchmarks.bad_lines
 	$(BIN)/python -m benchmarks.scrub
+	$(BIN)/python -m benchmarks.cost
+
+# Ten million events in one run: 7 GB of disk for them, and 16 GB of memory.
+bench-scale: $(READY)
+	$(BIN)/python -m benchmarks.scale
 
 reference: $(READY)
 	$(BIN)/python -m schemas.reference docs/reference

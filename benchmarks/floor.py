@@ -24,9 +24,9 @@ import pyarrow as pa
 import pyarrow.json
 import pyarrow.parquet as pq
 
-from benchmarks.steps import now
 from pipelines.blocks import read_blocks, spans
 from pipelines.deployment import Deployment, load_deployment
+from pipelines.profile import now
 from pipelines.stores import open_dataset
 from schemas.datasets import AUDIT, ORDERS_SUFFIX, RECEIVED_DATE, STOPPED_SUFFIX
 from schemas.fields import EVENT_FIELDS

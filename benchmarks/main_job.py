@@ -2,7 +2,7 @@
 
 A sample is made, or used again; then, run by run, the whole job on FnApiRunner and the floor under it (see
 `benchmarks.floor`), each in a process of its own on one core. The run with the median time is shown, step by step
-(see `benchmarks.steps`), and written down with all others as JSON and as a picture.
+(see `pipelines.profile`), and written down with all others as JSON and as a picture.
 """
 
 import argparse
@@ -12,6 +12,8 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 
@@ -19,7 +21,8 @@ from benchmarks import report
 
 _HERE = Path(__file__).parent
 _SAMPLER = ("pipelines/sample.py", "pipelines/sampling/*.py")
-_ONE_THREAD = {"OMP_NUM_THREADS": "1", "ARROW_IO_THREADS": "1"}  # Arrow reads both when it is loaded
+# Read by Arrow, and by polars, when they are loaded.
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "ARROW_IO_THREADS": "1", "POLARS_MAX_THREADS": "1"}
 
 
 def say(message: str) -> None:
@@ -27,16 +30,16 @@ def say(message: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {message}", file=sys.stderr, flush=True)
 
 
-def sample(work: Path, events: int, devices: int, entries: int) -> tuple[Path, Path]:
-    """Telemetry and a ledger of that size without bad lines; made once for each size and version of the sampler."""
+def sample(work: Path, events: int, devices: int, entries: int, seed: int = 1) -> tuple[Path, Path]:
+    """Telemetry and a ledger of that size without bad lines; made once for each version of the sampler."""
     sources = sorted(path for pattern in _SAMPLER for path in _HERE.parent.glob(pattern))
     version = blake2b(b"".join(path.read_bytes() for path in sources), digest_size=4).hexdigest()
-    folder = work / f"sample-{events}-{devices}-{entries}-{version}"
+    folder = work / f"sample-{events}-{devices}-{entries}-{version}{f'-{seed}' if seed != 1 else ''}"
     if not folder.exists():
         say(f"making a sample of {events:,} events")
         unfinished = folder.with_suffix(".part")
         size = ["--events", str(events), "--devices", str(devices), "--entries", str(entries)]
-        command = ["pipelines", "sample", "--out", str(unfinished), *size, "--bad-share", "0"]
+        command = ["pipelines", "sample", "--out", str(unfinished), *size, "--bad-share", "0", "--seed", str(seed)]
         subprocess.run([sys.executable, "-m", *command], check=True, stdout=subprocess.DEVNULL)
         unfinished.rename(folder)
     return folder / "events.ndjson", folder / "consents.ndjson"
@@ -62,18 +65,31 @@ def deployment(folder: Path) -> Path:
 
 def alone(module: str, *arguments: object) -> dict:
     """What a module's command prints as JSON, run in a process of its own on one core. Raises if it fails."""
-    done = subprocess.run(
-        [sys.executable, "-m", module, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        check=True,
-        env={**os.environ, **_ONE_THREAD},
-        preexec_fn=_keep_to_one_core if hasattr(os, "sched_setaffinity") else None,
-    )
-    return json.loads(done.stdout)
+    return json.loads(Alone([sys.executable, "-m", module, *arguments]).result())
 
 
-def _keep_to_one_core() -> None:
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+class Alone:
+    """A command in a process of its own that keeps to one core: the last, or another by its place from there."""
+
+    def __init__(self, command: Sequence[object], core: int = 0) -> None:
+        self._command = list(map(str, command))
+        self._process = subprocess.Popen(
+            self._command,
+            stdout=subprocess.PIPE,
+            env={**os.environ, **_ONE_THREAD},
+            preexec_fn=partial(_keep_to_core, core) if hasattr(os, "sched_setaffinity") else None,
+        )
+
+    def result(self) -> bytes:
+        """What it prints. Raises `CalledProcessError` if it fails."""
+        out, _ = self._process.communicate()
+        if self._process.returncode:
+            raise subprocess.CalledProcessError(self._process.returncode, self._command)
+        return out
+
+
+def _keep_to_core(place: int) -> None:
+    os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0), reverse=True)[place]})
 
 
 def run_once(events: Path, consents: Path, work: Path, profile: Path | None) -> dict:

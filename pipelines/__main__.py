@@ -15,6 +15,7 @@ COMMANDS = {
     "statistics": "print released statistics with their 95 % interval",
     "read": "give a dataset back to who holds its keys, as Parquet, JSON lines or CSV",
     "scrub": "take what identifies somebody out of any text, such as a log",
+    "compact": "put the small files of a day and dataset together",
     "sweep": "remove files that no manifest names: what attempts that were lost have left",
     "sample": "make realistic telemetry and a ledger from a seed",
 }

@@ -27,20 +27,9 @@ def say(message: str) -> None:
 def guarded(command: str, work: Callable[[], int]) -> int:
     """Runs the work; whatever fails becomes one line on stderr and an exit status. The line holds messages of ours, or
     names of types, files and functions: what a library says may quote a record, and is shown nowhere."""
-    # Here and not above: what a command raises for keys lives with the keys, and `--help` needs neither.
-    from schemas.findings import PackError
-    from transforms.discreet import StepFailed
-    from transforms.keyring import KeyUnavailable
-
     logging.basicConfig(level=logging.ERROR, format="douane: %(message)s")  # Beam warns of extras that nobody needs
     try:
         return work()
-    except (ConfigurationError, PackError, KeyUnavailable) as error:
-        print(f"douane {command}: {_plain(error)}", file=sys.stderr)
-        return CONFIGURATION
-    except StepFailed as error:
-        print(f"douane {command}: a step failed: {_plain(error)}", file=sys.stderr)
-        return FAILED
     except BrokenPipeError:  # who reads our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
@@ -51,8 +40,22 @@ def guarded(command: str, work: Callable[[], int]) -> int:
         print(f"douane {command}: interrupted", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
-        print(f"douane {command}: {_unforeseen(error)}", file=sys.stderr)
-        return FAILED
+        status, told = _told(error)
+        print(f"douane {command}: {told}", file=sys.stderr)
+        return status
+
+
+def _told(error: Exception) -> tuple[int, str]:
+    # Here and not above: these live with keys and packs, and a command that fails at neither need not wait for them.
+    from schemas.findings import PackError
+    from transforms.discreet import StepFailed
+    from transforms.keyring import KeyUnavailable
+
+    if isinstance(error, ConfigurationError | PackError | KeyUnavailable):
+        return CONFIGURATION, _plain(error)
+    if isinstance(error, StepFailed):
+        return FAILED, f"a step failed: {_plain(error)}"
+    return FAILED, _unforeseen(error)
 
 
 def _unforeseen(error: Exception) -> str:

@@ -16,6 +16,8 @@ As JSON (`as_data`), format 1; a count that is not there is zero:
     scrubbed        {event_type: {recogniser: count}}
     quarantine      {telemetry: [{reason clause count outcomes: {kept: ...}}], ledger: [...]}
     counts          [{region step outcome reason event_type purpose dataset count}]: all of the above is made of them
+
+`ingest --profile` adds `profile`, which is not made of counts (`pipelines.profile`).
 """
 
 from collections import Counter

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING
 
 from pipelines.command import OK, guarded, parser
 from pipelines.errors import ConfigurationError, InputError
-from schemas.editions import load_editions
-from schemas.pack_files import DEFAULT_PACK
-from schemas.policy import Pack
+from schemas.shipped import DEFAULT_PACK
 
 if TYPE_CHECKING:
     from pipelines.deployment import Deployment, RegionalPlace
+    from schemas.policy import Pack
     from transforms.decode import DecodedLedger
     from transforms.explain import Event
 
@@ -51,6 +50,7 @@ def _explain(options) -> int:
     from pipelines.blocks import expand
     from pipelines.deployment import load_deployment
     from pipelines.explained import as_text
+    from schemas.editions import load_editions
     from transforms.explain import Explainer
 
     if bool(options.consents) == options.no_ledger:
@@ -71,7 +71,7 @@ def _explain(options) -> int:
     return OK
 
 
-def _ready(event: "Event", keys: dict[int, str], pack: Pack, deployment: "Deployment") -> "RegionalPlace":
+def _ready(event: "Event", keys: dict[int, str], pack: "Pack", deployment: "Deployment") -> "RegionalPlace":
     """The place whose audit tells of this. Raises `KeyUnavailable` or `ConfigurationError` where its keys are missing:
     to explain makes no keystore, and no key in place of a lost one."""
     from pipelines.deployment import prepare

@@ -1,6 +1,7 @@
 """`douane ingest`: the main job. Telemetry and a consent ledger in, encrypted regional datasets out."""
 
 import sys
+from contextlib import nullcontext
 
 from pipelines.command import OK, UNRECONCILED, guarded, say
 from pipelines.options import IngestOptions, parse
@@ -15,29 +16,34 @@ def main(argv: list[str] | None = None) -> int:
 
 def _ingest(options: IngestOptions) -> int:
     # Here and not above: they import Beam, which takes most of a second, and `--help` has no need of it.
-    from pipelines.job import plan, submit
+    from pipelines import job as jobs
+    from pipelines import profile as profiles
     from pipelines.memory import hold_on
     from pipelines.progress import Progress
     from pipelines.runners import fit, tries_only
     from pipelines.summary import print_summary
     from pipelines.whole import carry_out
-    from transforms.reconcile import faults
+    from transforms import reconcile
 
     flags = fit(options.beam, options.cell, options.streams, options.policy)
-    job = plan(options, say=say)
-    if job.lineage:
-        from pipelines.following import follow
+    if options.profile:
+        profiles.check(flags)
+    with profiles.Profile() if options.profile else nullcontext() as profile:
+        job = jobs.plan(options, say=say)
+        if job.lineage:
+            from pipelines.following import follow
 
-        return follow(job, flags)
-    if tries_only(flags):
-        submit(job, flags)
-        say("the job is built, and not sent")
-        return OK
-    hold_on()
-    with Progress(job.events + job.consents):
-        totals = carry_out(job, flags)
-    print_summary(job, totals, as_json=options.json)
-    return UNRECONCILED if faults(totals, job.pack) else OK
+            return follow(job, flags)
+        if tries_only(flags):
+            jobs.submit(job, flags)
+            say("the job is built, and not sent")
+            return OK
+        hold_on()
+        with Progress(job.events + job.consents):
+            totals = carry_out(job, flags)
+        faults = reconcile.faults(totals, job.pack)
+    print_summary(job, totals, options.json, profile)
+    return UNRECONCILED if faults else OK
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.command import OK, UNRECONCILED, guarded, parser
 from pipelines.errors import ConfigurationError
-from schemas.pack_files import DEFAULT_PACK
+from schemas.shipped import DEFAULT_PACK
 
 if TYPE_CHECKING:
     from pipelines.deployment import RegionalPlace

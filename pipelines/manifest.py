@@ -7,9 +7,11 @@ may replace: with it the only copy of the file's wrapped key is gone, and so is 
     <manifest>/<dataset>/<received_date>/<logical name>.json, or .erased for a tombstone
 
 A bounded run puts its entries apart first, and shows all of them at one moment (`Manifest.publish`): readers see the
-whole run or nothing of it.
+whole run or nothing of it. Several logical files may lie in one physical file (ADR 20); each has its entry,
+and the key is gone with the last of them.
 """
 
+import fcntl
 import fnmatch
 import json
 import os
@@ -42,8 +44,10 @@ class Entry:
     file: str | None = None
     wrapped_key: str | None = None
     digest: str | None = None  # of the rows, so that attempts can be compared
-    bytes: int = 0
+    bytes: int = 0  # of the physical file
     erased: bool = False
+    part: int | None = None  # the number that its rows have in a file that others share, and None in one of its own
+    among: int = 0  # all rows of a shared file, whether an entry names them or not
 
 
 class Manifest:
@@ -119,12 +123,11 @@ class Manifest:
         """Puts an entry in place of an older one of its name; with an attempt, apart. False, and nothing stays, where a
         tombstone stands."""
         name = entry.dataset, entry.received_date, entry.logical
-        content = json.dumps({"format": FORMAT, **asdict(entry)}).encode()
         if self._attempt:
             if not (stands := self.erased(*name)):
-                put_whole(self._folder / PENDING / self._attempt / f"{'.'.join(name)}{_LIVE}", content)
+                put_whole(self._folder / PENDING / self._attempt / f"{'.'.join(name)}{_LIVE}", _content(entry))
             return not stands
-        put_whole(self._path(*name, _ERASED if entry.erased else _LIVE), content)
+        put_whole(self._path(*name, _ERASED if entry.erased else _LIVE), _content(entry))
         return self._kept(entry)
 
     def _kept(self, entry: Entry) -> bool:
@@ -134,6 +137,21 @@ class Manifest:
             self._path(*name, _LIVE).unlink(missing_ok=True)
             return entry.erased
         return True
+
+    def exchange(self, old: Entry, new: Entry) -> bool:
+        """Puts an entry in place of one of the same name, unless that is no longer what stands there: then False, and
+        what came meanwhile stays, a tombstone or the entry of another attempt."""
+        path = self._path(old.dataset, old.received_date, old.logical, _LIVE)
+        name = old.dataset, old.received_date, old.logical
+
+        def stands() -> bool:
+            try:
+                return _read(path) == old and not self.erased(*name)
+            except FileNotFoundError:
+                return False
+
+        with writing(path):
+            return _put_whole(path, _content(new), stands) and self._kept(new)
 
     def publish(self) -> None:
         """Shows all that the attempt has put, at one moment. Raises `StoreError`, and then nothing of it is shown."""
@@ -154,7 +172,8 @@ class Manifest:
                 for path, entry in entries.items():
                     place = self._path(entry.dataset, entry.received_date, entry.logical, _LIVE)
                     place.parent.mkdir(parents=True, exist_ok=True)
-                    os.replace(path, place)
+                    with _alone(place.parent):
+                        os.replace(path, place)
                     self._kept(entry)
                 for date in {self._folder / entry.dataset / entry.received_date for entry in entries.values()}:
                     make_durable(date)
@@ -203,6 +222,10 @@ def _changed(folder: Path) -> int | None:
         return None
 
 
+def _content(entry: Entry) -> bytes:
+    return json.dumps({"format": FORMAT, **asdict(entry)}).encode()
+
+
 def _read(path: Path) -> Entry:
     try:
         content = json.loads(path.read_bytes())
@@ -248,6 +271,8 @@ def writing(path: Path) -> Iterator[None]:
     """Turns what goes wrong while a file is written into one message that names the file."""
     try:
         yield
+    except InputError:  # what was read meanwhile has its own message
+        raise
     except OSError as error:
         why = error.strerror or type(error).__name__
         raise StoreError(
@@ -255,7 +280,8 @@ def writing(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _put_whole(path: Path, content: bytes | memoryview) -> None:
+def _put_whole(path: Path, content: bytes | memoryview, still: Callable[[], bool] = lambda: True) -> bool:
+    """Unless it is not `still` wanted, looked at when nobody else puts anything into that folder: then False."""
     path.parent.mkdir(parents=True, exist_ok=True)
     attempt = _attempt_at(path)
     try:
@@ -263,7 +289,23 @@ def _put_whole(path: Path, content: bytes | memoryview) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(attempt, path)
+        with _alone(path.parent):
+            if not still():
+                return False
+            os.replace(attempt, path)
         make_durable(path.parent)
+        return True
     finally:
         attempt.unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Only one at a time puts a file into a folder, so that who replaces what it has looked at replaces just that. A
+    process that is killed lets go of it, too."""
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)

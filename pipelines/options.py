@@ -33,6 +33,7 @@ class IngestOptions:
     streams: Streams | None = None  # inputs without an end, in place of `events` and `consents`
     shards: int | None = None  # of a stream; None: as ever
     window_seconds: float | None = None
+    profile: bool = False  # whether to tell where the time went
 
 
 def parse(argv: list[str] | None) -> IngestOptions:
@@ -58,6 +59,9 @@ def parse(argv: list[str] | None) -> IngestOptions:
         metavar="URI",
         help="properties of the Kafka client; workers read it, and put their own environment for ${VARIABLE}",
     )
+    arguments.add_argument(
+        "--profile", action="store_true", help="tell at the end where the time went, step by step (FnApiRunner)"
+    )
     arguments.add_argument("--shards", type=_number, metavar="N", help="of a stream: keys a region (default: 1)")
     arguments.add_argument(
         "--window-seconds", type=_window, metavar="N", help="of a stream: length of a window (default: 600)"
@@ -80,6 +84,8 @@ def _streaming(ours: argparse.Namespace, options: IngestOptions) -> IngestOption
     for flag, given in (("--complete-through", options.complete_through), ("--json", options.json)):
         if given:
             raise ConfigurationError(f"{flag} is for runs that end; a stream releases each day when it is over")
+    if options.profile:
+        raise ConfigurationError("--profile is for runs that end; the steps of a stream run elsewhere")
     beam = options.beam if "--streaming" in options.beam else (*options.beam, "--streaming")
     shards, window = ours.shards, ours.window_seconds
     return replace(options, events=(), consents=(), beam=beam, streams=found, shards=shards, window_seconds=window)
@@ -140,6 +146,7 @@ def parse_job(arguments: argparse.ArgumentParser, argv: list[str] | None) -> tup
         cell=ours.cell,
         complete_through=getattr(ours, "complete_through", None),
         json=ours.json,
+        profile=getattr(ours, "profile", False),
         beam=_checked(rest, [flag for action in arguments._actions for flag in action.option_strings]),
     )
 

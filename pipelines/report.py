@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.command import OK, guarded, parser
 from pipelines.errors import ConfigurationError
-from schemas.pack_files import DEFAULT_PACK, load_pack
+from schemas.shipped import DEFAULT_PACK
 
 if TYPE_CHECKING:
     from pipelines.audit_rows import CountedRun
@@ -37,6 +37,7 @@ def _report(options) -> int:
     from pipelines.deployment import load_deployment
     from pipelines.digest import digest, released_days
     from pipelines.page import render
+    from schemas.pack_files import load_pack
 
     pack, deployment = load_pack(options.policy), load_deployment(options.deployment)
     places = [deployment.regions[name] for name in pack.where.regions if name in deployment.regions]

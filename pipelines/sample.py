@@ -2,8 +2,12 @@
 
 import argparse
 import datetime as dt
+import multiprocessing
+import os
 import sys
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +22,7 @@ from pipelines.sampling.snippets import Snippets
 from pipelines.sampling.telemetry import Period
 
 _COMPRESSION = {"gz": "gzip", "zst": "zstd"}
+_MOST_PROCESSES = 4  # one writes what they make
 
 
 @dataclass(frozen=True)
@@ -32,30 +37,67 @@ class Sample:
     seed: int = 1
     bad_share: float = 0.005
 
+    @property
+    def period(self) -> Period:
+        midnight = dt.datetime.combine(self.start, dt.time(), dt.UTC)
+        return Period(int(midnight.timestamp()) * 1000, self.days)
 
-def write_sample(sample: Sample, out: Path, compress: str | None = None) -> tuple[list[Path], Canaries]:
+    def world(self) -> World:
+        """What the events have in common, the same each time."""
+        rng = np.random.default_rng([self.seed, 1])
+        return World(fleet.build(rng, self.devices), Snippets.draw(rng), Canaries())
+
+    def chunk(self, world: World, number: int) -> pa.BinaryArray:
+        """Lines of telemetry."""
+        return telemetry.chunk(world, self.period, self.events, self.bad_share, self.seed, number)
+
+
+def write_sample(
+    sample: Sample, out: Path, compress: str | None = None, processes: int = 1
+) -> tuple[list[Path], Canaries]:
     """Write events.ndjson and consents.ndjson into the folder `out`; `compress` is gz, zst or None.
 
-    Returns the files, and the identifying values in them that a run over them must never leave anywhere.
+    Returns the files, and the identifying values in them that a run over them must never leave anywhere: of telemetry
+    where one process makes all of it. Several write the same bytes.
     """
     out.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng([sample.seed, 1])
-    canaries = Canaries()
-    world = World(fleet.build(rng, sample.devices), Snippets.draw(rng), canaries)
-    midnight = dt.datetime.combine(sample.start, dt.time(), dt.UTC)
-    period = Period(int(midnight.timestamp()) * 1000, sample.days)
-
+    world = sample.world()
     suffix = f".{compress}" if compress else ""
     events, consents = out / f"events.ndjson{suffix}", out / f"consents.ndjson{suffix}"
-    _write(events, telemetry.chunks(world, period, sample.events, sample.bad_share, sample.seed), compress)
-    _write(consents, ledger.chunks(world.fleet, period, sample.entries, sample.seed, canaries), compress)
-    return [events, consents], canaries
+    numbers = telemetry.chunks(sample.events)
+    if min(processes, len(numbers)) > 1:
+        _write(events, _side_by_side(sample, numbers, processes), compress)
+    else:
+        _write(events, (content(sample.chunk(world, number)) for number in numbers), compress)
+    entries = ledger.chunks(world.fleet, sample.period, sample.entries, sample.seed, world.canaries)
+    _write(consents, map(content, entries), compress)
+    return [events, consents], world.canaries
 
 
-def _write(path: Path, chunks: Iterable[pa.BinaryArray], compress: str | None) -> None:
+def _write(path: Path, chunks: Iterable[bytes | pa.Buffer], compress: str | None) -> None:
     with pa.output_stream(str(path), compression=_COMPRESSION.get(compress or "")) as stream:
         for lines in chunks:
-            stream.write(content(lines))
+            stream.write(lines)
+
+
+_made: dict[Sample, World] = {}  # in a process that makes chunks
+
+
+def _side_by_side(sample: Sample, numbers: Iterable[int], processes: int) -> Iterator[bytes]:
+    """The bytes of each chunk in order; of those that are made ahead there are few, which bounds the memory."""
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        ahead: deque[Future[bytes]] = deque()
+        for number in numbers:
+            ahead.append(pool.submit(_chunk, sample, number))
+            if len(ahead) > 2 * processes:
+                yield ahead.popleft().result()
+        yield from (each.result() for each in ahead)
+
+
+def _chunk(sample: Sample, number: int) -> bytes:
+    if sample not in _made:
+        _made[sample] = sample.world()
+    return content(sample.chunk(_made[sample], number)).to_pybytes()
 
 
 def _whole(least: int):
@@ -127,7 +169,9 @@ def main(argv: list[str] | None = None) -> int:
     entries = 3 * given.devices if given.entries is None else given.entries
     sample = Sample(given.events, given.devices, entries, given.days, given.start, given.seed, given.bad_share)
     try:
-        files, canaries = write_sample(sample, given.out, given.compress)
+        # What was planted in telemetry is known where one process makes all of it.
+        processes = 1 if given.canaries else min(_MOST_PROCESSES, os.cpu_count() or 1)
+        files, canaries = write_sample(sample, given.out, given.compress, processes)
         if given.canaries:
             canaries.write(given.canaries)
     except OSError as error:

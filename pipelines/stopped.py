@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.manifest import Entry
+from schemas.orders import STOPPED
 from transforms.ledger import first_of_runs
 
 WHAT = ("token", "by", "app", "event_type", "until")
@@ -37,6 +38,12 @@ class Touching:
 
     what: pa.Table
     files: np.ndarray
+
+
+def untouched(files: int) -> Touching:
+    """No orders, and so many files that none touches."""
+    schema = pa.schema([*(STOPPED.field(name) for name in WHAT), pa.field("group", pa.int64())])
+    return Touching(schema.empty_table(), np.zeros((1, files), bool))
 
 
 def touching(listed: pa.Table, lineages: pa.DictionaryArray, lots: Sequence[tuple[str, int, int]]) -> Touching:

@@ -11,13 +11,16 @@ another region, dataset, date or name does not open.
 import hashlib
 import operator
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.fs
 import pyarrow.parquet as pq
@@ -26,17 +29,18 @@ import pyarrow.parquet.encryption as pe
 from pipelines.deployment import Deployment, RegionalPlace, load_deployment
 from pipelines.errors import ConfigurationError
 from pipelines.manifest import Entry, writing
+from pipelines.shared_files import PART, PART_TYPE, File, files_of
 from pipelines.standing import MARK, Marks, seen, standing, widened
-from pipelines.stopped import lineage, lot, touching
+from pipelines.stopped import Touching, lineage, lot, touching, untouched
 from schemas.datasets import RECEIVED_DATE, STOPPED_SUFFIX, datasets, opened_by
 from schemas.orders import STOPPED
 from schemas.pack_files import DEFAULT_PACK, load_pack
 from transforms.ipc import to_buffer
 from transforms.keyring import make_durable
 
-_ROW_GROUP = 250_000
+ROW_GROUP = 250_000
 _WRITE_BATCH = 16_384
-_DISK_THREADS = 16
+DISK_THREADS = 16
 _PARTITION = pa.field(RECEIVED_DATE, pa.string())
 
 
@@ -59,10 +63,8 @@ def stage(
     if not rows.num_rows:
         return Staged(place, Entry(dataset, received_date, logical, rows=0, run=run), None)
     file = f"{logical}.{run}.{secrets.token_hex(8)}.parquet"
-    bound_to = _bound_to(place, dataset, received_date, file)
-    key, wrapped = place.keyring().new_data_key(opened_by(dataset), bound_to)
+    path, bound_to, key, wrapped = locked(place, dataset, received_date, file)
     content = _parquet(rows, key, bound_to)
-    path = _path(place, dataset, received_date, file)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
@@ -72,22 +74,30 @@ def stage(
     )
 
 
+def locked(place: RegionalPlace, dataset: str, received_date: str, file: str) -> tuple[Path, str, bytes, str]:
+    """Where a new file goes, what it is bound to, and a key of its own: (path, bound to, key, the key wrapped)."""
+    bound_to = _bound_to(place, dataset, received_date, file)
+    key, wrapped = place.keyring().new_data_key(opened_by(dataset), bound_to)
+    return _path(place, dataset, received_date, file), bound_to, key, wrapped
+
+
 def commit(staged: Iterable[Staged]) -> None:
     """Makes files durable, all of them before the first one is named by the manifest, and puts them in it.
 
     Waiting for the disk is done for many files at once: one after the other it took longer than the rest of a run.
     """
     staged = list(staged)
-    with ThreadPoolExecutor(_DISK_THREADS) as threads:
-        list(threads.map(_on_disk, (one.path for one in staged if one.path)))
-        list(threads.map(_on_disk, {one.path.parent for one in staged if one.path}))
+    with ThreadPoolExecutor(DISK_THREADS) as threads:
+        list(threads.map(on_disk, (one.path for one in staged if one.path)))
+        list(threads.map(on_disk, {one.path.parent for one in staged if one.path}))
         named = threads.map(lambda one: one.place.manifest.put(one.entry), staged)
         for one, kept in zip(staged, named, strict=True):
             if one.path and not kept:  # erased in the meantime: nothing of it may stay
                 one.path.unlink()
 
 
-def _on_disk(path: Path) -> None:
+def on_disk(path: Path) -> None:
+    """Waits until a file's content, or a folder's names, are on the disk. Raises `StoreError`."""
     with writing(path):
         make_durable(path)
 
@@ -106,22 +116,25 @@ def _bound_to(place: RegionalPlace, dataset: str, received_date: str, file: str)
 
 
 def _parquet(rows: pa.RecordBatch, key: bytes, bound_to: str) -> pa.Buffer:
-    """Random bytes are not compressed and labels alone have a dictionary: the rest would cost time for nothing."""
     labels = [field.name for field in rows.schema if pa.types.is_dictionary(field.type)]
     sink = pa.BufferOutputStream()
-    pq.write_table(
-        pa.Table.from_batches([rows]),
-        sink,
-        row_group_size=_ROW_GROUP,
-        write_batch_size=_WRITE_BATCH,
-        use_dictionary=labels,
-        compression={field.name: _compression(field.type) for field in rows.schema},
-        store_schema=False,
-        encryption_properties=pe.create_encryption_properties(
+    table, written = pa.Table.from_batches([rows]), how_written(rows.schema, labels, key, bound_to)
+    pq.write_table(table, sink, row_group_size=ROW_GROUP, **written)
+    return sink.getvalue()
+
+
+def how_written(schema: pa.Schema, labels: Collection[str], key: bytes, bound_to: str) -> dict[str, Any]:
+    """How a file of this schema is written. Random bytes are not compressed and labels alone have a dictionary: the
+    rest would cost time for nothing."""
+    return {
+        "write_batch_size": _WRITE_BATCH,
+        "use_dictionary": list(labels),
+        "compression": {field.name: _compression(field.type) for field in schema},
+        "store_schema": False,
+        "encryption_properties": pe.create_encryption_properties(
             key, aad_prefix=bound_to.encode(), store_aad_prefix=False
         ),
-    )
-    return sink.getvalue()
+    }
 
 
 def _compression(type_: pa.DataType) -> str:
@@ -150,51 +163,76 @@ def open_dataset(
     if not entries:
         held = ", ".join(place.manifest.datasets()) or "nothing"
         raise ConfigurationError(f"region {region} holds no rows of dataset {dataset!r}; it holds: {held}")
-    return _without_stopped(place, dataset, entries) or open_entries(place, entries)
+    files = files_of(entries)
+    return _opened(place, files, _stopped(place, dataset, files))
 
 
-def _without_stopped(place: RegionalPlace, dataset: str, entries: list[Entry]) -> ds.Dataset | None:
-    """The files of a dataset without the rows that are stopped; None if there are no such rows."""
-    listed = [entry for entry in place.manifest.entries(dataset + STOPPED_SUFFIX) if entry.file]
+def _stopped(place: RegionalPlace, dataset: str, files: list[File]) -> Touching | None:
+    """What the list of a dataset asks of these files; None where there is no list."""
+    listed = files_of(place.manifest.entries(dataset + STOPPED_SUFFIX))
     if not listed:
         return None
-    names = [*STOPPED.names, "__filename"]
-    lists = open_entries(place, listed)
-    lists = lists.replace_schema(pa.unify_schemas([lists.schema, STOPPED]))  # of before they named event types
-    rows = lists.to_table(columns=names).combine_chunks()
-    of_path = {str(_path(place, e.dataset, e.received_date, e.file)): lineage(e) for e in listed}
-    files = rows["__filename"].combine_chunks().dictionary_encode()
-    lineages = pa.array([of_path[path] for path in files.dictionary.to_pylist()]).take(files.indices)
-    found = touching(rows.select(STOPPED.names), lineages.dictionary_encode(), [lot(entry) for entry in entries])
-    if not found.what.num_rows:
-        return None
-    return standing(
-        found, [lineage(entry) for entry in entries], lambda at, marks: _fragment(place, entries[at], marks)
-    )
+    lots = [lot(entry) for file in files for entry in file.entries]
+    return touching(*_listed(place, listed), lots)
+
+
+def _listed(place: RegionalPlace, files: list[File]) -> tuple[pa.Table, pa.DictionaryArray]:
+    """The rows of lists, and the lineage of each."""
+    fragments = [_fragment(place, file) for file in files]
+    # Of before they named event types, lists lack a column; and parts have those alone that lie together.
+    schema = STOPPED.append(pa.field(PART, PART_TYPE))
+    lists = ds.FileSystemDataset(fragments, schema, fragments[0].format, pyarrow.fs.LocalFileSystem())
+    rows = lists.to_table(columns=[*schema.names, "__filename"]).combine_chunks()
+    named = {(str(unlocked(place, f)[0]), e.part or 0): lineage(e) for f in files for e in f.entries}
+    filenames = rows["__filename"].combine_chunks().dictionary_encode()
+    codes = {name: code for code, name in enumerate(dict.fromkeys(named.values()))}
+    of_part = np.full((len(filenames.dictionary), 1 + max(part for _, part in named)), -1, np.int32)
+    for number, path in enumerate(filenames.dictionary.to_pylist()):
+        for part in range(of_part.shape[1]):
+            of_part[number, part] = codes.get(named.get((path, part)), -1)
+    parts = pc.fill_null(rows[PART], 0).to_numpy()
+    code = np.where(parts < of_part.shape[1], of_part[filenames.indices.to_numpy(), parts % of_part.shape[1]], -1)
+    there = pa.array(code >= 0)  # rows of a part that no entry names are not
+    lineages = pa.DictionaryArray.from_arrays(pa.array(code).filter(there), pa.array(codes))
+    return rows.select(STOPPED.names).filter(there), lineages
 
 
 def open_entries(place: RegionalPlace, entries: list[Entry]) -> ds.Dataset:
     """Some entries of a dataset, at least one."""
-    fragments = [_fragment(place, entry) for entry in entries]
+    return _opened(place, files_of(entries), None)
+
+
+def _opened(place: RegionalPlace, files: list[File], stopped: Touching | None) -> ds.Dataset:
+    """The files' rows that these entries name and nothing has stopped."""
+    if (stopped and stopped.what.num_rows) or not all(file.whole for file in files):
+        entries = sum(len(file.entries) for file in files)
+        found = standing(stopped or untouched(entries), files, lambda at, marks: _fragment(place, files[at], marks))
+        if found:
+            return found
+    fragments = [_fragment(place, file) for file in files]
     schema = seen(reduce(widened, (fragment.physical_schema for fragment in fragments)))
     schema = schema.append(_PARTITION)
     return ds.FileSystemDataset(fragments, schema, fragments[0].format, pyarrow.fs.LocalFileSystem())
 
 
-def _fragment(place: RegionalPlace, entry: Entry, marks: Marks | None = None) -> ds.Fragment:
-    """An entry's file; it carries its date, and marks if given, as values of all its rows."""
-    bound_to = _bound_to(place, entry.dataset, entry.received_date, entry.file)
-    key = place.keyring().data_key(opened_by(entry.dataset), entry.wrapped_key, bound_to)
-    options = ds.ParquetFragmentScanOptions(
-        decryption_properties=pe.create_decryption_properties(key, aad_prefix=bound_to.encode())
-    )
-    carried = [ds.field(RECEIVED_DATE) == entry.received_date]
+def _fragment(place: RegionalPlace, file: File, marks: Marks | None = None) -> ds.Fragment:
+    """A file; it carries its date, and marks if given, as values of all its rows."""
+    path, decryption = unlocked(place, file)
+    options = ds.ParquetFragmentScanOptions(decryption_properties=decryption)
+    carried = [ds.field(RECEIVED_DATE) == file.entries[0].received_date]
     carried += [ds.field(name) == pa.scalar(number, MARK) for name, number in (marks or {}).items()]
     return ds.ParquetFileFormat(default_fragment_scan_options=options).make_fragment(
-        str(_path(place, entry.dataset, entry.received_date, entry.file)),
-        pyarrow.fs.LocalFileSystem(),
-        partition_expression=reduce(operator.and_, carried),
+        str(path), pyarrow.fs.LocalFileSystem(), partition_expression=reduce(operator.and_, carried)
     )
+
+
+def unlocked(place: RegionalPlace, file: File) -> tuple[Path, object]:
+    """Where a file is, and what opens it. Raises `KeyUnavailable` for who lacks the dataset's key."""
+    entry = file.entries[0]
+    bound_to = _bound_to(place, entry.dataset, entry.received_date, entry.file)
+    key = place.keyring().data_key(opened_by(entry.dataset), entry.wrapped_key, bound_to)
+    path = _path(place, entry.dataset, entry.received_date, entry.file)
+    return path, pe.create_decryption_properties(key, aad_prefix=bound_to.encode())
 
 
 def retire(place: RegionalPlace, input_id: str, run: str) -> None:

@@ -4,8 +4,10 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from pipelines import profile as profiles
 from pipelines.audit_rows import CountedRun
 from pipelines.digest import Digest, Rejected, as_data, digest, released_days
+from pipelines.profile import Profile
 from pipelines.tables import days_listed
 from schemas.tallies import Totals
 
@@ -15,12 +17,19 @@ if TYPE_CHECKING:
 _WIDTH = 88
 
 
-def print_summary(job: "Job", totals: Totals, as_json: bool) -> None:
-    """Prints the summary of a finished run. As JSON it has the form that `pipelines.digest` describes."""
+def print_summary(job: "Job", totals: Totals, as_json: bool, profile: Profile | None = None) -> None:
+    """Prints the summary of a finished run, and its profile, if any. As JSON it has the form that `pipelines.digest`
+    describes, with the profile as `profile` (`pipelines.profile`)."""
     places = list(job.places.values())
     run = CountedRun(job.run, job.input_id, tuple(place.region for place in places), dates=(), bounded=True)
     found = digest(totals, job.pack, run, released_days(places, job.run), ended=True)
-    print(json.dumps(as_data(found, totals), indent=2) if as_json else "\n".join(_as_text(job, found)))
+    lines = found.came_in["telemetry"]["lines"]
+    if as_json:
+        told = {"profile": profiles.as_data(profile, lines)} if profile else {}
+        print(json.dumps(as_data(found, totals) | told, indent=2))
+    else:
+        told = _section("Where the time went", profiles.as_text(profile, lines)) if profile else []
+        print("\n".join([*_as_text(job, found), *told]))
 
 
 def _as_text(job: "Job", found: Digest) -> list[str]:
@@ -32,8 +41,12 @@ def _as_text(job: "Job", found: Digest) -> list[str]:
     ]
     lines = []
     for title, body in sections:
-        lines += ["", title, "-" * len(title), *body]
+        lines += _section(title, body)
     return [*lines, "", *_verdict(found), *_more(job, found)]
+
+
+def _section(title: str, body: list[str]) -> list[str]:
+    return ["", title, "-" * len(title), *body]
 
 
 def _came_in(found: Digest) -> list[str]:

@@ -79,7 +79,8 @@ def unnamed(place: "RegionalPlace", before: float) -> Iterator[Path]:
     named = {dataset: {entry.file for entry in place.manifest.entries(dataset)} for dataset, _ in old}
     for entry in place.manifest.waiting():  # of a run that goes on
         named.setdefault(entry.dataset, set()).add(entry.file)
-    yield from (path for dataset, path in old if path.name not in named[dataset])
+    # The time once more: what lost its name after it was listed is as new, for who still reads it.
+    yield from (path for dataset, path in old if path.name not in named[dataset] and path.stat().st_mtime < before)
 
 
 if __name__ == "__main__":

@@ -21,10 +21,9 @@ from schemas.checks import findings
 from schemas.fields import EVENT_FIELD
 from schemas.findings import Finding, PackError
 from schemas.policy import Pack
+from schemas.shipped import DEFAULT_PACK, SHIPPED
 from schemas.yaml_files import Place, YamlFault, faults_of, read_document, shown
 
-SHIPPED = Path(__file__).parent / "packs"
-DEFAULT_PACK = "2021-01-15"
 _MOST_MISFITS = 100  # that are told at once: a file of another kind has thousands
 OVERLAYS = {"regions": "by_region", "services": "by_service"}  # folder -> the pack's field
 

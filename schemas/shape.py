@@ -70,10 +70,11 @@ def line_type(fields: tuple[Field, ...]) -> type[msgspec.Struct]:
 
 
 def leaf_columns(batch: pa.RecordBatch, fields: Iterable[Field]) -> dict[str, pa.Array]:
-    """Each field's column by its dotted path; a null object makes its fields null."""
+    """Each field's column by its dotted path; an object that is null, or not there, makes its fields null."""
     leaves = dict(zip(batch.schema.names, batch.columns, strict=True))
     for parent in batch.schema:
         if pa.types.is_struct(parent.type):
             children = batch.column(parent.name).flatten()
             leaves |= {f"{parent.name}.{of.name}": child for of, child in zip(parent.type, children, strict=True)}
-    return {field.path: leaves[field.path] for field in fields}
+    leaves |= {of.path: pa.nulls(batch.num_rows, _ARROW[of.type]) for of in fields if of.path not in leaves}
+    return {of.path: leaves[of.path] for of in fields}

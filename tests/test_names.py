@@ -39,6 +39,7 @@ ALLOWED = {
     "pipelines/statistics_store.py": {"statistics": "a step of the counts"},
     "pipelines/checked.py": {"service": "a field of an event"},
     "pipelines/digest.py": {"statistics": "a step of the counts"},
+    "pipelines/profile.py": {"statistics": "a step of the run"},
     "pipelines/statistics.py": {"statistics": "the command"},
     "pipelines/__main__.py": {"statistics": "the command"},
     "pipelines/deployment.py": {"statistics": "a folder of a region's store"},

@@ -60,7 +60,7 @@ QUOTED = {
     "schemas/yaml_files.py": {"yaml.YAMLError", "ValueError"},
     "transforms/border.py": {"OSError"},
     "transforms/discreet.py": {"Exception"},
-    "transforms/lines.py": {"pa.ArrowException"},  # looked into, and kept
+    "transforms/arrow_json.py": {"pa.ArrowException"},  # looked into, and kept
 }
 # What these hold comes from a policy pack or from the code, or is a handle of a runner.
 PLAIN = set("Sources Document Collected Variants Kind LedgerState _Asked FromSnapshot".split())  # noqa: SIM905

@@ -25,7 +25,7 @@ from schemas.layout import layout
 from schemas.recognisers import LABEL_RECOGNISERS
 from schemas.regions import SIGNALS
 from schemas.tallies import HOUR_MS, Counts, Tally
-from transforms.block import MOST_LINES, few_lines
+from transforms.block import MOST_LINES, few_lines, line_at
 from transforms.columns import runs
 from transforms.decode import Limits, Received, decode_events, decode_ledger
 from transforms.discreet import discreet
@@ -119,13 +119,16 @@ class _Border(beam.DoFn):
         for path, count in decoded.unknown.items():
             counts.add("fields", "unknown", count, reason=path, dataset=self.step)
 
-    def _rejected(self, block: bytes, lines: int, faults: Faults, counts: Counts, again: bool = False) -> Iterator:
+    def _rejected(
+        self, block: bytes, ends: np.ndarray, faults: Faults, counts: Counts, again: bool = False
+    ) -> Iterator:
         for reason, count in faults.counts().items():
             counts.add(self.step, "quarantined", count, reason=reason)
         if len(faults.line):
-            share = min(lines, len(block) // _LEAST_BYTES) * self._pack.limits.quarantine_percent // 100
-            keep = lines if again else max(_KEPT_ROWS, share)  # of a replay all: they were kept before
-            for rejected in self._quarantine.seal(block, faults, keep, counts):
+            share = min(len(ends), len(block) // _LEAST_BYTES) * self._pack.limits.quarantine_percent // 100
+            keep = len(ends) if again else max(_KEPT_ROWS, share)  # of a replay all: they were kept before
+            lines = line_at(block, ends, faults.line)
+            for rejected in self._quarantine.seal(lines, faults.reason, keep, counts):
                 yield beam.pvalue.TaggedOutput(REJECTED, rejected)
 
 
@@ -160,13 +163,13 @@ class _TelemetryBorder(_Border):
         self._lines(events, counts)
         counts.add(self.step, "ahead", events.ahead)
         if not len(events.event_time):
-            yield from self._rejected(block, events.lines, events.faults, counts, again)
+            yield from self._rejected(block, events.ends, events.faults, counts, again)
             return
         regions = self._located(events.columns, counts)
         counts.add(self.step, "foreign", (regions == -2).sum())
         sealed = self._sealer.seal(events, regions)
         bad_ids = faults_of(events.line[sealed.bad_event_id], Reason.BAD_EVENT_ID)
-        yield from self._rejected(block, events.lines, merged(events.faults, bad_ids), counts, again)
+        yield from self._rejected(block, events.ends, merged(events.faults, bad_ids), counts, again)
         self._tell(sealed, counts)
         yield from self._decoded(sealed)
         times = sealed.batch.column("received_time").to_numpy()
@@ -231,7 +234,7 @@ class _LedgerBorder(_Border):
         entries, unreadable = self._sealer.seal(ledger, self._located(ledger.columns, counts))
         counts.add("ledger", "entries", len(ledger.time) - len(entries.bad_subject))
         nobodys = faults_of(ledger.line[entries.bad_subject], Reason.BAD_SUBJECT)
-        yield from self._rejected(block, ledger.lines, merged(ledger.faults, nobodys), counts)
+        yield from self._rejected(block, ledger.ends, merged(ledger.faults, nobodys), counts)
         for sealed in (entries, unreadable):
             counts.add("ledger", "nobody", sealed.nobody)
             counts.add("ledger", "unlocated", sealed.unlocated)

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.pieces import EDGE, in_pieces, put_together
-from transforms.sieve import Sieve
+from transforms.sieve import Lines, Sieve
+from transforms.warm import matched, occurs, replaced
 
 UNITS = {"day": 86_400, "hour": 3_600}  # in seconds
 _HEX = "[0-9A-Fa-f]"
@@ -28,12 +29,13 @@ class _Rule:
 
     def apply(self, texts: pa.StringArray) -> pa.StringArray:
         if self.kept is None:
-            return pc.replace_substring_regex(texts, self.pattern, self.coarse)
+            return replaced(texts, self.pattern, self.coarse)
+        if not occurs(texts, self.pattern):
+            return texts
         pieces, form = in_pieces(texts, self.pattern, self.coarse, r"\0")
         original = np.flatnonzero(form == 2)
-        kept = pc.match_substring_regex(pieces.values.take(pa.array(original)), rf"\A(?:{self.kept})\z")
         goes = np.zeros(len(form), bool)
-        goes[original - np.asarray(kept)] = True
+        goes[original - matched(pieces.values.take(pa.array(original)), self.kept)] = True
         return put_together(pieces, pc.if_else(goes, "", pieces.values))
 
 
@@ -149,27 +151,28 @@ def coarsen(texts: pa.StringArray, unit: str = "day") -> pa.StringArray:
     """
     seconds, (rules, sieve) = UNITS[unit], _rules(unit)
     present = texts.drop_null()
-    doubtful = np.flatnonzero(sieve.suspects(present))
-    if not len(doubtful):
+    if not len(present):
         return texts
-    split = pc.split_pattern(present.take(pa.array(doubtful)), "\n")
-    lines = split.values.dictionary_encode()  # traces of one application repeat theirs
-    marked = _marked(lines.dictionary, seconds, rules, sieve).take(lines.indices)
-    whole = pc.binary_join(pa.ListArray.from_arrays(split.offsets, marked), "\n")
-    coarse = pc.replace_with_mask(present, _mask(doubtful, len(present)), _numbered(whole))
+    lines = Lines.of(present, sieve.flags)
+    doubtful = lines.doubtful()
+    if not doubtful.any():
+        return texts
+    lines = lines.only(doubtful)
+    marked = _marked(lines.rows, lines.needs, seconds, rules).take(pa.array(lines.row))
+    whole = pc.binary_join(pa.ListArray.from_arrays(pa.array(lines.offsets, pa.int32()), marked), "\n")
+    coarse = pc.replace_with_mask(present, doubtful, _numbered(whole))
     return pc.replace_with_mask(texts, texts.is_valid(), coarse)
 
 
-def _marked(lines: pa.StringArray, seconds: int, rules: tuple[_Rule, ...], sieve: Sieve) -> pa.StringArray:
-    """The lines made coarse, but for ids, which stand between marks."""
-    flags = sieve.flags(lines)
+def _marked(lines: pa.StringArray, needs: np.ndarray, seconds: int, rules: tuple[_Rule, ...]) -> pa.StringArray:
+    """The lines made coarse, but for ids, which stand between marks; `needs` is what the sieve says of them."""
     steps = [
         _Rule(EDGE, " ").apply,
         *(rule.apply for rule in rules),
         *(lambda found, pattern=pattern: _floored(found, pattern, seconds) for pattern in (_EPOCH, _UPTIME)),
         *(_Rule(pattern, marked.replace("^", EDGE)).apply for pattern, marked in _IDS),
     ]
-    for step, flagged in zip(steps, flags, strict=True):
+    for step, flagged in zip(steps, needs, strict=True):
         if flagged.any():
             lines = pc.replace_with_mask(lines, flagged, step(lines.filter(pa.array(flagged))))
     return lines

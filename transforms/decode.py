@@ -26,8 +26,9 @@ from schemas.fields import (
     Field,
 )
 from schemas.policy import Pack
+from transforms.arrow_json import Columns
 from transforms.block import line_at
-from transforms.lines import Columns, Faults, Habits, Parsed, merged, parse
+from transforms.lines import Faults, Habits, Parsed, merged, parse
 from transforms.times import parse_times
 from transforms.verdict import CODE, Reason
 
@@ -65,6 +66,7 @@ class Decoded:
     blank: int
     lines: int
     unknown: dict[str, int]
+    ends: np.ndarray
 
 
 @dataclass(frozen=True, repr=False)
@@ -90,6 +92,7 @@ class DecodedLedger:
     blank: int
     lines: int
     unknown: dict[str, int]
+    ends: np.ndarray
 
 
 def decode_events(block: bytes, limits: Limits, habits: Habits | None = None, received: Received = None) -> Decoded:
@@ -129,6 +132,7 @@ def decode_events(block: bytes, limits: Limits, habits: Habits | None = None, re
         blank=parsed.blank,
         lines=parsed.lines,
         unknown=parsed.unknown,
+        ends=parsed.ends,
     )
 
 
@@ -155,7 +159,7 @@ def decode_ledger(block: bytes, habits: Habits | None = None, since: Received = 
     ahead = good & _PERMITS[word] & (time > received_time + FUTURE_LIMIT)
     faults = checks.faults(parsed)
     known = np.broadcast_to(np.int64(0) if since is None else since, parsed.lines)[faults.line]
-    unreadable, lost = _unreadable(line_at(block, faults.line), known.tolist())
+    unreadable, lost = _unreadable(line_at(block, parsed.ends, faults.line), known.tolist())
     columns, line, time, received_time, word = _kept(good & ~ahead, columns, parsed.line, time, received_time, word)
     return DecodedLedger(
         columns=columns,
@@ -170,6 +174,7 @@ def decode_ledger(block: bytes, habits: Habits | None = None, since: Received = 
         blank=parsed.blank,
         lines=parsed.lines,
         unknown=parsed.unknown,
+        ends=parsed.ends,
     )
 
 

@@ -6,6 +6,7 @@ escapes). Whoever finds no more in it than in the text as it was goes on with th
 
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from itertools import groupby
 
 import numpy as np
@@ -52,10 +53,16 @@ def _ranges(signs: Iterable[str]) -> str:
 
 
 _FOREIGN = dict(_foreign())
-_PLAIN = _FOREIGN | {r"\n": " ", r"\r": " ", r"\t": " ", r"\/": "/"}
-for _sign, _plain in [*_FOREIGN.items(), *((sign, sign) for sign in [*_MATERIAL, *_LETTERS])]:
-    _PLAIN |= dict.fromkeys(_escaped(_sign), _plain)
-_SIGNS, _STAND_FOR = pa.array(_PLAIN.keys()), pa.array(_PLAIN.values())
+
+
+@cache
+def _stand_for() -> tuple[pa.StringArray, pa.StringArray]:
+    """Signs in disguise, and what each stands for. A hundred thousand of them, so not before the first is met."""
+    plain = _FOREIGN | {r"\n": " ", r"\r": " ", r"\t": " ", r"\/": "/"}
+    for sign, stands_for in [*_FOREIGN.items(), *((sign, sign) for sign in [*_MATERIAL, *_LETTERS])]:
+        plain |= dict.fromkeys(_escaped(sign), stands_for)
+    return pa.array(plain.keys()), pa.array(plain.values())
+
 
 _PERCENT = "%(?:25)*"
 _ESCAPES = (
@@ -122,7 +129,8 @@ _SIXES[list(b"-_")] = 62, 63
 
 
 def _plain(signs: pa.StringArray) -> pa.StringArray:
-    return pc.coalesce(_STAND_FOR.take(pc.index_in(_one_form(signs), value_set=_SIGNS)), signs)
+    disguised, stand_for = _stand_for()
+    return pc.coalesce(stand_for.take(pc.index_in(_one_form(signs), value_set=disguised)), signs)
 
 
 def _one_form(signs: pa.StringArray) -> pa.StringArray:

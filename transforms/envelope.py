@@ -7,6 +7,7 @@ and may write to a store can seal lines of his own.
 """
 
 import secrets
+from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 
@@ -18,26 +19,30 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from schemas.quarantine import ENVELOPE
+from schemas.shape import MAX_LINE_BYTES
 from transforms.keyring import KeyUnavailable, create_once
 
 _HPKE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
-_LENGTH_BYTES, _NONCE_BYTES = 4, 12
+_LENGTH_BYTES, _NONCE_BYTES, _TAG_BYTES = 4, 12, 16
 _SMALLEST = 256  # of the classes of size; each is twice the one before
+_LARGEST = MAX_LINE_BYTES + 1024  # but for this one, of lines that are too long: of each as much is kept
 
 
-def seal_lines(lines: list[bytes], row_ids: list[bytes], recipient: X25519PublicKey, bound_to: str) -> pa.RecordBatch:
+def seal_lines(
+    lines: Iterable[bytes], row_ids: list[bytes], recipient: X25519PublicKey, bound_to: str
+) -> pa.RecordBatch:
     """The columns ENVELOPE of each line. One HPKE call for all of them."""
     content_key = secrets.token_bytes(32)
     sealed_key = _HPKE.encrypt(content_key, recipient, _info(bound_to))
     cipher = AESGCM(content_key)
-    nonces = [secrets.token_bytes(_NONCE_BYTES) for _ in lines]
-    padded = [_padded(line) for line in lines]
-    each = zip(nonces, padded, row_ids, strict=True)
-    payloads = [cipher.encrypt(nonce, text, _info(bound_to) + row_id) for nonce, text, row_id in each]
+    random = secrets.token_bytes(_NONCE_BYTES * len(row_ids))
+    nonces = [random[at : at + _NONCE_BYTES] for at in range(0, len(random), _NONCE_BYTES)]
+    info, each = _info(bound_to), zip(nonces, lines, row_ids, strict=True)
+    payloads = [cipher.encrypt(nonce, _padded(line), info + row_id) for nonce, line, row_id in each]
     columns = (
-        [len(text) for text in padded],
-        [key_id(recipient)] * len(lines),
-        [sealed_key] * len(lines),
+        [len(payload) - _TAG_BYTES for payload in payloads],
+        [key_id(recipient)] * len(row_ids),
+        [sealed_key] * len(row_ids),
         nonces,
         payloads,
     )
@@ -75,7 +80,9 @@ def _padded(line: bytes) -> bytes:
     """Length, line, zeros up to the class of size: the size of what is sealed tells no more than the class."""
     needed = _LENGTH_BYTES + len(line)
     size = max(_SMALLEST, 1 << (needed - 1).bit_length())
-    return (len(line).to_bytes(_LENGTH_BYTES) + line).ljust(size, b"\0")
+    if MAX_LINE_BYTES < needed <= _LARGEST:
+        size = _LARGEST
+    return b"".join((len(line).to_bytes(_LENGTH_BYTES), line, bytes(size - needed)))
 
 
 def key_id(public: X25519PublicKey) -> bytes:

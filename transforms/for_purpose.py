@@ -1,5 +1,6 @@
 """ForPurpose: of each record, the columns that a purpose may receive, where the gate has opened it (1.1-a, 1.1-b)."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -31,13 +32,17 @@ def for_purpose(judged: pa.RecordBatch, dataset: Dataset, variants: Variants, pl
     either says.
     """
     purposes = variants.editions[-1].purposes
-    bit = {name: np.uint64(1) << np.uint64(index) for index, name in enumerate(purposes)}
+    bit = _bits(purposes)
     rows = _rows(judged, bit[dataset.purpose], purposes[dataset.purpose].events)
     number = variants.numbers(judged, plan, rows)
     parts = [_Chosen(judged, bit, rows[number == variants.newest]).part(dataset, variants, variants.newest, plan)]
     for other in np.unique(number[(number >= 0) & (number != variants.newest)]).tolist():
         parts.append(_Chosen(judged, bit, rows[number == other]).part(dataset, variants, other, plan))
     return parts[0] if len(parts) == 1 else coalesce(parts)
+
+
+def _bits(purposes: Iterable[str]) -> dict[str, np.uint64]:
+    return {name: np.uint64(1) << np.uint64(index) for index, name in enumerate(purposes)}
 
 
 def _rows(judged: pa.RecordBatch, bit: np.uint64, events: dict) -> np.ndarray:
@@ -121,12 +126,16 @@ class _ForPurpose(beam.DoFn):
     def setup(self) -> None:
         self._plan = layout(self._editions.newest, *self._editions.earlier)
         self._datasets = datasets(self._editions.newest)
+        self._bits = _bits(self._editions.newest.purposes)
         self._variants = [self._editions.of(region) for region in self._editions.newest.where.regions]
 
     @discreet
     def process(self, element: Judged):
         lot, judged = element
+        opened = np.bitwise_or.reduce(judged.column("stands").to_numpy(), initial=np.uint64(0))
         for name, dataset in self._datasets.items():
+            if not opened & self._bits[dataset.purpose]:
+                continue
             rows = for_purpose(judged, dataset, self._variants[lot[0]], self._plan)
             if rows.num_rows:
                 yield (name, lot), rows

@@ -8,9 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.scrub import Scrubber
+from transforms.warm import matched
 
 # Letters, digits and the punctuation of names and versions; no control characters, no quotes, no `@`.
-_SHAPE = r"^[\pL\pN][\pL\pM\pN ._:/+()\-]*$"
+_SHAPE = r"[\pL\pN][\pL\pM\pN ._:/+()\-]*"
 _LONGEST = 128  # characters; counted apart, since RE2 unrolls a bounded repetition of whole alphabets
 _REMEMBERED = 100_000  # a flood of distinct labels must not fill the memory
 
@@ -39,9 +40,7 @@ class Labels:
                 self._forget()
                 new = distinct
             short = pc.less_equal(pc.utf8_length(new), _LONGEST)
-            shaped = pc.if_else(
-                pc.and_(short, pc.match_substring_regex(new, _SHAPE)), new, pa.scalar(None, pa.string())
-            )
+            shaped = pc.if_else(pc.and_(short, pa.array(matched(new, _SHAPE))), new, pa.scalar(None, pa.string()))
             self._seen = pa.concat_arrays([self._seen, new])
             self._clean = pa.concat_arrays([self._clean, self._scrubber.scrub(shaped)[0]])
         return self._clean.take(pc.index_in(distinct, value_set=self._seen))

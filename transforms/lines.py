@@ -1,42 +1,36 @@
 """Lines of JSON to Arrow columns: as fast as pyarrow.json, and strict.
 
 The verdict on a line depends on that line alone, and a good line's values are those that pyarrow.json reads from it.
-pyarrow.json itself fails a whole block for one bad line, and lets things pass that are no JSON. So a block is read in
-pieces; a piece that does not read, or reads in a way that is not certain, is sifted line by line.
+pyarrow.json itself fails a whole block for one bad line (transforms/arrow_json.py). So a block is read in pieces; where
+one does not read, or reads in a way that is not certain, lines are looked at one by one, and those that are certainly
+bad are left out. That goes on while it finds some; then all that stayed is read at once.
 """
 
-import re
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain, repeat
+from operator import length_hint
 
 import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.json
 
-from schemas.fields import NUMBER, STRING, STRINGS, Field
-from schemas.shape import arrow_schema, field_names, field_tree, leaf_columns, line_type, unknown_path
-from transforms.block import SPACE, Layout, layout_of
-from transforms.verdict import CODE, MAX_DEPTH, REASONS, Judge, Reason, rewriting, rewritten
+from schemas.fields import EVENT_TYPES, PAYLOADS, Field
+from schemas.shape import field_tree, line_type
+from transforms.arrow_json import UNKNOWN_FIELD, ArrowJson, Columns, Obstacle, concatenated, is_utf8
+from transforms.block import SPACE, Lines, layout_of
+from transforms.by_type import Group, by_type
+from transforms.verdict import CODE, REASONS, Judge, Reason, rewriting, rewritten
 
 # A piece that fails costs its own reading once more. Smaller ones are lost on pyarrow's fixed cost a call.
 _PIECE_LINES, _PIECE_BYTES = 1_600, 1 << 20
-# To count unknown fields they are read too, and each new name makes a column as long as the piece: so names times
-# lines is bounded, and in a block that brings a flood of names every line from there on is judged by itself.
-_SIFTED_LINES, _SIFTED_BYTES, _UNKNOWN_NAMES = 400, 1 << 18, 256
-_REPEATED_KEYS = 4  # that a piece is read again for, each found in all lines at once
+_SIFTED_LINES, _SIFTED_BYTES = 400, 1 << 18  # where new names of fields make columns as long as what is read at once
+_WARY = 3
+_REPEATED_KEYS = 4  # that lines are read again for, each found in all of them at once
 
 _BOM = b"\xef\xbb\xbf"
-_NUL = re.compile(rb"\\u0000")
 _GOOD = -1
-
-_UNKNOWN_FIELD = "unexpected field"  # in the words of pyarrow.json, as all obstacles
-_TWICE = re.compile(r"Column\(/(?:.*/)?(.*)\) was specified twice in row (\d+)$", re.DOTALL)
-
-Columns = dict[str, pa.Array]
 
 
 @dataclass(frozen=True, repr=False)
@@ -68,8 +62,9 @@ def merged(*parts: Faults) -> Faults:
 class Parsed:
     """A block's good lines as columns by dotted path, and an account of all others.
 
-    `line` (int64) holds the number of each row's line, from 0. Always lines == blank + faults + rows. `unknown` counts
-    the fields, null ones aside, that the table does not know, by `unknown_path`.
+    `line` (int64) holds the number of each row's line, from 0; rows of one event type may stand together. Always
+    lines == blank + faults + rows. `unknown` counts the fields, null ones aside, that the table does not know, by
+    `unknown_path`. `ends` are the `line_ends` of the block, for who wants its rejected lines.
     """
 
     columns: Columns
@@ -78,6 +73,7 @@ class Parsed:
     blank: int
     lines: int
     unknown: dict[str, int]
+    ends: np.ndarray
 
 
 @dataclass(repr=False)
@@ -87,47 +83,61 @@ class Habits:
 
     expected: pa.Schema | None = None
     whole: bool = False
+    of_kind: dict[str, "Habits"] = field(default_factory=dict)
+
+    def of(self, kind: str) -> "Habits":
+        """Those of lines of one kind."""
+        return self.of_kind.setdefault(kind, Habits()) if kind else self
 
 
 def parse(block: bytes, fields: tuple[Field, ...], habits: Habits | None = None) -> Parsed:
     """Reads a block of lines strictly. It raises for no input, and no value of a line is in what it says of faults."""
-    layout = layout_of(block)
-    reader = _Reader(block, layout, fields, habits or Habits())
-    parts = list(reader.parts()) or [leaf_columns(pa.RecordBatch.from_pylist([], reader.schema), fields)]
-    rejected = np.flatnonzero(reader.verdict >= 0)
+    layout, habits = layout_of(block), habits or Habits()
+    kinds = tuple(name for name in field_tree(fields) if name in EVENT_TYPES)
+    readers = [_Reader(group, fields, habits.of(group.kind)) for group in by_type(block, layout, kinds)]
+    parts = [columns for reader in readers for columns in reader.parts()]
+    unknown = sum((reader.json.unknown for reader in readers), Counter())
     return Parsed(
-        columns=_concatenated(parts),
-        line=layout.number[reader.verdict < 0],
-        faults=Faults(layout.number[rejected], reader.verdict[rejected]),
-        blank=layout.lines - len(layout.number),
-        lines=layout.lines,
-        unknown={path: count for path, count in sorted(reader.unknown.items()) if count},
+        columns=concatenated(parts or [readers[0].json.no_columns()]),
+        line=np.concatenate([reader.good for reader in readers]),
+        faults=merged(*(reader.faults for reader in readers)),
+        blank=len(layout.ends) - len(layout.number),
+        lines=len(layout.ends),
+        unknown=dict(sorted(unknown.items())),
+        ends=layout.ends,
     )
 
 
-class _Obstacle(NamedTuple):
-    """What keeps pyarrow.json from reading a piece, as far as it is known."""
-
-    what: str = ""  # an unknown field, or a field that senders quote or not: a key of `rewriting`
-    row: int = -1  # of a line that names a key twice
-    key: bytes = b""  # the last name in that key's path
-
-
 class _Reader:
-    """Reads the pieces of one block, and keeps the account of what it finds."""
+    """Reads the lines of one group, and notes the verdict on each that is rejected."""
 
-    def __init__(self, block: bytes, layout: Layout, fields: tuple[Field, ...], habits: Habits) -> None:
-        self.block, self.layout, self.fields, self.habits = block, layout, fields, habits
-        self.schema, self.tree, self.rewriting = arrow_schema(fields), field_tree(fields), rewriting(fields)
-        self.names, self.rules = field_names(fields), [rule for rules in self.rewriting.values() for rule in rules]
-        self.decoder, self.judge = msgspec.json.Decoder(line_type(fields)), Judge(fields)
-        self.verdict = np.full(len(layout.start), _GOOD, np.int8)
-        self.unknown: Counter[str] = Counter()
-        self.few_names = True
-        self.nul = _NUL.search(block) is not None
+    def __init__(self, group: Group, fields: tuple[Field, ...], habits: Habits) -> None:
+        self.block, self.layout, self.habits = group.block, group.layout, habits
+        absent = frozenset(PAYLOADS) - {group.kind} if group.kind else frozenset()
+        self.json = ArrowJson(self.block, fields, habits.expected, absent)
+        self.decode, self.judge = msgspec.json.Decoder(line_type(fields)).decode, Judge(fields)
+        self.rewriting = rewriting(fields)
+        self.rules = [rule for rules in self.rewriting.values() for rule in rules]
+        self.verdict = np.full(len(self.layout.start), _GOOD, np.int8)
+        self.lines = Lines(self.block, self.layout)
+
+    @property
+    def good(self) -> np.ndarray:
+        """The numbers of the good lines, once all parts were read."""
+        return self.layout.number[self.verdict == _GOOD]
+
+    @property
+    def faults(self) -> Faults:
+        """The others, once all parts were read."""
+        rejected = np.flatnonzero(self.verdict != _GOOD)
+        return Faults(self.layout.number[rejected], self.verdict[rejected])
 
     def parts(self) -> Iterator[Columns]:
         """The columns of the good lines, in order, in as few parts as it takes."""
+        yield from self._parts()
+        self.habits.expected = self.json.expected
+
+    def _parts(self) -> Iterator[Columns]:
         everything = len(self.layout.start)
         if self.habits.whole and everything:
             columns, _ = self._whole(0, everything, "error")
@@ -135,211 +145,166 @@ class _Reader:
                 yield columns
                 return
         self.habits.whole = True  # unless a piece says otherwise
+        # One bad line tells little of where the next is, several tell that it is near: then to read before one sifts is
+        # more often in vain. So for a bad piece more, as many good ones more are sifted, up to a few.
+        unread, wary = None, 0  # where lines begin that are sifted and not read yet
         for begin, end in self.layout.pieces(0, everything, _PIECE_LINES, _PIECE_BYTES):
-            yield from self.piece(begin, end)
-
-    def piece(self, begin: int, end: int) -> Iterator[Columns]:
-        """The columns of the good lines of [begin, end), in order."""
-        columns, obstacle = self._whole(begin, end, "error")
-        new_name = obstacle.what == _UNKNOWN_FIELD
-        self.habits.whole &= columns is not None or new_name  # which will be known from now on
-        if columns is None and not new_name:
-            columns, obstacle = self._sift(begin, end, "error")
-        if columns is not None:
-            yield columns
-        elif obstacle.what == _UNKNOWN_FIELD:
-            for first, last in self.layout.pieces(begin, end, _SIFTED_LINES, _SIFTED_BYTES):
-                columns = self._whole(first, last, "infer")[0] if new_name else None
-                columns = columns if columns is not None else self._sift(first, last, "infer")[0]
+            if unread is None:
+                columns, obstacle = self._whole(begin, end, "error")
                 if columns is not None:
                     yield columns
+                    continue
+                if obstacle.what == UNKNOWN_FIELD:  # which will be known from now on
+                    yield from self._with_new_names(begin, end)
+                    continue
+                unread = begin
+            wary = min(wary + 1, _WARY) if self._sift(begin, end) else wary - 1
+            if wary <= 0:
+                yield from self._sifted(unread, end)
+                unread, wary = None, 0
+        if unread is not None:
+            yield from self._sifted(unread, everything)
 
-    def _whole(self, begin: int, end: int, unexpected: str) -> tuple[Columns | None, _Obstacle]:
+    def _whole(self, begin: int, end: int, unexpected: str) -> tuple[Columns | None, Obstacle]:
         """All of [begin, end) as it stands, or None and the obstacle."""
-        data = self.block[self.layout.start[begin] : self.layout.end[end - 1]] + b"\n"
-        if not (self.layout.plain[begin:end].all() and _is_utf8(data)):
-            return None, _Obstacle()
-        columns, obstacle = self._read(data, end - begin, unexpected)
+        start, stop = self.layout.start[begin], self.layout.end[end - 1]
+        data = self.block[start : stop + 1]  # one copy, or none if it is the whole block
+        if not data.endswith(b"\n"):
+            data = data[: stop - start] + b"\n"
+        if not (self.layout.plain[begin:end].all() and is_utf8(data)):
+            return None, Obstacle()
+        columns, obstacle = self.json.read(data, end - begin, unexpected)
         untried = dict(self.rewriting)
         while obstacle.what in untried:
             data = rewritten(data, untried.pop(obstacle.what))
-            columns, obstacle = self._read(data, end - begin, unexpected)
+            columns, obstacle = self.json.read(data, end - begin, unexpected)
         return columns, obstacle
 
-    def _sift(self, begin: int, end: int, unexpected: str) -> tuple[Columns | None, _Obstacle]:
-        """The good lines of [begin, end), each judged alone; the verdict on the others is noted. None if there are
-        none, or if a new name stands in the way."""
-        lines = self._readable(begin, end)
-        columns, obstacle = self._read(_joined(lines), len(lines), unexpected)
+    def _with_new_names(self, begin: int, end: int) -> Iterator[Columns]:
+        """The columns of the good lines of [begin, end), which brings fields that are not expected."""
+        for first, last in self.layout.pieces(begin, end, _SIFTED_LINES, _SIFTED_BYTES):
+            columns, _ = self._whole(first, last, "infer")
+            if columns is not None:
+                yield columns
+            else:
+                self._sift(first, last)
+                yield from self._inferred(first, last)
+
+    def _sifted(self, begin: int, end: int) -> Iterator[Columns]:
+        """The columns of the good lines of [begin, end), all of which were sifted."""
+        columns, obstacle = self._weeded(begin, end, "error")
+        pieces = list(self.layout.pieces(begin, end, _PIECE_LINES, _PIECE_BYTES))
+        if columns is not None:
+            yield columns
+        elif len(pieces) > 1:
+            for piece in pieces:
+                yield from self._sifted(*piece)
+        elif obstacle.what == UNKNOWN_FIELD:
+            for first, last in self.layout.pieces(begin, end, _SIFTED_LINES, _SIFTED_BYTES):
+                yield from self._inferred(first, last)
+        else:
+            yield from self._judged(begin, end)
+
+    def _inferred(self, begin: int, end: int) -> Iterator[Columns]:
+        """As `_sifted`, of few lines with fields that are not expected."""
+        columns, _ = self._weeded(begin, end, "infer")
+        if columns is not None:
+            yield columns
+        else:
+            yield from self._judged(begin, end)
+
+    def _sift(self, begin: int, end: int) -> bool:
+        """Rejects the lines of [begin, end) that are certainly bad, each judged alone. Whether there are any."""
+        self.habits.whole = False
+        plain, too_long = self.layout.plain[begin:end], self.layout.too_long[begin:end]
+        self.verdict[begin:end][too_long] = CODE[Reason.TOO_LONG]
+        for i in (begin + np.flatnonzero(~(plain | too_long))).tolist():
+            self.lines.mend(i, self.lines.line(i).removeprefix(_BOM).strip(SPACE))
+        at = self._good(begin, end)
+        lines = self.lines.of(at)
+        for place, of_type in chain(_undecodable(lines), _refused(lines, self.decode)):
+            self._suspect(int(at[place]), of_type)
+        return len(self._good(begin, end)) < end - begin
+
+    def _suspect(self, i: int, of_type: bool) -> None:
+        """Judges a line that msgspec refuses, unless it is only that its sender quotes fields as he pleases."""
+        if of_type:
+            line = self.lines.line(i)
+            mended = rewritten(line, self.rules)
+            if mended != line:
+                self.lines.mend(i, mended)
+                if not any(_refused([mended], self.decode)):
+                    return
+        self._judge(i)
+
+    def _weeded(self, begin: int, end: int, unexpected: str) -> tuple[Columns | None, Obstacle]:
+        """The good lines of [begin, end), all of which were sifted, or None and the obstacle."""
+        at = self._good(begin, end)
+        columns, obstacle = self.json.read(self.lines.text(at), len(at), unexpected)
         # msgspec takes the last of two equal keys; pyarrow.json tells the first line in which it finds a key twice.
         for _ in range(_REPEATED_KEYS):
             if obstacle.row < 0:
                 break
-            named = b'"%s"' % obstacle.key
-            several = {i for row, (i, line) in enumerate(lines.items()) if row == obstacle.row or line.count(named) > 1}
-            lines = {i: line for i, line in lines.items() if i not in several or not self._is_bad(i, line)}
-            columns, obstacle = self._read(_joined(lines), len(lines), unexpected)
-        if columns is None and lines and not (unexpected == "error" and obstacle.what == _UNKNOWN_FIELD):
-            columns = self._judge_all(lines)
+            for i in self._repeating(at, obstacle).tolist():
+                self._judge(i)
+            at = self._good(begin, end)
+            columns, obstacle = self.json.read(self.lines.text(at), len(at), unexpected)
         return columns, obstacle
 
-    def _readable(self, begin: int, end: int) -> dict[int, bytes]:
-        """The lines of [begin, end) as they are to be read, without those that are certainly bad."""
-        layout, lines, decode = self.layout, {}, self.decoder.decode
-        self.verdict[begin:end][layout.too_long[begin:end]] = CODE[Reason.TOO_LONG]
-        at = begin + np.flatnonzero(~layout.too_long[begin:end])
-        places = (array[at].tolist() for array in (layout.start, layout.end, layout.plain))
-        for i, start, stop, plain in zip(at.tolist(), *places, strict=True):
-            line = self.block[start:stop]
-            if not plain:
-                line = line.removeprefix(_BOM).strip(SPACE)
-            try:
-                if not line.isascii():
-                    line.decode()  # msgspec does not look at the text that it skips
-                decode(line)
-            except msgspec.ValidationError:
-                line = rewritten(line, self.rules)
-                if self._is_bad(i, line):
-                    continue
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                if self._is_bad(i, line):
-                    continue
-            lines[i] = line
-        return lines
+    def _repeating(self, at: np.ndarray, obstacle: Obstacle) -> np.ndarray:
+        """Of these lines the one that names a key twice, and those that might."""
+        named = repeat(b'"%s"' % obstacle.key)
+        places = self.layout.start[at].tolist(), self.layout.end[at].tolist()
+        several = np.fromiter(map(self.block.count, named, *places), np.int64, len(at)) > 1
+        several[obstacle.row] = True
+        return at[several]
 
-    def _is_bad(self, i: int, line: bytes) -> bool:
-        reason, _ = self.judge.verdict(line)
-        if reason:
-            self.verdict[i] = CODE[reason]
-        return reason is not None
-
-    def _judge_all(self, lines: dict[int, bytes]) -> Columns | None:
-        """As `_sift`, where msgspec says too little: it takes the last of two equal keys, for one."""
-        judged = {i: self.judge.verdict(line) for i, line in lines.items()}
-        self.verdict[list(judged)] = [CODE[reason] if reason else _GOOD for reason, _ in judged.values()]
-        good = {i: line for i, line in lines.items() if not judged[i][0]}
-        columns, _ = self._read(_joined(good), len(good), "ignore")
+    def _judged(self, begin: int, end: int) -> Iterator[Columns]:
+        """As `_sifted`, where msgspec says too little: it takes the last of two equal keys, for one."""
+        unknown = {i: self._judge(i) for i in self._good(begin, end).tolist()}
+        at = self._good(begin, end)
+        columns, _ = self.json.read(self.lines.text(at), len(at), "ignore")
         if columns is None:
             # The judge knows no reason, and still pyarrow.json refuses: whatever that is, it is one line's own fault.
-            alone = {i: self._read(line + b"\n", 1, "ignore")[0] for i, line in good.items()}
+            alone = {i: self.json.read(self.lines.line(i) + b"\n", 1, "ignore")[0] for i in at.tolist()}
             self.verdict[[i for i, part in alone.items() if part is None]] = CODE[Reason.BAD_NUMBER]
-            good = {i: part for i, part in alone.items() if part is not None}
-            columns = _concatenated(list(good.values())) if good else None
-        for i in good:
-            self.unknown.update(judged[i][1])
-        return columns
+            good = [part for part in alone.values() if part is not None]
+            columns = concatenated(good) if good else None
+        for i in self._good(begin, end).tolist():
+            self.json.unknown.update(unknown[i])
+        if columns is not None:
+            yield columns
 
-    def _read(self, data: bytes, rows: int, unexpected: str) -> tuple[Columns | None, _Obstacle]:
-        """The columns of so many lines, each an object, or None and the obstacle. What pyarrow says of a failure may
-        hold values: it goes no further than this function."""
-        nul = self.nul and _NUL.search(data) is not None
-        if not rows or (unexpected == "infer" and (not self.few_names or nul or _nests_deep(data))):
-            return None, _Obstacle()
-        counting = unexpected != "ignore" and not nul  # in an unknown field U+0000 would pass unseen
-        # Where one device has a field that we do not know, more will: those that were met are expected.
-        expected = (counting and self.habits.expected) or self.schema
-        options = pa.json.ParseOptions(explicit_schema=expected, unexpected_field_behavior=unexpected)
-        whole = pa.json.ReadOptions(use_threads=False, block_size=len(data) + 1)
+    def _judge(self, i: int) -> Counter[str]:
+        """Rejects a line if it is bad; what it holds of unknown fields."""
+        reason, unknown = self.judge.verdict(self.lines.line(i))
+        if reason:
+            self.verdict[i] = CODE[reason]
+        return unknown
+
+    def _good(self, begin: int, end: int) -> np.ndarray:
+        """The lines of [begin, end) that are not rejected so far."""
+        return begin + np.flatnonzero(self.verdict[begin:end] == _GOOD)
+
+
+def _undecodable(lines: list[bytes]) -> Iterator[tuple[int, bool]]:
+    """As `_refused`, lines that are no UTF-8: msgspec does not look at the text that it skips."""
+    for place in np.flatnonzero(~np.fromiter(map(bytes.isascii, lines), bool, len(lines))).tolist():
         try:
-            table = pa.json.read_json(pa.BufferReader(data), whole, options)
-        except pa.ArrowException as error:
-            said = str(error)
-            if twice := _TWICE.search(said):
-                return None, _Obstacle(row=int(twice[2]), key=twice[1].encode())
-            return None, _Obstacle(next((what for what in (_UNKNOWN_FIELD, *self.rewriting) if what in said), ""))
-        if table.num_rows != rows:
-            return None, _Obstacle()
-        (batch,) = table.combine_chunks().to_batches()
-        columns = leaf_columns(batch, self.fields)
-        checked = self.fields if nul else [field for field in self.fields if field.type == NUMBER]
-        if not all(_is_sound(columns[field.path], field) for field in checked):
-            return None, _Obstacle()
-        unknown = self._unknown(batch) if counting else []
-        if not all(_is_finite(column) for _, column in unknown):
-            return None, _Obstacle()
-        if unknown:
-            self._learn(batch.schema, expected, unknown)
-        return columns, _Obstacle()
-
-    def _unknown(self, batch: pa.RecordBatch) -> list[tuple[str, pa.Array]]:
-        """The columns of fields that no table knows, each with its `unknown_path`."""
-        if batch.schema.equals(self.schema):
-            return []
-        members = [("", self.tree, zip(batch.schema, batch.columns, strict=True))]
-        for name, known in self.tree.items():
-            if isinstance(known, dict) and batch.schema.field(name).type.num_fields > len(known):
-                column = batch.column(name)
-                members.append((name, known, zip(column.type, column.flatten(), strict=True)))
-        return [
-            (unknown_path(parent, field.name, self.names), column)
-            for parent, known, found in members
-            for field, column in found
-            if field.name not in known
-        ]
-
-    def _learn(self, schema: pa.Schema, expected: pa.Schema, unknown: list[tuple[str, pa.Array]]) -> None:
-        if not schema.equals(expected):
-            self.few_names = len(unknown) <= _UNKNOWN_NAMES
-            self.habits.expected = _settled(schema) if self.few_names else None
-        for path, column in unknown:
-            self.unknown[path] += len(column) - column.null_count
+            lines[place].decode()
+        except UnicodeDecodeError:
+            yield place, False
 
 
-def _settled(schema: pa.Schema) -> pa.Schema:
-    """What was inferred, to be expected from here on. Of what was only null no type is known, and text that looks like
-    a time in one line need not in the next."""
-    return pa.schema(
-        [pa.field(each.name, _settled_type(each.type)) for each in schema if not pa.types.is_null(each.type)]
-    )
-
-
-def _settled_type(type_: pa.DataType) -> pa.DataType:
-    if pa.types.is_struct(type_):
-        return pa.struct([pa.field(c.name, _settled_type(c.type)) for c in type_ if not pa.types.is_null(c.type)])
-    return pa.string() if pa.types.is_temporal(type_) else type_
-
-
-def _is_sound(column: pa.Array, field: Field) -> bool:
-    """Whether a column is free of what pyarrow.json lets pass: infinities, NaN, U+0000 (of which the escape is the only
-    way into a string)."""
-    if field.type == NUMBER:
-        return _is_finite(column)
-    if field.type in (STRING, STRINGS):
-        text = (column.values if field.type == STRINGS else column).buffers()[2]
-        return text is None or bool(np.frombuffer(text, np.uint8).min(initial=1))
-    return True
-
-
-def _is_utf8(data: bytes) -> bool:
-    offsets = pa.py_buffer(np.array([0, len(data)], np.int32))
-    try:
-        pa.Array.from_buffers(pa.string(), 1, [None, offsets, pa.py_buffer(data)]).validate(full=True)
-    except pa.ArrowInvalid:
-        return False
-    return True
-
-
-def _is_finite(column: pa.Array) -> bool:
-    """Whether no number in it, however deep, is NaN or an infinity."""
-    if pa.types.is_struct(column.type):
-        return all(map(_is_finite, column.flatten()))
-    if pa.types.is_list(column.type):
-        return _is_finite(column.flatten())
-    return not pa.types.is_floating(column.type) or pc.all(pc.is_finite(column), min_count=0).as_py()
-
-
-def _nests_deep(data: bytes) -> bool:
-    """Whether a line has so many brackets that an unknown field in it might nest tens of thousands deep, on which
-    pyarrow.json overflows the stack where it infers types."""
-    content = np.frombuffer(data, np.uint8)
-    starts = np.append(0, np.flatnonzero(content == ord("\n"))[:-1])
-    opened = np.add.reduceat((content == ord("{")) | (content == ord("[")), starts, dtype=np.int32)
-    return bool(opened.max() > MAX_DEPTH)
-
-
-def _concatenated(parts: list[Columns]) -> Columns:
-    return {path: pa.concat_arrays([part[path] for part in parts]) for path in parts[0]}
-
-
-def _joined(lines: dict[int, bytes]) -> bytes:
-    return b"\n".join(lines.values()) + b"\n"
+def _refused(lines: list[bytes], decode: Callable[[bytes], object]) -> Iterator[tuple[int, bool]]:
+    """The places of lines that msgspec does not take for what they should be, and whether it is for a type."""
+    rest = iter(lines)
+    while True:
+        try:
+            deque(map(decode, rest), maxlen=0)
+            return
+        except msgspec.ValidationError:
+            of_type = True
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            of_type = False
+        yield len(lines) - length_hint(rest) - 1, of_type

@@ -1,14 +1,17 @@
 """Telephone numbers by the tables of `phonenumbers`: which digits are a number somewhere, and how they are grouped.
 
 The library reads one number at a time, in a tenth of a millisecond. Its tables are regular expressions, so here RE2
-matches them all at once; they are compiled when the first candidate comes.
+matches them all at once; they are loaded and compiled when the first candidate comes.
 """
 
 import re
 from functools import cache
+from typing import TYPE_CHECKING
 
 import re2
-from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
+
+if TYPE_CHECKING:
+    from phonenumbers import PhoneMetadata
 
 # Where numbers count without a country code.
 _REGIONS = (
@@ -42,17 +45,21 @@ def is_national(candidate: str) -> bool:
 @cache
 def _lengths() -> dict[int, frozenset[int]]:
     """By country code how many digits may follow it."""
+    from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
+
     return {
         code: frozenset().union(*(_metadata(region, code).general_desc.possible_length for region in regions))
         for code, regions in COUNTRY_CODE_TO_REGION_CODE.items()
     }
 
 
-def _metadata(region: str, code: int = 0) -> PhoneMetadata:
+def _metadata(region: str, code: int = 0) -> "PhoneMetadata":
+    from phonenumbers import PhoneMetadata
+
     return PhoneMetadata.metadata_for_region_or_calling_code(code, region)
 
 
-def _trunk(metadata: PhoneMetadata) -> str:
+def _trunk(metadata: "PhoneMetadata") -> str:
     """What a call within the country begins with, and where it has changed what it began with, as a pattern."""
     both = metadata.national_prefix_for_parsing or ""
     return both if re.fullmatch(r"\[[0-9]+\]", both) else metadata.national_prefix or ""

@@ -7,11 +7,12 @@ many come at once only some lines are kept; how many there were is always told e
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import blake2b
 from heapq import nsmallest
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
@@ -20,10 +21,9 @@ from schemas.quarantine import CLAUSE_OF_FAULT, ENVELOPE, KEPT, NO_KEY, ROWS, SA
 from schemas.regions import Residency
 from schemas.shape import MAX_LINE_BYTES
 from schemas.tallies import HOUR_MS, Counts
-from transforms.block import SPACE, line_at
+from transforms.block import SPACE
 from transforms.envelope import read_public, seal_lines
 from transforms.keyring import BORDER, Keyring, local_folder, open_keyring
-from transforms.lines import Faults
 from transforms.locate import UNLOCATABLE, locate
 from transforms.times import parse_times
 from transforms.verdict import REASONS
@@ -68,15 +68,16 @@ class Quarantine:
         self._id_keys = {region: row_id_key(open_keyring(uri)) for region, uri in keys.items()}
         self._recipients = {region: recipient(uri) for region, uri in keys.items()}
 
-    def seal(self, block: bytes, faults: Faults, keep: int, counts: Counts) -> Iterator[Rejected]:
-        """(region code, rows) for a block's rejected lines, at most `keep` of them with their line.
+    def seal(self, lines: list[bytes], reasons: np.ndarray, keep: int, counts: Counts) -> Iterator[Rejected]:
+        """(region code, rows) for rejected lines, at most `keep` of them with their line; `reasons` are codes into
+        REASONS, one a line.
 
         What belongs to a region that is not served here is counted (quarantine, foreign) and not kept. All other lines
         are in the rows; the store counts them, since it sees what other blocks brought.
         """
         content: dict[_Line, bytes] = {}
         times: Counter[_Line] = Counter()
-        for line, found in self._found(block, faults, counts):
+        for line, found in self._found(lines, reasons, counts):
             content.setdefault(found, line)
             times[found] += 1
         whole = set(sample([each for each in content if self._recipients[each.region]], keep))
@@ -89,13 +90,12 @@ class Quarantine:
                     rest[each.reason, each.hour] += times[each]
             yield region, self._rows(region, kept, rest, times)
 
-    def _found(self, block: bytes, faults: Faults, counts: Counts) -> Iterator[tuple[bytes, _Line]]:
+    def _found(self, lines: list[bytes], reasons: np.ndarray, counts: Counts) -> Iterator[tuple[bytes, _Line]]:
         """Each rejected line that has its place here."""
-        whole = line_at(block, faults.line)
-        regions = locate_lines([line[:_LOCATED] for line in whole], self._where)
-        lines = [line[:_LONGEST] for line in whole]
+        regions = locate_lines([line[:_LOCATED] for line in lines], self._where)
         regions = np.where(regions == UNLOCATABLE, self._arrival, regions).tolist()
-        for line, code, region, hour in zip(lines, faults.reason.tolist(), regions, hours(lines), strict=True):
+        kept = (line[:_LONGEST] for line in lines)
+        for line, code, region, hour in zip(lines, reasons.tolist(), regions, hours(kept), strict=True):
             reason = REASONS[code].value
             if region in self._id_keys:
                 yield line, _Line(row_id(line, self._id_keys[region], self._input), region, reason, hour)
@@ -111,7 +111,8 @@ class Quarantine:
         if kept:
             bound_to = place_of(self._where.regions[region], self._input)
             ids = [each.row_id for each in kept]
-            sealed = seal_lines(list(kept.values()), ids, self._recipients[region], bound_to).columns
+            lines = (line[:_LONGEST] for line in kept.values())
+            sealed = seal_lines(lines, ids, self._recipients[region], bound_to).columns
         else:
             sealed = [pa.nulls(0, field.type) for field in ENVELOPE]
         padded = [pa.concat_arrays([column, pa.nulls(len(rest), column.type)]) for column in sealed]
@@ -147,7 +148,7 @@ def sample(lines: list, keep: int) -> list:
     return nsmallest(keep, lines) if len(lines) > keep else lines
 
 
-def hours(lines: list[bytes]) -> list[int | None]:
+def hours(lines: Iterable[bytes]) -> list[int | None]:
     """The hour of receipt that each line seems to name, in milliseconds since the epoch; None, too, for the rarest
     where the lines name very many."""
     texts = [match[1].decode() if (match := _RECEIVED.search(line)) else None for line in lines]
@@ -165,9 +166,37 @@ def locate_lines(lines: list[bytes], where: Residency) -> np.ndarray:
     anywhere in it. Where it gives a signal several values, one of a localising region counts (clause 6). For a line
     whose residency is in order it is the region that `locate` gives.
     """
-    named = [_signals(line.decode(errors="replace")) for line in lines]
+    named = [_in_order(line) or _signals(line.decode(errors="replace")) for line in lines]
     chosen = {s: [_strongest(s, signals.get(s, []), where) for signals in named] for s in where.signals}
     return locate({signal: pa.array(values, pa.string()) for signal, values in chosen.items()}, where)[0].copy()
+
+
+class _Signals(msgspec.Struct, gc=False):
+    account_country: str | msgspec.UnsetType = msgspec.UNSET
+    device_region: str | msgspec.UnsetType = msgspec.UNSET
+    sim_mcc: int | str | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Located(msgspec.Struct, gc=False):
+    residency: _Signals
+
+
+_LOCATED_LINE = msgspec.json.Decoder(_Located)
+
+
+def _in_order(line: bytes) -> dict[str, list[str]]:
+    """The signals of a line of JSON that names `residency` and each signal in it once, and none elsewhere; of any other
+    line nothing. What `_signals` says of it, in a tenth of the time."""
+    if line.count(b"residency") != 1 or b"\\u" in line:  # by which a name could be spelt otherwise
+        return {}
+    try:
+        residency = _LOCATED_LINE.decode(line).residency
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    given = {signal: getattr(residency, signal) for signal in _NEAR_NAME}
+    if any(line.count(signal.encode()) != (value is not msgspec.UNSET) for signal, value in given.items()):
+        return {}
+    return {signal: [_as_text(value)] for signal, value in given.items() if value is not msgspec.UNSET}
 
 
 _NO_FRACTION = re.compile(r"(?<=\d)\.0+$")

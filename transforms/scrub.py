@@ -14,11 +14,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.recognisers import MARKS, RECOGNISERS, Recogniser
-from transforms import disguises, wrapped
+from transforms import disguises, warm, wrapped
 from transforms.settle import REMOVED, Found, Settler
+from transforms.sieve import Across, Lines
 
 _ROUNDS = 8
 _HIDES = "|".join([*disguises.HINTS, disguises.REST])
+# A number that may go on in the next line, which is no date and no time, a line that says that it goes on, and a key.
+_GOES_ON = (
+    rf"[0-9][ /-]?[\\=]?\r?\n[ \t]*(?:{wrapped.LOG_PREFIX})?[0-9]{{1,6}}(?:[^0-9:.-]|-[A-Za-z0-9]\b|-[0-9]{{3}}|$)",
+    r"\w[\\=]\r?\n[ \t]*[\w-]",
+    r"\b(?:A[KS]IA|AIza|gh[pousr]_|GOCSPX-)[\w-]*\r?\n.",
+)
 # What a cut may have split: the last token, with the groups of digits that stand before it.
 _LAST_TOKEN = r"[0-9 ().+:-]*\S*\z"
 
@@ -44,7 +51,8 @@ class Scrubber:
 
     def __init__(self, recognisers: tuple[Recogniser, ...] = RECOGNISERS, max_bytes: int = 8192):
         self._recognisers, self._max_bytes = recognisers, max_bytes
-        self._settler = Settler(recognisers, [f"[{MARKS}]", *disguises.HINTS, disguises.REST], wrapped.HINTS)
+        self._settler = Settler(recognisers, [f"[{MARKS}]", *disguises.HINTS, disguises.REST])
+        self._across = Across([*wrapped.HINTS, *_GOES_ON])
         self._sieve = self._settler.sieve
         self._marks = len(recognisers) + 1
         self._hides = slice(self._marks + 1, self._marks + 1 + len(disguises.HINTS))
@@ -77,10 +85,11 @@ class Scrubber:
             texts = pc.replace_with_mask(texts, too_long, self._cut(texts.filter(too_long)))
             rows = np.flatnonzero(too_long.to_numpy(zero_copy_only=False))
             found.append(Found("cut", rows, np.ones(len(rows), np.int64)))
-        suspects = self._sieve.suspects(texts)
+        lines = Lines.of(texts, self._sieve.exact_flags) if len(texts) else None
+        suspects = lines.doubtful() | self._across.suspects(texts) if lines else np.zeros(0, bool)
         if not suspects.any():
             return texts
-        scrubbed, found_in_suspects = self._scrub_lines(texts.filter(pa.array(suspects)), _ROUNDS)
+        scrubbed, found_in_suspects = self._scrub_lines(lines.only(suspects), _ROUNDS)
         found += _at(np.flatnonzero(suspects), found_in_suspects)
         texts = pc.replace_with_mask(texts, suspects, scrubbed)
         # A tag can be longer than what it replaces.
@@ -95,16 +104,12 @@ class Scrubber:
         head = pc.binary_slice(texts.view(pa.binary()), 0, self._max_bytes)
         return pc.replace_substring_regex(head, _LAST_TOKEN, "").view(pa.string())
 
-    def _scrub_lines(self, texts: pa.StringArray, rounds: int) -> tuple[pa.StringArray, list[Found]]:
-        split = pc.split_pattern(texts, "\n")
-        distinct = split.values.dictionary_encode()
-        rows, row = distinct.dictionary, distinct.indices.to_numpy()  # the row of each line
-        offsets = split.offsets.to_numpy()
-        needs = self._sieve.flags(rows)
+    def _scrub_lines(self, lines: Lines, rounds: int) -> tuple[pa.StringArray, list[Found]]:
+        offsets, row, rows, needs = lines.offsets, lines.row, lines.rows, lines.needs
         marked = np.flatnonzero(needs[self._marks])
         if len(marked):
             rows = _put(rows, marked, pc.replace_substring_regex(rows.take(pa.array(marked)), f"[{MARKS}]", " "))
-            needs = self._sieve.flags(rows)
+            needs = self._sieve.exact_flags(rows)
 
         joints = wrapped.joints(offsets, row, rows, needs[: len(self._recognisers)].any(axis=0))
         beside = pa.concat_arrays([joints.joined, joints.token])
@@ -119,24 +124,25 @@ class Scrubber:
         over = self._goes_over(settled, joints, row, len(rows))
         shown[joints.first[over]] = len(rows) + np.flatnonzero(over)
         moved = over[joints.run]
-        lines = pa.concat_arrays([settled, bare]).take(pa.array(shown))
-        lines = self._part(lines, joints, over)
+        written = self._part(pa.concat_arrays([settled, bare]).take(pa.array(shown)), joints, over)
 
-        text = np.repeat(np.arange(len(texts)), np.diff(offsets))
+        text = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
         stays = np.ones(len(row), bool)
         stays[joints.line[moved]] = False
         by_text = list(_by_text(found, shown[stays], text[stays], len(settled) + len(bare)))
         changed = shown >= len(rows)
         if not rounds:
             where = np.flatnonzero(changed)
-            lines = _put(lines, where, pa.array([f"<{REMOVED}>"] * len(where), pa.string()))
+            written = _put(written, where, pa.array([f"<{REMOVED}>"] * len(where), pa.string()))
             by_text.append(Found("removed", text[where], np.ones(len(where), np.int64)))
-        scrubbed = pc.binary_join(pa.ListArray.from_arrays(split.offsets, lines), "\n")
+        scrubbed = pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), written), "\n")
         if not rounds or not changed.any():
             return scrubbed, by_text
         # In what was hidden, or stood apart, there may be more of it.
         again = np.logical_or.reduceat(changed, offsets[:-1])
-        more, found_more = self._scrub_lines(scrubbed.filter(pa.array(again)), rounds - 1)
+        more, found_more = self._scrub_lines(
+            Lines.of(scrubbed.filter(pa.array(again)), self._sieve.exact_flags), rounds - 1
+        )
         return pc.replace_with_mask(scrubbed, again, more), by_text + _at(np.flatnonzero(again), found_more)
 
     def _undisguise(
@@ -145,7 +151,7 @@ class Scrubber:
         """Of the rows that may hide something those of which less is left if they are undisguised before they are
         scrubbed than if they are only now; what is left then, and what was found."""
         hidden = hidden[self._sieve.flags(settled.take(pa.array(hidden)))[self._hides.start :].any(axis=0)]
-        hidden = hidden[np.asarray(pc.match_substring_regex(settled.take(pa.array(hidden)), _HIDES))]
+        hidden = hidden[warm.found(settled.take(pa.array(hidden)), _HIDES)]
         disguised, plain = rows.take(pa.array(hidden)), disguises.undisguised(settled.take(pa.array(hidden)))
         # A value in groups may be known by its groups alone, or only once they are joined.
         forms = pa.concat_arrays([disguises.spelt_out(disguised), disguises.undisguised(disguised)])

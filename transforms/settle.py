@@ -49,15 +49,14 @@ class _Rows:
 class Settler:
     """Applies a table of recognisers to rows: texts without a line break and without marks, none of them null.
 
-    `beside` are patterns that others look for in the same reading, `across` such as reach over line breaks. A malformed
-    pattern raises `re2.error`.
+    `beside` are patterns that others look for in the same reading. A malformed pattern raises `re2.error`.
     """
 
-    def __init__(self, recognisers: Sequence[Recogniser], beside: Sequence[str] = (), across: Sequence[str] = ()):
+    def __init__(self, recognisers: Sequence[Recogniser], beside: Sequence[str] = ()):
         self._recognisers = recognisers
         tags = "|".join(sorted({REMOVED, *(recogniser.tag for recogniser in recognisers)}))
         self.tags = f"<({tags})>"
-        self.sieve = Sieve([*(recogniser.hint for recogniser in recognisers), self.tags, *beside], across)
+        self.sieve = Sieve([*(recogniser.hint for recogniser in recognisers), self.tags, *beside])
         for recogniser in recognisers:
             re2.compile(recogniser.pattern)
 

@@ -1,6 +1,5 @@
 """The telemetry of a sample, chunk by chunk in the order of receipt."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,14 +29,20 @@ class Period:
         return self.start_ms + (np.interp(share, received / received[-1], hours) * 3_600_000).astype(np.int64)
 
 
-def chunks(world: events.World, period: Period, lines: int, bad_share: float, seed: int) -> Iterator[pa.BinaryArray]:
-    """`lines` lines in all, of which round(lines * bad_share) are bad."""
-    for number, start in enumerate(range(0, lines, CHUNK)):
-        end = min(start + CHUNK, lines)
-        bad = round(end * bad_share) - round(start * bad_share)
-        rng = np.random.default_rng([seed, 2, number])
-        shares = (start + np.sort(rng.random(end - start)) * (end - start)) / lines
-        yield _chunk(world, rng, period.at(shares), bad)
+def chunks(lines: int) -> range:
+    """The numbers of the chunks of so many lines."""
+    return range(-(-lines // CHUNK))
+
+
+def chunk(world: events.World, period: Period, lines: int, bad_share: float, seed: int, number: int) -> pa.BinaryArray:
+    """One chunk of `lines` lines in all, of which round(lines * bad_share) are bad. It says the same whichever chunks
+    were made before."""
+    start = number * CHUNK
+    end = min(start + CHUNK, lines)
+    bad = round(end * bad_share) - round(start * bad_share)
+    rng = np.random.default_rng([seed, 2, number])
+    shares = (start + np.sort(rng.random(end - start)) * (end - start)) / lines
+    return _chunk(world, rng, period.at(shares), bad)
 
 
 def _chunk(world: events.World, rng: np.random.Generator, received: np.ndarray, bad: int) -> pa.BinaryArray:

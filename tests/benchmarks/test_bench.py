@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import main_job
-from benchmarks.steps import REST, ROWS, STEPS, Clocks
+from pipelines.profile import ROWS, STEPS
 
 
 @pytest.fixture(scope="module")
@@ -62,28 +62,3 @@ def test_runs_that_differ_from_the_floor_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(main_job, "alone", lambda *_: next(answers))
     with pytest.raises(RuntimeError, match="same rows"):
         main_job.run_once(tmp_path / "e", tmp_path / "c", tmp_path / "work", None)
-
-
-def test_clocks_give_each_step_its_own_time_alone(monkeypatch):
-    clocks, ticks = Clocks(), iter(range(100))
-    monkeypatch.setattr("benchmarks.steps.now", lambda: np.full(2, float(next(ticks))))
-    inner = clocks.around("locate", lambda: None)  # each looks at the clock twice: 1 s inside
-
-    def items():
-        inner()
-        yield 1
-        yield 2
-
-    assert list(clocks.around("read", items)()) == [1, 2]
-    assert clocks.calls == {"locate": 1, "read": 3}
-    assert clocks.spent["locate"][0] == 1
-    assert clocks.spent["read"][0] == 4  # (3 - 1) for the first item, 1 for the second, 1 for the end
-    assert REST not in clocks.spent
-
-
-def test_a_whole_step_takes_what_runs_inside_it():
-    clocks = Clocks()
-    parse = clocks.around("decode: parse", lambda: None)
-    clocks.around("ledger input", parse)()
-    parse()
-    assert clocks.calls == {"ledger input": 1, "decode: parse": 1}

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from benchmarks import bad_lines
-from benchmarks.bad_lines import FAULTS, SHARES, spoilt
+from benchmarks.bad_lines import FAULTS, SHARES, SHORT_FAULTS, spoilt
 from schemas.pack_files import load_pack
 from tests.lines import event, ndjson
 from transforms.decode import Limits, decode_events
@@ -33,6 +33,11 @@ def test_as_many_lines_are_spoilt_as_were_asked_for(share, burst):
     assert sum(np.diff(found.line, prepend=-9) > 1) <= max(1, len(found.line) // burst)
 
 
+def test_none_is_too_long_where_that_is_said():
+    lines = spoilt(np.random.default_rng(1), GOOD, 0.1, 1, SHORT_FAULTS)
+    assert set(faults_of(lines).counts()) == set(FAULTS) - {"too_long"}
+
+
 def test_a_tiny_run_writes_every_figure_down(tmp_path, capsys):
     threads, cores = pa.cpu_count(), getattr(os, "sched_getaffinity", lambda _: None)(0)
     size = ["--events", "2000", "--devices", "400", "--runs", "1"]
@@ -42,7 +47,7 @@ def test_a_tiny_run_writes_every_figure_down(tmp_path, capsys):
         os.sched_setaffinity(0, cores)
     figures = json.loads((tmp_path / "bad_lines.json").read_text())
     assert figures["lines"] == 2000
-    assert [each["share"] for each in figures["shares"]] == [name for name in SHARES for _ in range(2)]
+    assert [each["share"] for each in figures["shares"]] == [name for name in SHARES for _ in range(3)]
     assert all(each["ratio"] > 0 and each["us_a_line"] > 0 for each in figures["shares"])
     assert [each["share"] for each in figures["whole job"]] == list(SHARES)
     assert all(each["ratio"] > 0 for each in figures["whole job"])

@@ -27,7 +27,7 @@ from transforms.canonical import KINDS, canonical
 from transforms.decode import Limits, decode_events, decode_ledger
 from transforms.envelope import create_pair
 from transforms.keyring import local_folder
-from transforms.lines import Faults, Habits
+from transforms.lines import Habits
 from transforms.quarantine import PUBLIC_KEY, Quarantine, locate_lines
 from transforms.scrub import Scrubber
 from transforms.times import parse_times
@@ -86,8 +86,7 @@ def rejected(data: bytes) -> None:
     at = random.Random(data).randrange(len(lines))
     assert locate_lines(lines[at : at + 1], PACK.where).tolist() == [regions[at]]
     codes = np.arange(len(lines)) % len(REASONS)
-    faults, counts = Faults(np.arange(len(lines)), codes.astype(np.int8)), Counts()
-    rows = dict(_quarantine().seal(data, faults, 5, counts))
+    rows = dict(_quarantine().seal(lines, codes.astype(np.int8), 5, Counts()))
     kept = pa.concat_tables(pa.table(each) for each in rows.values())
     assert sum(kept["lines"].to_pylist()) == len(lines)
     assert kept["state"].to_pylist().count(KEPT) <= 5

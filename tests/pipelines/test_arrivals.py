@@ -19,7 +19,7 @@ def test_each_line_keeps_the_receipt_of_its_message(messages):
         return
     assert block.endswith(b"\n")
     assert list(zip(block.removesuffix(b"\n").split(b"\n"), received, strict=True)) == expected
-    assert layout_of(block).lines == len(received)
+    assert len(layout_of(block).ends) == len(received)
 
 
 def test_receipts_are_packed_by_stretches():

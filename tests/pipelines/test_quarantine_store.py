@@ -20,7 +20,6 @@ from tests.stranger import deploy
 from tests.strategies import few, seeds
 from transforms.envelope import create_pair, open_lines, read_private
 from transforms.keyring import local_folder
-from transforms.lines import Faults
 from transforms.quarantine import PUBLIC_KEY, Quarantine, Rejected, place_of
 from transforms.verdict import CODE, Reason
 
@@ -50,8 +49,7 @@ def sealed(deployment: Deployment, *blocks: list[bytes], keep: int = 1_000) -> l
     found = []
     for lines in blocks:
         reasons = [CODE[Reason.NOT_JSON if each.startswith(b'{"n"') else Reason.BAD_TIME] for each in lines]
-        faults = Faults(np.arange(len(lines)), np.array(reasons, np.int8))
-        found += quarantine.seal(b"\n".join(lines), faults, keep, Counts())
+        found += quarantine.seal(lines, np.array(reasons, np.int8), keep, Counts())
     return found
 
 

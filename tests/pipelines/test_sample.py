@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.sample import Sample, main, write_sample
-from pipelines.sampling import draws
+from pipelines.sampling import draws, telemetry
 from pipelines.sampling.ndjson import content, encode, escape
 from schemas.countries import country_of_mcc
 from schemas.fields import (
@@ -387,3 +387,25 @@ def test_times_are_rfc_3339(milliseconds):
     (text,) = draws.times(np.array([milliseconds])).to_pylist()
     assert math.isclose(dt.datetime.fromisoformat(text).timestamp() * 1000, milliseconds, abs_tol=0.5)
     assert len(text) == 24 and text[10] == "T" and text.endswith("Z")
+
+
+def test_several_processes_write_what_one_does(tmp_path):
+    sample = Sample(events=telemetry.CHUNK + 100, devices=20, entries=10)  # two chunks
+    one, planted = write_sample(sample, tmp_path / "one")
+    two, known = write_sample(sample, tmp_path / "two", processes=2)
+    assert [path.read_bytes() for path in two] == [path.read_bytes() for path in one]
+    assert len(known) < len(planted)  # those of the ledger
+
+
+def test_what_was_planted_is_wholly_known_where_it_is_asked_for(tmp_path, monkeypatch):
+    asked = []
+
+    def write(sample, out, compress, processes):
+        asked.append(processes)
+        return write_sample(sample, out, compress)
+
+    monkeypatch.setattr("pipelines.sample.write_sample", write)
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    for more in ([], ["--canaries", str(tmp_path / "canaries.json")]):
+        assert main(["--out", str(tmp_path), "--events", "5", "--devices", "2", *more]) == 0
+    assert asked == [4, 1]

@@ -46,12 +46,24 @@ def test_lines_come_back_as_they_were(lines):
 def test_the_size_of_a_payload_is_one_of_few(length):
     rows = sealed([b"x" * length])
     (size,) = rows["bytes"].to_pylist()
-    assert size in {256 << power for power in range(10)}
+    assert size in {256 << power for power in range(9)} | {65 << 10}
     assert size >= length + 4 and (size == 256 or size < 2 * (length + 4))
     assert len(rows["payload"][0].as_py()) == size + TAG
 
 
-@pytest.mark.parametrize(("length", "size"), [(0, 256), (252, 256), (253, 512), (MAX_LINE_BYTES + 1, 128 << 10)])
+@pytest.mark.parametrize(
+    ("length", "size"),
+    [
+        (0, 256),
+        (252, 256),
+        (253, 512),
+        (MAX_LINE_BYTES - 4, 64 << 10),
+        (MAX_LINE_BYTES - 3, 65 << 10),
+        (MAX_LINE_BYTES + 1, 65 << 10),
+        (MAX_LINE_BYTES + 1020, 65 << 10),
+        (MAX_LINE_BYTES + 1021, 128 << 10),
+    ],
+)
 def test_classes_of_size(length, size):
     assert sealed([b"x" * length])["bytes"].to_pylist() == [size]
 

@@ -15,9 +15,9 @@ from schemas.shape import MAX_LINE_BYTES
 from schemas.tallies import Counts
 from tests.lines import event, keystores
 from tests.strategies import few, seeds, unhurried
+from transforms import quarantine
 from transforms.envelope import create_pair, open_lines, read_private
 from transforms.keyring import KeyUnavailable, local_folder, open_keyring
-from transforms.lines import Faults
 from transforms.locate import locate
 from transforms.quarantine import PUBLIC_KEY, Quarantine, hours, locate_lines, place_of, row_id, sample
 from transforms.verdict import CODE, Reason
@@ -27,6 +27,18 @@ REGIONS = WHERE.regions
 EU, US, CN, RU = (WHERE.code(name) for name in ("eu", "us", "cn", "ru"))
 NOT_JSON, WRONG_TYPE = CODE[Reason.NOT_JSON], CODE[Reason.WRONG_TYPE]
 KEY = bytes(range(32))
+
+
+SIGNALS = {
+    "account_country": ('"RU"', '"US"', '"ru"', "null", "7", '["CN"]', '"\\u0052U"', '"U'),
+    "sim_mcc": ("460", '"250"', '"0460"', "460.0", "-1", "true", "0", "9" * 30),
+    "device_region": ('"IN"', '""', '" IN"', "{}"),
+    "residency": ('{"account_country":"CN"}', "{}", "null", "{", '"sim_mcc=404"'),
+    "note": ('"sim_mcc=404"', '{"device_region":"IN"}', "NaN"),
+    "\\u0061ccount_country": ('"CN"',),
+}
+PIECES = ["},", *(f'"{name}":{value},' for name, values in SIGNALS.items() for value in values)]
+NOISE = [b"", b"\xff", b"}", b"\\x41", b"\\u00e9", b"\x01"]
 
 
 def residing(**signals) -> bytes:
@@ -49,13 +61,9 @@ class Regions:
             self.private[code] = read_private(private)
 
     def seal(self, lines: list[bytes], keep: int = 1_000, reasons: list[int] | None = None) -> "Sealed":
-        return self.seal_block(b"".join(line + b"\n" for line in lines), range(len(lines)), keep, reasons)
-
-    def seal_block(self, block: bytes, numbers, keep: int = 1_000, reasons: list[int] | None = None) -> "Sealed":
-        codes = [NOT_JSON] * len(numbers) if reasons is None else reasons
-        faults = Faults(np.array(numbers, np.int64), np.array(codes, np.int8))
+        codes = np.array([NOT_JSON] * len(lines) if reasons is None else reasons, np.int8)
         counts = Counts()
-        sealed = Quarantine("telemetry", WHERE, self.keys, EU).seal(block, faults, keep, counts)
+        sealed = Quarantine("telemetry", WHERE, self.keys, EU).seal(lines, codes, keep, counts)
         return Sealed(self, dict(sealed), counts)
 
 
@@ -177,6 +185,22 @@ class TestLocating:
         assert locate_lines([residing(**each) for each in residencies], WHERE).tolist() == expected
 
     @unhurried
+    @given(st.lists(st.sampled_from(PIECES), max_size=9).map("".join), st.sampled_from(NOISE))
+    def test_a_line_in_order_is_located_as_by_the_slow_reader(self, members, noise):
+        members = members.rstrip(",").encode()
+        lines = [b"{%s%s}" % (members, noise), b'{"residency":{%s},"x":"%s"}' % (members, noise)]
+        fast = locate_lines(lines, WHERE).tolist()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(quarantine, "_in_order", lambda _: {})
+            assert locate_lines(lines, WHERE).tolist() == fast
+
+    def test_a_line_as_devices_send_it_is_located_fast(self, monkeypatch):
+        monkeypatch.setattr(quarantine, "_signals", None)
+        faults = [{}, {"source": 17}, {"x": "\n"}, {"residency": {"account_country": "NL", "sim_mcc": 204}}]
+        lines = [json.dumps(event(number) | fault).encode() for number, fault in enumerate(faults)]
+        assert {REGIONS[code] for code in locate_lines(lines, WHERE)} == {"eu"}
+
+    @unhurried
     @given(st.lists(st.binary(max_size=80), max_size=5))
     def test_it_raises_for_no_line(self, lines):
         assert len(locate_lines(lines, WHERE)) == len(hours(lines)) == len(lines)
@@ -247,10 +271,6 @@ class TestSealing:
         }
         assert row["hour"].isoformat() == "2021-03-01T10:00:00+00:00"
 
-    def test_only_the_rejected_lines_of_a_block(self, regions):
-        block = b"good\n\nbad one\ngood\nbad two"
-        assert set(regions.seal_block(block, [2, 4]).lines(EU)) == {b"bad one", b"bad two"}
-
     @pytest.mark.clause("6-cn")
     @pytest.mark.clause("6-ru")
     def test_each_region_has_its_own_lines_and_arrival_those_of_nowhere(self, regions):
@@ -276,7 +296,7 @@ class TestSealing:
         assert line == b"x" * (MAX_LINE_BYTES + 1)
 
     def test_no_fault_no_row(self, regions):
-        assert not regions.seal_block(b"good\n", []).rows
+        assert not regions.seal([]).rows
 
     def test_without_a_public_key_a_region_keeps_counts(self, tmp_path):
         sealed = Regions(tmp_path, sealing=(US,), mute=(EU,)).seal([broken(1), broken(2), broken(1), broken(3, "US")])

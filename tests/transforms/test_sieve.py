@@ -1,3 +1,4 @@
+import numpy as np
 import pyarrow as pa
 import pytest
 import re2
@@ -5,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import unhurried
-from transforms.sieve import Sieve, joined, starts
+from transforms.sieve import Across, Lines, Sieve, joined, starts
 
 PATTERNS = [r"\bab\b", "[0-9]{3}", "^x", "y$", "é", "a.c", *(f"q{number}z" for number in range(20))]
-SIEVE = Sieve(PATTERNS, across=[r"p\nq"])
+SIEVE, ACROSS = Sieve(PATTERNS), Across([r"p\nq", "ab"])
 ROWS = st.lists(
     st.lists(st.sampled_from(["ab", "a", "c", " ", "1", "22", "x", "y", "é", "q7z", "q19z", "="]), max_size=6).map(
         "".join
@@ -19,11 +20,15 @@ ROWS = st.lists(
 
 @unhurried
 @given(ROWS)
-def test_no_pattern_occurs_where_there_is_no_flag(rows):
-    flags = SIEVE.flags(pa.array(rows, pa.string()))
-    assert flags.shape == (len(PATTERNS), len(rows))
-    for pattern, flagged in zip(PATTERNS, flags, strict=True):
-        assert not [row for row, flag in zip(rows, flagged, strict=True) if not flag and re2.search(pattern, row)]
+def test_a_row_is_flagged_for_the_patterns_that_occur_in_it(rows):
+    flags = SIEVE.exact_flags(pa.array(rows, pa.string()))
+    assert flags.tolist() == [[re2.search(pattern, row) is not None for row in rows] for pattern in PATTERNS]
+    assert not (flags & ~SIEVE.flags(pa.array(rows, pa.string()))).any()
+
+
+def test_a_row_among_many_is_flagged_alone():
+    flags = SIEVE.exact_flags(pa.array(["ab"] * 200 + ["=123"] + ["-"] * 200))
+    assert flags[0].sum() == 200 and flags[1].nonzero()[0].tolist() == [200] and not flags[2].any()
 
 
 def test_rows_that_do_not_look_alike_are_flagged_apart():
@@ -33,21 +38,35 @@ def test_rows_that_do_not_look_alike_are_flagged_apart():
 
 @unhurried
 @given(ROWS)
-def test_suspects_are_all_texts_with_something_in_them(texts):
-    suspects = SIEVE.suspects(pa.array(texts, pa.string()))
-    found = [any(re2.search(pattern, text) for pattern in PATTERNS) for text in texts]
-    assert not [text for text, suspect, hit in zip(texts, suspects, found, strict=True) if hit and not suspect]
+def test_suspects_are_the_texts_with_something_in_them(texts):
+    suspects = ACROSS.suspects(pa.array(texts, pa.string()))
+    assert suspects.tolist() == ["ab" in text for text in texts]
 
 
 @pytest.mark.parametrize(("texts", "suspects"), [(["p\nq"], [True]), (["p", "q"], [False, False]), ([], [])])
 def test_what_reaches_over_a_line_does_not_reach_over_a_text(texts, suspects):
-    assert SIEVE.suspects(pa.array(texts, pa.string())).tolist() == suspects
+    assert ACROSS.suspects(pa.array(texts, pa.string())).tolist() == suspects
 
 
 def test_a_few_suspects_are_told_from_the_rest():
     texts = ["-"] * 100
     texts[40] = texts[99] = "ab"
-    assert SIEVE.suspects(pa.array(texts)).nonzero()[0].tolist() == [40, 99]
+    assert ACROSS.suspects(pa.array(texts)).nonzero()[0].tolist() == [40, 99]
+
+
+@unhurried
+@given(ROWS.map(lambda rows: ["\n".join(rows[at : at + 3]) for at in range(0, len(rows), 3)] or [""]))
+def test_texts_are_their_lines_and_so_are_some_of_them(texts):
+    lines = Lines.of(pa.array(texts, pa.string()), SIEVE.flags)
+    assert _whole(lines) == texts
+    some = np.arange(len(texts)) % 2 == 0
+    assert _whole(lines.only(some)) == texts[::2]
+    assert lines.only(some).doubtful().tolist() == lines.doubtful()[::2].tolist()
+
+
+def _whole(lines):
+    rows = lines.rows.take(pa.array(lines.row)).to_pylist()
+    return ["\n".join(rows[begin:end]) for begin, end in zip(lines.offsets, lines.offsets[1:], strict=False)]
 
 
 def test_a_malformed_pattern_is_refused():

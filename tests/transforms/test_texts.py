@@ -20,6 +20,14 @@ def test_a_text_is_scrubbed_and_its_times_are_cut_to_the_unit_of_the_pack(unit, 
     assert [(each.name, each.rows.tolist()) for each in found] == [("email", [0])]
 
 
+def test_texts_that_repeat_are_each_told_of():
+    mail, clean = "a@b.cc and c@d.ee", "nothing"
+    text, found = Texts(limits()).clean(pa.array([clean, mail, None, mail, clean]))
+    assert text.to_pylist() == [clean, "<EMAIL> and <EMAIL>", None, "<EMAIL> and <EMAIL>", clean]
+    assert [(each.name, each.rows.tolist(), each.counts.tolist()) for each in found] == [("email", [1, 3], [2, 2])]
+    assert Texts(limits()).clean(pa.array([None, None], pa.string()))[0].null_count == 2
+
+
 def test_what_coarse_tags_make_too_long_is_cut_and_counted():
     text, found = Texts(limits(text_bytes=40)).clean(pa.array([None, "Foo@4f2a " * 4, "Foo"]))
     assert all(each is None or len(each) <= 40 for each in text.to_pylist())

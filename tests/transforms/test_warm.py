@@ -13,8 +13,9 @@ REWRITES = [("(a)(b)?", r"<\1\2>"), ("b+", r"[\0]"), ("^x(=)", r"\1"), ("1$", ""
 @unhurried
 @given(LINES, st.sampled_from(REWRITES))
 def test_a_few_lines_are_treated_as_many_are(lines, rewrite):
-    few, many = pa.array(lines, pa.string()), pa.array(lines + ["ab"] * 200, pa.string())
+    few, many = pa.array(lines, pa.string()), pa.array(lines + ["ab"] * 300, pa.string())
     assert warm.replaced(few, *rewrite).to_pylist() == warm.replaced(many, *rewrite).to_pylist()[: len(lines)]
+    assert warm.found(few, rewrite[0]).tolist() == warm.found(many, rewrite[0]).tolist()[: len(lines)]
     assert warm.matched(few, rewrite[0]).tolist() == warm.matched(many, rewrite[0]).tolist()[: len(lines)]
 
 

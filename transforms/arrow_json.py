@@ -1,0 +1,172 @@
+"""What pyarrow.json reads, made strict: by itself it lets things pass that are no JSON."""
+
+import re
+from collections import Counter
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json
+
+from schemas.fields import NUMBER, STRING, STRINGS, Field
+from schemas.shape import arrow_schema, field_names, field_tree, leaf_columns, unknown_path
+from transforms.verdict import MAX_DEPTH, rewriting
+
+UNKNOWN_FIELD = "unexpected field"  # in the words of pyarrow.json, as all obstacles
+
+# To count unknown fields they are read too, and each new name makes a column as long as what is read at once: so names
+# times lines is bounded, and in a block that brings a flood of names every line from there on is judged by itself.
+_UNKNOWN_NAMES = 256
+
+_NUL = rb"\u0000"
+_TWICE = re.compile(r"Column\(/(?:.*/)?(.*)\) was specified twice in row (\d+)$", re.DOTALL)
+
+Columns = dict[str, pa.Array]
+
+
+class Obstacle(NamedTuple):
+    """What keeps pyarrow.json from reading lines, as far as it is known."""
+
+    what: str = ""  # UNKNOWN_FIELD, or a field that senders quote or not: a key of `rewriting`
+    row: int = -1  # of a line that names a key twice
+    key: bytes = b""  # the last name in that key's path
+
+
+class ArrowJson:
+    """Reads lines of one block, and counts their unknown fields by `unknown_path`.
+
+    Where one device has a field that we do not know, more will: `expected` is the schema with those that were met.
+    Objects that should be `absent` are not looked for where whatever is not expected is an obstacle.
+    """
+
+    def __init__(
+        self, block: bytes, fields: tuple[Field, ...], expected: pa.Schema | None, absent: frozenset[str]
+    ) -> None:
+        self.expected, self.unknown, self._absent = expected, Counter[str](), absent
+        self._fields, self._schema = fields, arrow_schema(fields)
+        self._tree, self._names, self._complaints = field_tree(fields), field_names(fields), rewriting(fields)
+        self._few_names = True
+        self._nul = _NUL in block
+
+    def read(self, data: bytes, rows: int, unexpected: str) -> tuple[Columns | None, Obstacle]:
+        """The columns of so many lines, each an object, or None and the obstacle. What pyarrow says of a failure may
+        hold values: it goes no further than this function."""
+        nul = self._nul and _NUL in data
+        if not rows or (unexpected == "infer" and (not self._few_names or nul or _nests_deep(data))):
+            return None, Obstacle()
+        counting = unexpected != "ignore" and not nul  # in an unknown field U+0000 would pass unseen
+        expected = (counting and self.expected) or self._schema
+        if unexpected == "error":
+            expected = pa.schema([field for field in expected if field.name not in self._absent])
+        options = pa.json.ParseOptions(explicit_schema=expected, unexpected_field_behavior=unexpected)
+        whole = pa.json.ReadOptions(use_threads=False, block_size=len(data) + 1)
+        try:
+            table = pa.json.read_json(pa.BufferReader(data), whole, options)
+        except pa.ArrowException as error:
+            said = str(error)
+            if twice := _TWICE.search(said):
+                return None, Obstacle(row=int(twice[2]), key=twice[1].encode())
+            return None, Obstacle(next((what for what in (UNKNOWN_FIELD, *self._complaints) if what in said), ""))
+        if table.num_rows != rows:
+            return None, Obstacle()
+        (batch,) = table.combine_chunks().to_batches()
+        columns = leaf_columns(batch, self._fields)
+        checked = self._fields if nul else [field for field in self._fields if field.type == NUMBER]
+        if not all(_is_sound(columns[field.path], field) for field in checked):
+            return None, Obstacle()
+        unknown = self._unknown_columns(batch) if counting else []
+        if not all(_is_finite(column) for _, column in unknown):
+            return None, Obstacle()
+        if unknown:
+            self._learn(batch.schema, expected, unknown)
+        return columns, Obstacle()
+
+    def no_columns(self) -> Columns:
+        """What is read of no line."""
+        return leaf_columns(pa.RecordBatch.from_pylist([], self._schema), self._fields)
+
+    def _unknown_columns(self, batch: pa.RecordBatch) -> list[tuple[str, pa.Array]]:
+        """The columns of fields that no table knows, each with its `unknown_path`."""
+        if batch.schema.equals(self._schema):
+            return []
+        members = [("", self._tree, zip(batch.schema, batch.columns, strict=True))]
+        for name, known in self._tree.items():
+            if name not in batch.schema.names:
+                continue
+            if isinstance(known, dict) and batch.schema.field(name).type.num_fields > len(known):
+                column = batch.column(name)
+                members.append((name, known, zip(column.type, column.flatten(), strict=True)))
+        return [
+            (unknown_path(parent, field.name, self._names), column)
+            for parent, known, found in members
+            for field, column in found
+            if field.name not in known
+        ]
+
+    def _learn(self, schema: pa.Schema, expected: pa.Schema, unknown: list[tuple[str, pa.Array]]) -> None:
+        if not schema.equals(expected):
+            self._few_names = len(unknown) <= _UNKNOWN_NAMES
+            self.expected = _settled(schema) if self._few_names else None
+        for path, column in unknown:
+            self.unknown[path] += len(column) - column.null_count
+
+
+def is_utf8(data: bytes) -> bool:
+    """Whether all of it is UTF-8."""
+    offsets = pa.py_buffer(np.array([0, len(data)], np.int32))
+    try:
+        pa.Array.from_buffers(pa.string(), 1, [None, offsets, pa.py_buffer(data)]).validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def concatenated(parts: list[Columns]) -> Columns:
+    """Columns of one block, in the order of its lines."""
+    if len(parts) == 1:
+        return parts[0]
+    return {path: pa.concat_arrays([part[path] for part in parts]) for path in parts[0]}
+
+
+def _settled(schema: pa.Schema) -> pa.Schema:
+    """What was inferred, to be expected from here on. Of what was only null no type is known, and text that looks like
+    a time in one line need not in the next."""
+    return pa.schema(
+        [pa.field(each.name, _settled_type(each.type)) for each in schema if not pa.types.is_null(each.type)]
+    )
+
+
+def _settled_type(type_: pa.DataType) -> pa.DataType:
+    if pa.types.is_struct(type_):
+        return pa.struct([pa.field(c.name, _settled_type(c.type)) for c in type_ if not pa.types.is_null(c.type)])
+    return pa.string() if pa.types.is_temporal(type_) else type_
+
+
+def _is_sound(column: pa.Array, field: Field) -> bool:
+    """Whether a column is free of what pyarrow.json lets pass: infinities, NaN, U+0000 (of which the escape is the only
+    way into a string)."""
+    if field.type == NUMBER:
+        return _is_finite(column)
+    if field.type in (STRING, STRINGS):
+        text = (column.values if field.type == STRINGS else column).buffers()[2]
+        return text is None or bool(np.frombuffer(text, np.uint8).min(initial=1))
+    return True
+
+
+def _is_finite(column: pa.Array) -> bool:
+    """Whether no number in it, however deep, is NaN or an infinity."""
+    if pa.types.is_struct(column.type):
+        return all(map(_is_finite, column.flatten()))
+    if pa.types.is_list(column.type):
+        return _is_finite(column.flatten())
+    return not pa.types.is_floating(column.type) or pc.all(pc.is_finite(column), min_count=0).as_py()
+
+
+def _nests_deep(data: bytes) -> bool:
+    """Whether a line has so many brackets that an unknown field in it might nest tens of thousands deep, on which
+    pyarrow.json overflows the stack where it infers types."""
+    content = np.frombuffer(data, np.uint8)
+    starts = np.append(0, np.flatnonzero(content == ord("\n"))[:-1])
+    opened = np.add.reduceat((content == ord("{")) | (content == ord("[")), starts, dtype=np.int32)
+    return bool(opened.max() > MAX_DEPTH)

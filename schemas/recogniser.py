@@ -57,7 +57,9 @@ def whole_words(words: str) -> str:
 
 
 _WORD_SIGN = rf"\s,;&|\"'(){{}}\[\]<>{MARKS}"
-WORD = rf"[^=:\\{_WORD_SIGN}][^{_WORD_SIGN}]*"
+# Of HTML, with what ends a word without it: what stands for a quote or a blank is part of the value.
+ENTITY = r"&(?:amp;)*#[0-9A-Za-z]{1,7};"
+WORD = rf"(?:[^=:\\{_WORD_SIGN}]|{ENTITY})(?:[^{_WORD_SIGN}]|{ENTITY})*"
 
 # What may follow a word that names a value: deviceImei1, imei[0], token_md5, ro.serialno
 _WORD_SUFFIX = (

@@ -2,6 +2,7 @@
 
 from schemas.recogniser import (
     BEYOND_ASCII,
+    ENTITY,
     LOOSELY,
     MARKS,
     OF_A_SLOT,
@@ -16,7 +17,7 @@ from schemas.recogniser import (
 )
 
 # A name may hold blanks: it ends before a sign, or before the next key.
-_NAME = rf"[^\s\"',;=:\[\](){{}}<>{MARKS}][^,;\]}}\n]*?"
+_NAME = rf"(?:[^\s\"',;=:\[\](){{}}<>&{MARKS}]|{ENTITY}|&)(?:[^,;&\]}}\n]|{ENTITY}|&[^#])*?"
 _NAME_END = r"\s[\w.-]+[=:]|[,;\]}]|&(?:amp;)?[\w.-]+=|</|$"
 _DECIMAL = r"[-+]?[0-9]{1,3}\.[0-9]+"
 _CAPITAL = rf"[A-Z{BEYOND_ASCII}][\w{BEYOND_ASCII}'.-]*"
@@ -203,12 +204,27 @@ _PEOPLE = (
         ),
     ),
     named_shape(
+        name="phone_said",
+        tag="PHONE",
+        clause="1.1.1",
+        # words that are said of other numbers, too: those have no groups that a plan of numbers knows
+        keys=r"\b(?i:number|remote|contact)",
+        loosely=r"[ \t](?i:(?:for|with|is)[ \t])?",
+        start=r"[0-9]+[ ./-][0-9]",
+        shape=r"[0-9]{2,5}(?:[ ./-][0-9]{2,8}){1,4}\b",
+        refuse=r".*[^0-9](?:[0-3]?[0-9][./-]){2}(?:19|20)[0-9]{2}|.*[^0-9](?:19|20)[0-9]{2}(?:[./-][0-3]?[0-9]){2}"
+        r"|.*[^0-9](?:[0-9]{1,3}\.){3}[0-9]{1,3}",
+        validator="national_phone",
+        examples=("CallLog: insert number=34-42-57-75", "no contact for 691-0738"),
+        counter_examples=("number: 12.5.8", "number=2026-10-17", "remote 1/4096"),
+    ),
+    named_shape(
         name="email_pair",
         tag="EMAIL",
         clause="1.1.1",
         keys=r"(?i:e-?mail(?:[_ .-]?addr(?:ess)?)?|account)|" + whole_words("from|to|sender|recipient|user"),
         start=rf"[^\s,;&|\"'(){{}}\[\]<>@{MARKS}]+(?:@|%40)",
-        shape=rf"[^\s,;&|\"'(){{}}\[\]<>@{MARKS}]+(?:@|%40)[^\s,;&|\"'(){{}}\[\]<>@:/{MARKS}]+",
+        shape=rf"[^\s,;&|\"'(){{}}\[\]<>@{MARKS}]+(?:@|%40)[^\s,;&|\"'(){{}}\[\]<>@:/\\{MARKS}]+",
         examples=("email=bob@intranet", "to=<carol@mailhost>"),
         counter_examples=("EmailComposer.send(EmailComposer.kt:12)", "email: missing"),
         # an object by its number, and a version of an interface

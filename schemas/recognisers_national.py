@@ -155,11 +155,13 @@ NATIONAL: tuple[Recogniser, ...] = (
         keys=whole_words("rc|rč|ik|kt|nn"),
         anywhere=True,
         loosely=LOOSELY,
-        start=r"[0-9]{6}",
-        shape=r"[0-9]{9,11}\b|[0-9]{6}[ /-][0-9]{3,4}\b",
+        start=r"[0-9](?:[ ./-]?[0-9]){5}",
+        # groups of any size, of which those of a date are none
+        shape=r"[0-9]{9,11}\b|[0-9]{2,6}(?:[ ./-][0-9]{1,6}){1,4}\b",
+        refuse=r".*[^0-9](?:19|20)[0-9]{2}[./-][01][0-9][./-][0-3][0-9].*",
         validator="national_number",
-        examples=("rc_pacienta=7103192745",),
-        counter_examples=("rc=-22, rc: 7103192746", "in kt 1234567890"),
+        examples=("rc_pacienta=7103192745", "rc_pacienta: 7103.1927.45"),
+        counter_examples=("rc=-22, rc: 7103192746", "in kt 1234567890", "rc: 71.03.19"),
     ),
     named_shape(
         name="passport",

@@ -15,8 +15,8 @@ _DEGREES = r"(?:°|º|&deg;|%C2%B0)"
 _ESCAPED = r"\\+(?:x|u00)2[1-9A-Fa-f]|&(?:amp;)*#(?:x2[1-9A-Fa-f]|3[3-9]|4[0-7]);"
 _LOCAL = rf"(?:[^\s@<>\"'(),:;\[\]\\{{}}=&?/|{MARKS}]|{_ESCAPED})+"
 _QUOTED = rf"[^\"@\s:;=,{MARKS}]"
-_QUOTE_ESCAPED = r"(?:＂|\\+(?:x|u00)22|&quot;|&(?:amp;)*#(?:x22|34);)"
-_QUOTED_ESCAPED = rf"(?:[\w.+ '-]|{_ESCAPED}|\\+(?:x|u00)20|&(?:amp;)*#(?:x20|32);)+"
+_QUOTE_ESCAPED = r"(?:＂|%(?:25)*22|\\+(?:x|u00)22|&quot;|&(?:amp;)*#(?:x22|34);)"
+_QUOTED_ESCAPED = rf"(?:[\w.+ '-]|%(?:25)*20|{_ESCAPED}|\\+(?:x|u00)20|&(?:amp;)*#(?:x20|32);)+"
 # Protocols whose addresses say who logs in, and where: the machine tells of nobody.
 _PROTOCOLS = (
     r"(?i:(?:https?|wss?|s?ftps?|ssh|git|svn|rtm?sps?|imaps?|smtps?|pops?3?s?|rediss?|amqps?|mqtts?|postgres(?:ql)?|mysql"

@@ -164,5 +164,23 @@ _SHAPES = (
         hint=r"APA91[\w-]",
     ),
 )
+_NAMED_AS_A_TAG = (
+    r"[<\x01](?:CARD|CELL|DEVICE_ID|EMAIL|FILE|IBAN|ID|IMEI|IP|LOCATION|MAC|NAME|NATIONAL_ID|PASSPORT|PASSWORD|PHONE"
+    r"|SECRET|SSID|TOKEN|USER|UUID)[>\x02]"
+)
+_ELEMENTS = (
+    Recogniser(
+        name="element",
+        tag="VALUE",
+        clause="1.1.1",
+        # What an element of XML says that is named as a tag is: the engine takes the name for a tag.
+        pattern=rf"({_NAMED_AS_A_TAG})[^<\n{MARKS}]+(</[A-Z_]+>)",
+        replacement=r"\1<VALUE>\2",
+        examples=("<SSID>Jansen thuis</SSID>", "<PASSWORD>hunter two</PASSWORD>"),
+        counter_examples=("<SSID>unknown</SSID>", "<TITLE>Notes</TITLE>"),
+        hint=rf"{_NAMED_AS_A_TAG}[^<\n{MARKS}]+</[A-Z_]+>",
+        refuse=rf"[^A-Z]?[A-Z_]+.{NOTHING}</.*",
+    ),
+)
 
-SECRETS: tuple[Recogniser, ...] = _NAMED + _SHAPES
+SECRETS: tuple[Recogniser, ...] = _ELEMENTS + _NAMED + _SHAPES

@@ -66,7 +66,8 @@ def _stand_for() -> tuple[pa.StringArray, pa.StringArray]:
 
 _PERCENT = "%(?:25)*"
 _ESCAPES = (
-    rf"{_PERCENT}[2-7]{_HEX}|{_PERCENT}[C-Fc-f]{_HEX}(?:{_PERCENT}[89ABab]{_HEX}){{1,3}}"
+    # the longer first: the beginning of one that is escaped twice is an escaped percent sign
+    rf"{_PERCENT}[C-Fc-f]{_HEX}(?:{_PERCENT}[89ABab]{_HEX}){{1,3}}|{_PERCENT}[2-7]{_HEX}"
     rf"|\\+(?:u{_HEX}{{4}}|u\{{{_HEX}{{2,6}}\}}|U{_HEX}{{8}}|x{_HEX}{{2}}|[nrt/])"
     rf"|&(?:amp;)*#(?:[0-9]{{2,6}}|[xX]{_HEX}{{2,6}});"
 )
@@ -81,7 +82,11 @@ _ONE_FORM = (
 
 # What stands between groups of digits ends most values, but not one of digits.
 _ESCAPED_AS = rf"(?:{_PERCENT}|\\+(?:u(?:00|\{{)|x)|&(?:amp;)*#x)(?i:code)[;}}]?|&(?:amp;)*#number;"
-_BETWEEN = {_ESCAPED_AS.replace("code", f"{ord(sign):x}").replace("number", f"{ord(sign)}"): sign for sign in " ,()"}
+_BETWEEN = {
+    _ESCAPED_AS.replace("code", f"{ord(sign):x}").replace("number", f"{ord(sign)}")
+    + rf"|\x{{{ord(sign) + _FULL_WIDTH:x}}}": sign
+    for sign in " ,()"
+}
 _ANY_BETWEEN = "|".join(_BETWEEN)
 
 # Digits with a sign between some of them, as many as an identifier has.
@@ -199,7 +204,7 @@ class _Disguise:
 
 _DISGUISES = (
     _Disguise(_DISGUISED_SIGNS, _plain),
-    _Disguise(rf"[\w)](?:{_ANY_BETWEEN})+|(?:{_ANY_BETWEEN})\w", _between),
+    _Disguise(rf"[\w)](?:{_ANY_BETWEEN})+|(?:{_ANY_BETWEEN})+\w", _between),
     _Disguise(_SPELT, _sign),
     _Disguise(_BROKEN_NUMBER, _number, hint=_BROKEN_NUMBER_HINT),
     _Disguise(
@@ -213,7 +218,7 @@ _DISGUISES = (
         rf"{_ENCODED}(?:\.[\w+/-]+)*",
         _decoded,
         hint=rf"[=:> [(][\\\"'[(]{{0,3}}(?:{_THREE}){{3}}"
-        rf"|(?i:mail)\w*[\"'\]]{{0,2}}[=:> ][ \\\"'[]{{0,3}}[\w+/-]{{12}}",
+        rf"|(?i:mail)\w*[\\\"'\]]{{0,3}} {{0,2}}[=:> ][ \\\"'[]{{0,3}}[\w+/-]{{12}}",
     ),
 )
 HINTS = tuple(disguise.hint for disguise in _DISGUISES)

@@ -28,9 +28,9 @@ def is_international(candidate: str) -> bool:
 
 
 def _is_possible(code: str, rest: str) -> bool:
-    # Some write the 0 of a trunk call behind the code.
+    # Some write what a trunk call begins with behind the code.
     lengths = _lengths().get(int(code or "0"), ())
-    return len(rest) in lengths or len(rest.removeprefix("0")) in lengths
+    return len(rest) in lengths or len(rest.removeprefix("1" if code == "1" else "0")) in lengths
 
 
 def is_national(candidate: str) -> bool:
@@ -59,6 +59,12 @@ def _metadata(region: str, code: int = 0) -> "PhoneMetadata":
     return PhoneMetadata.metadata_for_region_or_calling_code(code, region)
 
 
+def _trunk(metadata: "PhoneMetadata") -> str:
+    """What a call within the country begins with, and where it has changed what it began with, as a pattern."""
+    both = metadata.national_prefix_for_parsing or ""
+    return both if re.fullmatch(r"\[[0-9]+\]", both) else metadata.national_prefix or ""
+
+
 @cache
 def _numbers() -> re2.Set:
     """By region the digits of its numbers, with what a trunk call begins with or without."""
@@ -67,7 +73,7 @@ def _numbers() -> re2.Set:
         kinds = (metadata.fixed_line, metadata.mobile, metadata.toll_free, metadata.voip, metadata.uan)
         kinds += (metadata.personal_number, metadata.shared_cost, metadata.premium_rate)
         patterns = "|".join(kind.national_number_pattern for kind in kinds if kind and kind.national_number_pattern)
-        numbers.Add(f"(?:{metadata.national_prefix or ''})?(?:{patterns})")
+        numbers.Add(f"(?:{_trunk(metadata)})?(?:{patterns})")
     numbers.Compile()
     return numbers
 
@@ -78,7 +84,7 @@ def _groupings() -> re2.Set:
     groupings = re2.Set.FullMatchSet()
     for metadata in map(_metadata, _REGIONS):
         written = {"-".join(_GROUP.findall(form.pattern)) for form in metadata.number_format}
-        prefix = metadata.national_prefix or ""
+        prefix = _trunk(metadata)
         groupings.Add(f"(?:{prefix}-?)?(?:{'|'.join(sorted(written))})")
     groupings.Compile()
     return groupings

@@ -50,8 +50,9 @@ def is_national_form(candidate: str) -> bool:
 
 def is_national_number(candidate: str) -> bool:
     """Whether the digits at the end, behind a key, are a number of one of those whose forms have no other signs."""
-    number = re.search("[0-9 /-]+$", candidate)[0].strip()
-    return any(_issued(issuer, number) for issuer in _ISSUERS)
+    number = re.search("[0-9 ./-]+$", candidate)[0].strip()
+    written = {number, re.sub("[^0-9]", "", number)}
+    return any(_issued(issuer, way) for issuer in _ISSUERS for way in written)
 
 
 def _issued(issuer: str, number: str) -> bool:

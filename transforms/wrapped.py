@@ -16,63 +16,87 @@ _HEX = "[0-9A-Fa-f]"
 _DATE = r"(?:[0-9]{4}-)?[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}[.,][0-9]{3,6}(?:[+-][0-9]{4})?"
 # What logcat writes before each line, in its formats threadtime, time and brief.
 LOG_PREFIX = rf"(?:{_DATE} +(?:[0-9]+ +){{1,3}}[A-Z] [^:\n]+: |(?:{_DATE} +)?[A-Z]/[^(\n]+\( *[0-9]+\): )"
-_LEAD = rf"[ \t]*(?:{LOG_PREFIX})?(?:[>|] )?"
+_LEAD = rf"[ \t]*(?:{LOG_PREFIX}[ \t]*)?(?:[>|] )?"
 _BREAK = r"[\\=]?\r?"  # a line may say that it goes on
 
+# A digit, and as many more as a count behind it says.
+_DIGITS = r"[0-9](?:[ ./()-]{0,2}[0-9])"
+# No date or time of the next line.
+_NO_DATE = r"(?:[^0-9: T./()-]|$|[ ./()-]{1,2}(?:[^0-9 ./()-]|$))"
+
 HINTS = tuple(
-    pattern.replace("h", _HEX).replace("~", rf"{_BREAK}\n{_LEAD}")
+    pattern.replace("#", _DIGITS).replace("!", _NO_DATE).replace("h", _HEX).replace("~", rf" ?{_BREAK}\n{_LEAD} ?")
     for pattern in (
-        r"@[\w-]*~[\w-]*\.\w|@[\w.-]*\.~\w",
-        r"[0-9]{7}~(?:[0-9]{3}|[0-9]{1,2}(?:[^0-9-]|$))|[0-9]~[0-9]{7}",  # not before a date
-        r"[0-9][ -][0-9]{4,6}[ -]?~[0-9]|[0-9][ -]?~[0-9]{4,6} [0-9]{4,6}",
+        r"@[\w\x{80}-\x{10FFFF}-]*~[\w\x{80}-\x{10FFFF}-]*\.[\w\x{80}-\x{10FFFF}]|@[^\s<>]*\.~\w",
+        # a number, of which few digits may stand on one side
+        r"[0-9][./()-]{0,2}~[./()-]{0,2}#{5,}!|#{2,}[./()-]{0,2}~[./()-]{0,2}#{2,}!|#{3,}[./()-]{0,2}~[./()-]{0,2}#{0,2}!",
         r"h{8}~(?:h{3}|h{1,2}(?:[^0-9A-Za-z-]|$))|h~h{8}|h{8}-h{4}(?:h|-)*~(?:h|-)|(?:h|-)~(?:h|-)*h{4}-h{12}",
-        r"h[:-]h{2}[:-]h{0,2}~h{0,2}[:-]?h|h~h{0,2}:h{2}:h",
-        r"[0-9]\.[0-9]{0,3}\.?~\.?[0-9]{1,3}\.[0-9]|[0-9]\.[0-9]{1,3}\.[0-9]{0,3}~\.?[0-9]",
+        r"h[:-]h{2}[:-]h{0,2}~h{0,2}[:-]?h|h[:_-]?~h{0,2}[:_-]h{2}[:_-]h|:h{1,4}:h{0,4}~:?h{0,4}:",
+        r"\bh{4}\.h{0,4}\.?h{0,4}~\.?h{1,4}\b|h~h{0,3}\.?h{4}\.h{4}\b",
+        r"[0-9]\.[0-9]{0,3}\.?~\.?[0-9]{1,3}\.[0-9]|[0-9]\.[0-9]{1,3}\.[0-9]{0,3}~\.?[0-9]"
+        r"|[0-9]~\.[0-9]{1,3}\.[0-9]",
+        # accounts, keys, and numbers with letters in them, at the beginning of each
+        r"\b[A-Za-z]{2}[0-9](?:[ .-]?[0-9A-Za-z]){0,9}~[0-9A-Z]{2}|:APA(?:9|91[\w-]*)?~[\w-]{8}|\bAIza[\w-]{0,9}~\w"
+        r"|\bA[KS]IA[0-9A-Z]{0,15}~[0-9A-Z]|\bg\x68[pousr]_\w{0,9}~\w|\beyJ\w{0,9}~\w",
+        r"(?i:\b[A-Z]{3}[ -]?[A-Z]{3}[ -]?[0-9]{1,2}[0-9A-Z -]{0,9}~[0-9A-Z]+ ?[0-9A-Z]*\b"
+        r"|[A-Z]~[A-Z]{0,2}[ -]?[0-9]{2}[A-Z][0-9]{2}[ -]?[A-Z][0-9])",
+        r"[^\s=]\\\r?\n|[0-9@%+/][\w.:/@-]* ?=\r?\n",
     )
 )
 """What occurs where a shape goes on in the next line though neither line alone has the hint of it."""
 
 # The first token of a line, with the groups of digits, or of an account, behind it.
 _HEAD = (
-    rf"^(?P<lead>{_LEAD})(?P<token>[0-9A-Z]{{1,4}}(?: [0-9A-Z]{{4}}\b)+(?: [0-9A-Z]{{1,4}}\b)?[^\s<>]*"
+    rf"^(?P<lead>{_LEAD})(?P<token>[0-9A-Z]{{1,5}}(?: [0-9A-Z]{{4,5}}\b)+(?: [0-9A-Z]{{1,4}}\b)?[^\s<>]*"
     r"|[^\s<>]*[0-9](?:[ -]\(?[0-9]+\)?)+[^\s<>]*|[^\s<>]+)(?P<rest>.*)$"
 )
 # How a line begins that goes on with nothing: a frame, a cause, a date.
 _BEGINNING = r"^(?:at|Caused|Suppressed:|[.-]+|[0-9]{4}-[0-9]{2}-[0-9]{2}.*|[0-9]{2}-[0-9]{2} [0-9]{2})$"
+_TELLS_NOTHING = r"[:=] ?(?i:null|nil|none|true|false|unknown|undefined|empty)$"
+_PAIR = r"^[A-Za-z_][\w.-]{2,}[\"']?(?:=[^=]|:$)"
 # In a token that is no word, and the end of an address or a key.
 _OPAQUE = rf"[0-9@_+/=%\"]|^[:-]{_HEX}{{1,2}}\b|^[A-Z]{{4,}}\W*$"
 # The rest of a secret or a number, and what may close it; neither a pair nor a register.
 _FRAGMENT = (
-    rf"^(?:[\w+/%.-]*[0-9+/%][\w+/%.-]+|[\w+/%.-]{{2,}}[0-9+/%]|{_HEX}{{0,4}}(?:[:-]{_HEX}{{1,4}})+(?:%\w+)?)={{0,2}}"
-    r"(?:[\"'),;\]}&<\\].*)?$|^[^\s\"=]*\"[),;\]}]*$"
+    r"^[0-9A-Z]{1,4}(?: [0-9A-Z]{4})+\b|^[0-9]{1,6}(?:[ -][0-9]{1,6})+(?:[^\w:.-]|$)|^[^\s\"=]*\"[),;\]}]*$"
+    rf"|^(?:[\w+/%.-]*[0-9+/%][\w+/%.-]+|[\w+/%.-]{{2,}}[0-9+/%]"
+    rf"|{_HEX}{{0,4}}(?:[:-]{{1,2}}{_HEX}{{1,4}})+(?:::)?(?:%\w+)?)={{0,2}}"
+    r"(?:[\"'),;\]}&<\\].*)?$"
 )
 # A word with a number (http2), a path, the name of a class, an address, a share, a version.
 _WORD = (
-    r"^[A-Za-z]{2,}[0-9]{1,2}\b|^/[a-z]|^[a-z_]{3,}/[a-z]|^[a-z]+\.[A-Za-z]|^0x|^[0-9.]+%(?:[^0-9]|$)|^0\.[0-9]\."
+    r"^(?:[A-Z]?[a-z]+|[A-Z]{2,})[0-9]{1,2}\b|^/[a-z]|^[a-z_]{3,}/[a-z]|^[a-z]+\.[A-Za-z]|^0x|^[0-9.]+%(?:[^0-9]|$)|^0\.[0-9]\."
     rf"|^{_HEX}+'{_HEX}"
 )
-_SAYS_SO = r"([0-9@%+/][^\s=]*) ?=$|\\$"  # behind a key it is no sign of a break
-# A key whose length is known and that is shorter, and a full line of a private key.
+# Behind a key it is no sign of a break.
+_SAYS_SO = r"([0-9@%+/][^\s=]* ?|[=('\"] ?[\w.+-]+|\b[0-9A-Z]{2,} ?|\b(?:eyJ|gh[pousr]_|github_pat_|AIza)[\w-]*)=$|\\$"
+# The beginning of a key whose length is known, of an address, and a full line of a private key.
 _UNFINISHED = (
-    r"\b(?:A[KS]IA[0-9A-Z]{0,15}|AIza[\w-]{0,34}|gh[pousr]_\w{0,35}|GOCSPX-[\w-]{0,27})$"
+    r"\b(?:A[KS]IA[0-9A-Z]{0,15}|AIza[\w-]{0,34}|gh[pousr]_\w{0,35}|github_pat_\w{0,81}|GOCSPX-[\w-]{0,27}"
+    r"|[\w-]:APA9?|APA91[\w-]{0,134}|xox[a-z]-(?:[0-9]+-)*[0-9A-Za-z]{0,23}|hooks\.slack\.com/services/\w+(?:/\w*(?:/\w{0,23})?)?"
+    r"|(?i:secret_?access_?key|aws_?secret\w*)[\"':= ]{1,5}[\w+/]{1,39}"
+    r"|eyJ[\w-]+(?:\.[\w-]*(?:\.[\w-]{0,42})?)?)$"
     r"|^[ \t]*(?:[A-Za-z0-9+/]{64}|[A-Za-z0-9+/]{70}|[A-Za-z0-9+/]{76})$"
 )
+_ADDRESS_BEGUN = r"[^\s@]@(?:[^\s.@0-9][^\s.@]*\.?|\S*\.\w)$"
+_REST_OF_ADDRESS = r"^[^\s.:/\"',;]*\.[^\s:/]*"
 _OF_A_KEY = r"^[\w+/-]{2,}={0,2}(?:\W|$)"
 _AT_A_BLANK = r"(?:^|\t|    ) $|:  $"  # an indentation, and a blank of the value
-_INDENTED, _NEAR = 64, 24  # bytes
+_INDENTED, _NEAR, _LAST = 64, 24, 3  # bytes
 
-_BLANK, _VALUE, _TELLS, _ADDRESS, _BREAKS = 1, 2, 4, 8, 16
+_BLANK, _VALUE, _TELLS, _ADDRESS, _BREAKS, _CAPITAL = 1, 2, 4, 8, 16, 32
 
 
 def _kinds() -> np.ndarray:
-    """By byte, what it is: a blank, of what values are made, what words have not, of an address, or says that a line
-    goes on."""
+    """By byte, what it is: a blank, of what values are made, what words have not, of an address, says that a line goes
+    on, or a capital."""
     kinds = np.zeros(256, np.uint8)
     kinds[[byte for byte in range(256) if chr(byte).isalnum() or byte >= 0x80]] = _VALUE
-    for kind, signs in ((_BLANK, b" \t\r"), (_VALUE, b"@%+-_.:=/"), (_TELLS, b'0123456789@_+/=%"')):
+    for kind, signs in ((_BLANK, b" \t\r"), (_VALUE, b"@%+-_.:=/("), (_TELLS, b'0123456789@_+/=%"')):
         kinds[list(signs)] |= kind
     kinds[ord("@")] |= _ADDRESS
     kinds[list(b"\\=")] |= _VALUE | _BREAKS
+    kinds[ord("A") : ord("Z") + 1] |= _CAPITAL
     return kinds
 
 
@@ -111,6 +135,8 @@ class Joints:
         begin = np.searchsorted(self.run, np.arange(len(self.first)))
         all_tokens = np.add.reduceat(tokens, begin)
         over = (joined < first - self.lost + all_tokens) & (self.goes_on | ~(ended | self.open))
+        # A token may be a value where it stands alone, and none in its line.
+        over |= (joined == first - self.lost) & (joined > 0) & self.goes_on & ended
         # A longer run has to be worth it, beside what its first token alone does, and what the rest does by itself.
         longer = np.flatnonzero(np.diff(begin, append=len(self.run)) > 1)
         over[longer] &= joined[longer] < (joined[longer + 1] + all_tokens[longer] - tokens[begin[longer]])
@@ -138,10 +164,16 @@ def joints(offsets: np.ndarray, row: np.ndarray, rows: pa.StringArray, doubtful:
     fragment = pc.and_not(pc.match_substring_regex(token, _FRAGMENT), pc.match_substring_regex(token, _WORD))
     # The sign at the end of a line may as well be that of base64.
     said = pc.and_(pc.not_equal(ended, stripped), pc.or_(fragment, pc.ends_with(ended, "\\")))
+    said = pc.or_(said, pc.and_(pc.not_equal(ended, stripped), pc.match_substring_regex(stripped, r"@[^\s=]*$")))
     unfinished = pc.and_(pc.match_substring_regex(stripped, _UNFINISHED), pc.match_substring_regex(token, _OF_A_KEY))
-    said = pc.or_(said, unfinished)
+    address = pc.and_(
+        pc.match_substring_regex(stripped, _ADDRESS_BEGUN), pc.match_substring_regex(token, _REST_OF_ADDRESS)
+    )
+    said = pc.or_(pc.or_(said, unfinished), address)
     goes_on = pc.or_(pc.or_(opaque, said), pc.match_substring_regex(ended, r"@\S*$"))
-    kept = np.asarray(pc.and_not(goes_on, pc.match_substring_regex(token, _BEGINNING)).fill_null(False))
+    kept = pc.and_not(goes_on, pc.match_substring_regex(token, f"{_BEGINNING}|{_PAIR}"))
+    kept = pc.and_not(kept, pc.match_substring_regex(stripped, _TELLS_NOTHING))
+    kept = np.asarray(kept.fill_null(False))
 
     at, opaque, goes_on = at[kept], np.asarray(opaque)[kept], np.asarray(pc.or_(fragment, said))[kept]
     before, stripped, lead, token, rest = (
@@ -201,7 +233,8 @@ def _candidates(offsets: np.ndarray, row: np.ndarray, rows: pa.StringArray, doub
     left, right = row[at], row[at + 1]
     tail = _kinds_of(text, np.maximum(end[left] - _NEAR, begin[left]), end[left])
     head = _kinds_of(text, begin[right], np.minimum(begin[right] + _NEAR, end[right]))
-    near = (head & _TELLS > 0) & ((tail & _TELLS > 0) | doubtful[left] | doubtful[right])
+    capital = _kinds_of(text, np.maximum(end[left] - _LAST, begin[left]), end[left]) & _CAPITAL > 0
+    near = (head & _TELLS > 0) & ((tail & _TELLS > 0) | capital | doubtful[left] | doubtful[right])
     return at[near | doubtful[left] | (tail & _ADDRESS > 0) | (last[left] & _BREAKS > 0)]
 
 
@@ -209,18 +242,24 @@ def _content(text: np.ndarray, rows: pa.StringArray) -> tuple[np.ndarray, np.nda
     """Where each row begins behind its indentation and what a log writes before it, and where it ends."""
     begin = starts(rows)
     end = begin + pc.binary_length(rows).to_numpy()
-    for _ in range(_INDENTED):
-        indented = _KINDS[text[begin]] & _BLANK
-        if not indented.any():
-            break
-        begin = begin + indented
+    begin = _indented(text, begin)
     dated = (text[begin + 2] == ord("-")) & (text[begin + 5] == ord(" "))
     logged = np.flatnonzero(dated | (text[begin + 4] == ord("-")) | (text[begin + 1] == ord("/")))
     if len(logged):
         messages = np.append(np.flatnonzero((text[:-1] == ord(":")) & (text[1:] == ord(" "))) + 2, len(text))
         message = messages[np.searchsorted(messages, begin[logged] + 2)]
-        begin[logged] = np.where(message < end[logged], message, begin[logged])
+        begin[logged] = _indented(text, np.where(message < end[logged], message, begin[logged]))
     return begin, np.maximum(end - (_KINDS[text[end - 1]] & _BLANK), begin)
+
+
+def _indented(text: np.ndarray, begin: np.ndarray) -> np.ndarray:
+    """Where the blanks end that begin at each place."""
+    for _ in range(_INDENTED):
+        indented = _KINDS[text[begin]] & _BLANK
+        if not indented.any():
+            break
+        begin = begin + indented
+    return begin
 
 
 def _kinds_of(text: np.ndarray, begin: np.ndarray, end: np.ndarray) -> np.ndarray:

@@ -100,6 +100,66 @@ def test_what_cannot_be_read(tmp_path, capfdbinary, name):
     assert out == b"" and b"cannot be read" in err
 
 
+RECORDS = b"""otp sent to +1 6
+50.253.0644 in time
+  upload with eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIx
+    MjMifQ.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9P7mQ2xY8kLwE failed
+-----BEGIN EC PRIVATE KEY-----
+V6iXmYieRNDHFywSKqf2rAZSMuGb7PMr4qRImYoLlPPW6volHD4SxhoiI8a/Vs6M
+MUvEeBjz
+-----END EC PRIVATE KEY-----
+\tat com.example.app.Sync.run(Sync.java:88)
+pid: 4711 of a@b.org
+"""
+RECORDS_CLEAN = b"""otp sent to <PHONE>
+in time
+  upload with <SECRET>
+    failed
+-----BEGIN EC PRIVATE KEY-----
+<SECRET>
+
+-----END EC PRIVATE KEY-----
+\tat com.example.app.Sync.run(Sync.java:88)
+pid: 1 of <EMAIL>
+"""
+
+
+@pytest.mark.parametrize("size", [7, 100, 1 << 20])
+def test_a_value_over_several_lines_of_a_record_goes_however_it_comes(run, monkeypatch, size):
+    monkeypatch.setattr(scrub, "_READ", size)
+    assert run(RECORDS)[1] == RECORDS_CLEAN
+
+
+def test_what_only_a_record_shows_is_told_with_its_first_line(run):
+    told = [line.split("\t")[:3] for line in run(RECORDS, "--explain")[1].decode().splitlines()[1:]]
+    assert told[-1:] == [["10", "email", "<EMAIL>"]] and {line for line, *_ in told} == {"1", "5", "10"}
+
+
+def test_a_record_that_never_ends_is_cut_and_loses_no_line(run, monkeypatch):
+    monkeypatch.setattr(scrub, "_RECORD", 500)
+    lines = ["-----BEGIN PRIVATE KEY-----", *("not for ada@example.org" for _ in range(200))]
+    out = run("\n".join(lines).encode())[1].decode().split("\n")
+    assert out[1:] == ["not for <EMAIL>"] * 200
+
+
+@given(st.lists(st.sampled_from([b"", b" x", b"y", b"-----BEGIN A", b"-----END A", b"z 1"]), max_size=9), st.booleans())
+def test_records_are_whole_whatever_blocks_they_come_in(lines, ended):
+    content = b"\n".join(lines) + b"\n" * ended
+    cut = content.rfind(b"\n") + 1
+    by_line = [line + b"\n" for line in content[:cut].split(b"\n")[:-1]] + [content[cut:]] * (cut < len(content))
+    for blocks in (by_line, [content[:cut], content[cut:]]):
+        given_back = list(scrub._records(block for block in blocks if block))
+        assert b"".join(record for record, _ in given_back) == content
+        texts = [text for record, starts in given_back for text in _texts(record, starts)]
+        assert texts == _texts(content, scrub._starts(content.split(b"\n"))) if content else not texts
+
+
+def _texts(lines: bytes, starts) -> list[bytes]:
+    lines = lines.split(b"\n")
+    texts = [b"\n".join(lines[a:b]) for a, b in zip(starts, [*starts[1:], len(lines)], strict=True)]
+    return [text.removesuffix(b"\n") for text in texts if text]
+
+
 @given(st.binary(max_size=60), st.integers(1, 20))
 def test_lines_come_whole_and_nothing_is_lost(tmp_path_factory, content, size):
     path = tmp_path_factory.getbasetemp() / "any"

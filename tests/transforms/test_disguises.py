@@ -19,6 +19,12 @@ DISGUISED = [
     (r"fix \u002d33\u002e379189\u002c\u0020\u002d70\u002e899431 at noon", "fix <LOCATION> at noon"),
     ("geo:-19.751412%2C79.815712 not handled", "geo:<LOCATION> not handled"),
     ("LinkAddresses: [ ۱۹۲.۱۶۸.۱۰۰.۲۲۰/24 ]", "LinkAddresses: [ <IP>/24 ]"),
+    ("<btName>Ada&#39;s&#32;Buds</btName>", "<btName><NAME></btName>"),
+    ("SSID: Thuis&#x2d;5G, rssi: -61", "SSID: <SSID>, rssi: -61"),
+    ("account %2522ada%2520l%2522%2540example.org unknown", "account <EMAIL> unknown"),
+    ("mail_to=ada%2540%25D1%2581%25D1%2582%25D1%2583.%25D1%2580%25D1%2584 bounced", "mail_to=<EMAIL> bounced"),
+    ("to ＋３１ （２０） ７９４０８００ now", "to <PHONE> now"),
+    ('{\\"email\\":\\"0L/QvtGH0YLQsEBtYWlsLnJ1\\"}', '{\\"email\\":\\"<EMAIL>\\"}'),
     (r"called \u002B31\u002020\u0020794\u00200800 twice", "called <PHONE> twice"),
     (
         "verify(eyJhbGciOiJIUzI1NiIs\u200dInR5cCI6IkpXVCJ9.eyJzdWIiOiI5MDUzIn0.QAE8aSmNa5Th1\u2060wDkQsnuo) failed",
@@ -56,6 +62,31 @@ WRAPPED = [
     ),
     ("level 4096\nfrom=2a02:a44:cd23\n  :e726:f387:1a8b:e0d5:a80c up", "level 4096\nfrom=<IP>\n  up"),
     ("card 4111 1111 \n1111 1111 declined", "card <CARD>\ndeclined"),
+    ("kyc for 2341 =\n2341 2346 rejected", "kyc for <NATIONAL_ID>\nrejected"),
+    ("holder 2341-2\\\n341-2346 moved", "holder <NATIONAL_ID>\nmoved"),
+    ("cliente RSS M\\\nRA 85T10 A562S sconosciuto", "cliente <NATIONAL_ID>\nsconosciuto"),
+    (
+        "cliente RSSMRA85\n10-17 09:31:07.123 24313 24377 D Sync    : T10A562S nuovo",
+        "cliente <NATIONAL_ID>\n10-17 09:31:07.123 24313 24377 D Sync    : nuovo",
+    ),
+    ("refund to NL91 ABN\n\tA 0417 1643 00 is late", "refund to <IBAN>\n\tis late"),
+    ("bankAccount='NL91 \n    ABNA 0417 1643 00' n=4", "bankAccount='<IBAN>\n    ' n=4"),
+    ("associated with 0200.5e10.\n    00af as ap", "associated with <MAC>\n    as ap"),
+    ("dhcp: lease for EE-AF-\n55-30-E4-A8 expires", "dhcp: lease for <MAC>\nexpires"),
+    ("sms to +31\n (0)20 794 0800 not sent", "sms to <PHONE>\n not sent"),
+    ("mail for ada@über-\nmut.example bounced", "mail for <EMAIL>\nbounced"),
+    ("userEmail=ada@post.\n    example.museum n=4", "userEmail=<EMAIL>\n    n=4"),
+    ("prefix from 2001:db8:=\ne58f:369c:: lost", "prefix from <IP>\nlost"),
+    (
+        "jwt: eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjMifQ.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9P\niVDyH0) refused",
+        "jwt: <SECRET>\n) refused",
+    ),
+    (
+        f"push to 7kRl-SOSzPTBa79c3In2Gj:APA\n    91b{'tPPupvRftBzQrE08yRLSxn' * 6}_x failed",
+        "push to <TOKEN>\n    failed",
+    ),
+    ("Maps key AIzaJuozNltE=\nI8_vH_Stc28zdMVz2ppv0MVLffx refused", "Maps key <SECRET>\nrefused"),
+    ("clone with ghp_wE=\nRnlqODAhBdZMsEU2TOmTljQ6U40O8vMgP6 now", "clone with <SECRET>\nnow"),
 ]
 
 ENDS = (
@@ -64,6 +95,7 @@ ENDS = (
     "imei=490154203237518",
     "token=dGVzdDEyMzQ1Ng==",
 )
+ENDS += ("getDeviceId: imei=null", "mutexes=", "last account: none")
 ENDS += ("from 192.0.2.17", "bssid 00:00:5e:00:53:af", "id 123e4567-e89b-12d3-a456-426614174000", "password: hunter2!")
 NEXT = (
     "\tat com.example.notes.Main.run(Main.java:31)",
@@ -79,6 +111,7 @@ NEXT = (
     "2026-10-17 was the last day",
     "/system/bin/app_process64 exited",
     "com.example.notes.Sync2 is late",
+    "uploadState: 17",
     "7 of 9 done",
     "x0  0000000000000000  x1  0000007fd5a0a2c8",
     "--> POST https://api.example.com/v2/notes",

@@ -26,7 +26,7 @@ _DEVICES = (
         name="device_number",
         tag="DEVICE_ID",
         clause="1.1.2-dev",
-        keys=r"(?i:imei(?:[_ /-]?sv)?|imsi|icc[_ .-]?id|meid|subscriber[_ .-]?id)|"
+        keys=r"(?i:imei(?:[_ /-]?sv)?|imsi|icc[_ .-]?id|meid|subscriber[_ .-]?ids?)|"
         + whole_words("eid|esn|pesn|sim[_ .-]?serial(?:[_ .-]?number)?|sim[_ .-]?number|tac[_ .-]?fac"),
         loosely=OF_A_SLOT,
         anywhere=True,
@@ -37,6 +37,7 @@ _DEVICES = (
             "subscriberId imsi: 262019876543210",
             "ICCID 8931086112345678903 inserted",
             "IMSI of slot 1: 262019876543210",
+            "matchSubscriberIds=[262019876543210]",
             "GET /devices/imei/490154203237519/state, IMEI35-209900-176148-1",
             '"meid":"A0000009296F12"',
         ),
@@ -90,12 +91,14 @@ _DEVICES = (
             r"bssid|mac(?:[_ .-]?addr(?:ess)?)?|hw[_ .-]?addr(?:ess)?|b[td][_ .-]?addr(?:ess)?"
             r"|bluetooth[_ .-]?addr(?:ess)?"
         ),
+        loosely=LOOSELY,
         start=r"[0-9A-Fa-f*Xx]{2}[ :._-]?[0-9A-Fa-f*Xx]",
         shape=r"[0-9A-Fa-f]{12}(?:[0-9A-Fa-f]{4})?\b|(?:[0-9A-Fa-f*Xx]{2}[ :._-]){5}[0-9A-Fa-f*Xx]{2}"
         r"|[0-9A-Fa-f]{32,64}\b",
         examples=(
             "wlan0 mac=02005e105f00 up",
             "bd_addr: 00 00 5e 00 53 af",
+            "page timeout of remote_bd_addr 00005E0053AF",
             "mac_md5=0cc175b9c0f1b6a831c399e269772661",
         ),
         counter_examples=("machine=arm64 macro:7", "mac=null, BSSID: any", "macAddress: <redacted>"),
@@ -183,7 +186,8 @@ _PEOPLE = (
         + r"\b(?i:tel|sms|smsto|mmsto|callto|whatsapp|viber)://[a-z]{0,12}|"
         + r"\b(?i:call(?:s|ed|ing)?|ring(?:s|ing)?|sms|mms|otp sent)(?i:[ \t](?:to|from))|\b(?i:calling)|"
         + whole_words(
-            "tel|mobile|mob|handy|cell|sms|fax|caller|callee|originating[_ .-]?address|dest(?:ination)?[_ .-]?address"
+            "tel|mobile|mob|handy|cell|sms|smsto|mmsto|callto|fax|caller|callee"
+            r"|originating[_ .-]?address|dest(?:ination)?[_ .-]?address"
         ),
         loosely=rf"{LOOSELY}|/",
         start=r"(?:%2B|[+(])?[0-9](?:[ ()./-]{0,2}[0-9]){5}",
@@ -193,6 +197,7 @@ _PEOPLE = (
             "tel 020/7940800 busy",
             "calling 0486/56.22.92",
             "phoneHome=0201234567",
+            "smsto:5550123456",
             '{"msisdn":"31612345678"}',
         ),
         counter_examples=(
@@ -230,6 +235,18 @@ _PEOPLE = (
             "user=0 userId: u0a113 account=null",
             "user: USER_ALL",
         ),
+    ),
+    Recogniser(
+        name="user_info",
+        tag="USER",
+        clause="1.1.1",
+        # what Android prints of a profile: its number, its name, its flags
+        pattern=rf"(\bUserInfo\{{[0-9]+:)[^{{}}{MARKS}][^{{}}]*(:[0-9a-fA-F]+\}})",
+        replacement=r"\1<USER>\2",
+        examples=("UserInfo{0:Ada Lovelace:c13} running",),
+        counter_examples=("UserInfo{0:Owner:c13} running", "UserInfo{10:null:30}"),
+        hint=r"\bUserInfo\{[0-9]",
+        refuse=r"UserInfo\{[0-9]+:(?i:null|owner|guest|work profile|system)?:.*",
     ),
 )
 

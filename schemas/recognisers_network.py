@@ -126,15 +126,21 @@ _PLACES = (
         # Two numbers, in a row by themselves: three and more are a vector, and both below one are no land.
         pattern=rf"(Location\[\w+ |(?i:latlng|geopoint|point)[ (:\[=]{{1,3}})?"
         rf"(?:{_DECIMAL}[0-9]*(?:(?: ?[,;/] ?| ){_DECIMAL}[0-9]*)+|-?[0-9]+,[0-9]{{4,}},-?[0-9]+,[0-9]{{4,}}"
-        rf"|(?:[NS] ?)?{_ANGLE} ?[NSns]?[,;]? ?(?:[EWO] ?)?{_ANGLE}(?: ?[EWOew]\b)?)",
-        accept=r"(?:Location|(?i:latlng|geopoint|point)).*|.*(?:°|º|&deg;|%C2%B0).*"
+        rf"|(?:[NS] ?)?{_ANGLE} ?[NSns]?[,;]? ?(?:[EWO] ?)?{_ANGLE}(?: ?[EWOew]\b)?"
+        r"|\b[0-9]{4}\.[0-9]+,[NS],[0-9]{5}\.[0-9]+,[EW]\b)",
+        accept=r"(?:Location|(?i:latlng|geopoint|point)).*|.*(?:°|º|&deg;|%C2%B0).*|.*,[EW]"
         r"|[-+]?[1-9][0-9]{0,2}\.[0-9]{4,} ?[,;/] ?[-+]?[0-9]{1,3}\.[0-9]{4,}"
         r"|[-+]?[0-9]{1,3}\.[0-9]{4,} ?[,;/] ?[-+]?[1-9][0-9]{0,2}\.[0-9]{4,}",
         replacement=r"\1<LOCATION>",
-        examples=("Location[gps 52.379189,4.899431 hAcc=20]", "52°22'44.4\"N 4°53'57.9\"E", "LatLng(52.1, 4.2)"),
+        examples=(
+            "Location[gps 52.379189,4.899431 hAcc=20]",
+            "52°22'44.4\"N 4°53'57.9\"E",
+            "LatLng(52.1, 4.2)",
+            "$GPGGA,123519,5222.038,N,00453.000,E,1,08",
+        ),
         counter_examples=("RectF(0.0, 63.0, 1080.0, 2205.0)", "[0.70711,0.00000,0.70711]", "(0.12345, 0.67890)"),
         hint=rf"\.[0-9]{{4,}} ?[,;/] ?[-+]?[0-9]{{1,3}}\.|Location\[\w+ [-0-9]|(?i:latlng|point)[ (:\[=]{{1,3}}[-+0-9]"
-        rf"|{_DEGREES} ?[0-9NS]",
+        rf"|{_DEGREES} ?[0-9NS]|[0-9],[NS],[0-9]{{5}}\.",
     ),
     Recogniser(
         name="user_file",
@@ -213,11 +219,17 @@ _MACHINES = (
         rf"|\b(?:{_HEX4}:){{1,6}}(?::{_HEX4}){{0,5}}:(?:{_IPV4}|{_HEX4})\b"
         rf"|\b(?:{_HEX4}:){{1,7}}:\B|\B::(?:{_HEX4}:){{0,6}}(?:{_IPV4}|{_HEX4})\b)(?:%\w+)?",
         # more than eight groups are the fingerprint of a certificate
-        accept=rf".*::.*|(?:{_HEX4}:){{7}}{_HEX4}(?:%\w+)?|(?:{_HEX4}:){{6}}[0-9.]+(?:%\w+)?",
+        # ... and a ninth is a port, where it stands without brackets
+        accept=rf".*::.*|(?:{_HEX4}:){{7}}{_HEX4}(?:%\w+|:[0-9]{{2,4}})?|(?:{_HEX4}:){{6}}[0-9.]+(?:%\w+)?",
         # the loopback, and the names of C++
         refuse=r"::1|[A-Fa-f:]+|.*::.*(?:::|\().*",
         replacement="<IP>",
-        examples=("connect to [2001:db8::ff00:42:8329]:443", "from fe80::1ff:fe23:4567:890a%wlan0", "::ffff:192.0.2.1"),
+        examples=(
+            "connect to [2001:db8::ff00:42:8329]:443",
+            "from fe80::1ff:fe23:4567:890a%wlan0",
+            "::ffff:192.0.2.1",
+            "example.com/2001:db8:0:1:1ff:fe23:4567:890a:443",
+        ),
         counter_examples=(
             "art::Thread::Run and std::vector at 12:34:56",
             "cafe::babe::add",

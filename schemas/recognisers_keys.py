@@ -53,8 +53,8 @@ _DEVICES = (
         clause="1.1.2-dev",
         keys=r"(?i:imei|imsi|iccid|serial|oaid|gaid|aaid|vaid|udid|idf[av]|ssaid"
         r"|(?:android|device|space|instance|install(?:ation)?|advertising|gsf|hardware|anonymous|distinct|subscriber"
-        r"|visitor|client|registration)[_ .-]?(?:uu|gu)?id)|"
-        + whole_words(r"meid|ad[_.-]?id|waid|fid|did|cuid|reg[_.-]?id|device[_.-]?hash"),
+        r"|visitor|client|registration|device[_ .-]?unique)[_ .-]?(?:uu|gu)?id)|"
+        + whole_words(r"meid|hw[_.-]?id|ad[_.-]?id|waid|fid|did|cuid|reg[_.-]?id|device[_.-]?hash"),
         bare=rf"[0-9]{{2,8}}(?:[ /.-][0-9]{{1,8}}){{2,6}}|{WORD}",
         # words, numbers of objects, and numbers that are as short as an index or a counter; of ten capitals, those that
         # say what is not
@@ -88,7 +88,7 @@ _DEVICES = (
         tag="MAC",
         clause="1.1.2-dev",
         keys=whole_words(
-            r"bssid|mac(?:[_ .-]?addr(?:ess)?)?|hw[_ .-]?addr(?:ess)?|b[td][_ .-]?addr(?:ess)?"
+            r"bssid|mac(?:[_ .-]?(?:addr(?:ess)?|wi-?fi|wlan|eth|bt))?|hw[_ .-]?addr(?:ess)?|b[td][_ .-]?addr(?:ess)?"
             r"|bluetooth[_ .-]?addr(?:ess)?"
         ),
         loosely=LOOSELY,
@@ -125,11 +125,16 @@ _DEVICES = (
         # what the system's services print of a network: NetworkInfo, keys of configurations, and the supplicant
         pattern=rf"((?:\bextra(?:Info)?[:=] ?|\b(?i:ssid) )\")[^\"\n{MARKS}][^\"\n]*"
         rf"|(\b(?i:ssid) ')[^'\n{MARKS}][^'\n]*"
-        rf"|(\")[^\"\n{MARKS}][^\"\n]*(\"-?(?:WPA|WEP|SAE|OWE|NONE\b))",
-        replacement=r"\1\2\3<SSID>\4",
-        examples=('state: CONNECTED, extra: "Jansen thuis", roaming: false', 'will link "Jansen thuis"WPA_PSK'),
+        rf"|(\")[^\"\n{MARKS}][^\"\n]*(\"-?(?:WPA|WEP|SAE|OWE|NONE\b))"
+        rf"|(\bpri_dev_type=[\w-]+ name=')[^'\n{MARKS}][^'\n]*",
+        replacement=r"\1\2\3\5<SSID>\4",
+        examples=(
+            'state: CONNECTED, extra: "Jansen thuis", roaming: false',
+            'will link "Jansen thuis"WPA_PSK',
+            "pri_dev_type=10-0050F204-5 name='Jansen TV'",
+        ),
         counter_examples=('state: CONNECTED, extra: "", roaming: false', 'capabilities: "[WPA2-PSK-CCMP][ESS]"'),
-        hint=r"\bextra(?:Info)?[:=] ?\"|\b(?i:ssid) ['\"]|\"-?(?:WPA|WEP|SAE|OWE|NONE\b)",
+        hint=r"\bextra(?:Info)?[:=] ?\"|\bpri_dev_type=|\b(?i:ssid) ['\"]|\"-?(?:WPA|WEP|SAE|OWE|NONE\b)",
     ),
     named_text(
         name="bluetooth_name",
@@ -159,7 +164,7 @@ _PLACES = (
         keys=r"(?i:latitude|longitude|lat[_ /]?ln?g|coordinates?|geo[_ ]?point)|"
         + whole_words("lat|lon|lng|geo|location|loc|position"),
         start=_DECIMAL,
-        shape=rf"{_DECIMAL}(?: ?[,; ] ?{_DECIMAL})*\b",
+        shape=rf"{_DECIMAL}(?: ?[,;/ ] ?{_DECIMAL})*\b",
         examples=("fix at lat=52.379", "lat/lng: (52.379189,4.899431)", "geo:52.37,4.89", '"coordinates":[4.8,52.3]'),
         counter_examples=("latency=12 platform=sm8550", "location=gps lat: null", "Location: https://example.com/"),
     ),
@@ -181,10 +186,11 @@ _PEOPLE = (
         name="phone_pair",
         tag="PHONE",
         clause="1.1.1",
-        keys=r"(?i:(?:phone|tel|mobile)[_ .-]?(?:home|work|main|private|primary|e164)|phone|msisdn|voice[_ .-]?mail"
-        r"|whatsapp|telefon|téléphone|телефон|номер|手机|电话|line1|dial(?:l?ed|l?ing)?)|"
+        keys=r"(?i:(?:phone|tel|mobile)[_ .-]?(?:home|work|main|private|primary|e164)|phone(?:_lookup)?|msisdn"
+        r"|voice[_ .-]?mail|whatsapp|\bwa\.me|telefon|téléphone|телефон|номер|手机|电话|line1|dial(?:l?ed|l?ing)?)|"
         + r"\b(?i:tel|sms|smsto|mmsto|callto|whatsapp|viber)://[a-z]{0,12}|"
-        + r"\b(?i:call(?:s|ed|ing)?|ring(?:s|ing)?|sms|mms|otp sent)(?i:[ \t](?:to|from))|\b(?i:calling)|"
+        + r"\b(?i:call(?:s|ed|ing)?|ring(?:s|ing)?|sms(?:_deliver|_received)?|mms|otp sent)(?i:[ \t](?:to|from))"
+        + r"|\b(?i:calling)|"
         + whole_words(
             "tel|mobile|mob|handy|cell|sms|smsto|mmsto|callto|fax|caller|callee"
             r"|originating[_ .-]?address|dest(?:ination)?[_ .-]?address"
@@ -198,6 +204,9 @@ _PEOPLE = (
             "calling 0486/56.22.92",
             "phoneHome=0201234567",
             "smsto:5550123456",
+            "content://com.android.contacts/phone_lookup/0201234567",
+            "SMS_DELIVER from 0201234567",
+            "https://wa.me/31612345678",
             '{"msisdn":"31612345678"}',
         ),
         counter_examples=(
@@ -224,12 +233,18 @@ _PEOPLE = (
         tag="USER",
         clause="1.1.1",
         keys=r"(?i:(?:nick|full|first|middle|last|display|screen|real|sur|given|family|contact|customer)[_ .-]?name"
-        r"|(?:account ?[:=] ?)?account ?\{ ?name|用户名|姓名|фамилия)|" + whole_words("user|account|login"),
+        r"|(?:account ?[:=] ?)?account ?\{ ?name|\b(?:user|contact|person|profile|customer|member|patient)"
+        r"(?:dto|entity|model|data|info)?[({](?:id=[\w-]*, )?name|用户名|姓名|фамилия)|"
+        + whole_words("user|account|login"),
         bare=rf"{_CAPITAL}(?: {_CAPITAL}){{1,3}}|{WORD}",
         # numbers of profiles and applications, accounts of the system, and what a program says of its own objects
         refuse=rf"{PRINTED}|{SENTENCE}|u?[0-9]{{1,3}}(?:[ais][0-9]+)*|-[0-9]+"
         r"|(?i:root|system|shell|nobody|radio|wifi|bluetooth|media|nfc|user|guest|owner|admin|all|any|current|other)",
-        examples=("userName: Ada Lovelace signed in", "Account {name=bob, type=com.example}"),
+        examples=(
+            "userName: Ada Lovelace signed in",
+            "Account {name=bob, type=com.example}",
+            "User(id=5, name=Ada Lovelace, age=31)",
+        ),
         counter_examples=(
             "UserManager.getUsers(UserManager.java:402)",
             "user=0 userId: u0a113 account=null",

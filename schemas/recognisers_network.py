@@ -25,7 +25,7 @@ _PROTOCOLS = (
 # The folders of shared storage that every device has.
 _FOLDERS = (
     r"(?:DCIM|Pictures|Movies|Music|Download|Documents|Recordings|Ringtones|Alarms|Podcasts|MIUI|Tencent|WhatsApp)"
-    r"(?:/(?:Camera|Screenshots|Media))?"
+    r"(?:/(?:Camera|Screenshots|Media(?:/WhatsApp [A-Z][A-Za-z ]*(?:/(?:Sent|Private))?)?))?"
 )
 _ANGLE = rf"[0-9]{{1,3}}(?:\.[0-9]+)? ?{_DEGREES}(?: ?[0-9.]{{1,8}} ?['′’](?: ?[0-9.]{{1,8}} ?(?:\"|″|”|''))?)?"
 
@@ -125,7 +125,7 @@ _PLACES = (
         clause="1.1.2-loc",
         # Two numbers, in a row by themselves: three and more are a vector, and both below one are no land.
         pattern=rf"(Location\[\w+ |(?i:latlng|geopoint|point)[ (:\[=]{{1,3}})?"
-        rf"(?:{_DECIMAL}[0-9]*(?:(?: ?[,;/] ?| ){_DECIMAL}[0-9]*)+|-?[0-9]+,[0-9]{{4,}},-?[0-9]+,[0-9]{{4,}}"
+        rf"(?:{_DECIMAL}[0-9]*\**(?:(?: ?[,;/] ?| ){_DECIMAL}[0-9]*\**)+|-?[0-9]+,[0-9]{{4,}},-?[0-9]+,[0-9]{{4,}}"
         rf"|(?:[NS] ?)?{_ANGLE} ?[NSns]?[,;]? ?(?:[EWO] ?)?{_ANGLE}(?: ?[EWOew]\b)?"
         r"|\b[0-9]{4}\.[0-9]+,[NS],[0-9]{5}\.[0-9]+,[EW]\b)",
         accept=r"(?:Location|(?i:latlng|geopoint|point)).*|.*(?:°|º|&deg;|%C2%B0).*|.*,[EW]"
@@ -148,13 +148,18 @@ _PLACES = (
         clause="1.1.1",
         # What a person keeps in shared storage. Its first folder stays, and all that applications keep there.
         pattern=r"(/(?:storage/(?:emulated/[0-9]+|self/primary|[0-9A-F]{4}-[0-9A-F]{4})"
-        r"|(?:mnt/)?sdcard[0-9]?)/"
+        r"|(?:mnt/)?sdcard[0-9]?)/(?:Android/media/[\w.]+/)?"
         rf"(?:{_FOLDERS}/)?)[^\s/\"':,;)\]{MARKS}][^\s\"':,;)\]{MARKS}]*(?:(?: [\w()&+-]+){{1,6}}\.\w{{2,4}}\b)?",
         replacement=r"\1<FILE>",
-        examples=("/storage/emulated/0/Download/Jansen CV.pdf: open failed", "/sdcard/jansen/notes.txt"),
+        examples=(
+            "/storage/emulated/0/Download/Jansen CV.pdf: open failed",
+            "/sdcard/jansen/notes.txt",
+            "/sdcard/WhatsApp/Media/WhatsApp Images/IMG-20261117-WA0001.jpg",
+            "/storage/emulated/0/Android/media/com.whatsapp/WhatsApp/Media/WhatsApp Documents/Sent/CV Jansen.pdf",
+        ),
         counter_examples=("/storage/emulated/0/Android/data/com.example.app/files/a.db", "/storage/emulated/0/DCIM/"),
         hint=r"/(?:storage/(?:emulated|self|[0-9A-F]{4}-)|sdcard)",
-        refuse=rf".*/Android(?:/.*)?|.*/{_FOLDERS}/?",
+        refuse=rf".*/Android(?:/(?:data|obb|media/[\w.]+/[^W]).*|/media(?:/[\w.]+)?)?/?|.*/{_FOLDERS}/?",
     ),
     Recogniser(
         name="user_path",

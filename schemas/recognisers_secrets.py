@@ -8,6 +8,7 @@ from schemas.recogniser import (
     SEPARATOR,
     SEPARATOR_HINT,
     Recogniser,
+    named_shape,
     named_text,
     whole_words,
 )
@@ -88,6 +89,17 @@ _NAMED = (
             "Bad activity token: android.os.BinderProxy@2bd79ce",
             "Unexpected token: identifier, session: started, auth:SIMPLE, token=null",
         ),
+    ),
+    named_shape(
+        name="pin",
+        tag="SECRET",
+        clause="1.1.1",
+        keys=r"\bCPIN|" + whole_words("pin|otp|puk[12]?|cvv2?|cvc2?"),
+        start="[0-9]{3}",
+        shape=r"[0-9]{3,8}\b",
+        refuse=r".*(?i:pin).*[^0-9][0-9]{3}",  # of a chip
+        examples=("pin code: 4821", '"cvc":"123"', 'AT+CPIN="1234"'),
+        counter_examples=("gpio pin: 113", "pin: disabled", "otp=null"),
     ),
 )
 

@@ -68,13 +68,14 @@ _WORD_SUFFIX = (
 )
 # A key is a run of words, and for a value of a shape of its own one word may name it wherever it stands: cnp_client,
 # tajSzam, numero.cpr.paciente. The next word begins behind a sign or with one capital, so that PANEL is no PAN.
-_MORE_WORDS = rf"(?:[_.-][\w{BEYOND_ASCII}.-]*|[A-Z][a-z][\w{BEYOND_ASCII}.-]*)?(?:\[[0-9]+\])?"
+# No more of it than need be, or the first digits behind it would count as part of the key.
+_MORE_WORDS = rf"(?:[_.-][\w{BEYOND_ASCII}.-]*?|[A-Z][a-z][\w{BEYOND_ASCII}.-]*?)??(?:\[[0-9]+\])?"
 # What such a key names then is not the value, but how large it is, or when it was.
 _MEASURES = (
     r"(?:(?i:time|stamp|millis|nanos|count|size|length|len|version|offset|date|elapsed|duration|expire[sd]?|ttl|index)"
     r"|[_.-](?:at|ts|ms|ns|len|ptr|x|y)|At|Ts|Ms|Ns|Ptr|X|Y)"
 )
-_SUFFIX = rf"{_WORD_SUFFIX}(?: ?[0-9]|_[0-9]|\[[0-9]\]|\([0-9]\))?"
+_SUFFIX = rf"{_WORD_SUFFIX}(?: ?[0-9]|_[0-9]|\[[0-9]\]|\([0-9]\))??"
 _SIGN = r"(?:[=-]>|==?|:=?|：|＝|%3[AaDd])"
 _QUOTE = r"(?:\\*[\"']|%22|&quot;)"
 # Closing quote and bracket of the key and a sign, plain or escaped; or the markup between an element and its text.
@@ -145,7 +146,7 @@ def named_text(
         hint=rf"(?:{keys}){_SUFFIX}{SEPARATOR_HINT}",
         refuse=rf"(?:{keys}){_SUFFIX}[\"']?[ \t]?/?><.*"  # an element without a text
         rf"|{head(keys)}{_OPENING}(?:(?:(?:\w+=)?{NOTHING}\)?|{_SIGNS_LEFT}{'|' + refuse if refuse else ''})(?:{end}))"
-        rf"|(?:{keys}){_SUFFIX}: (?:{sentence})",
+        rf"|(?:{keys}){_SUFFIX}: (?:{sentence})(?:{end})",
         **more,
     )
 

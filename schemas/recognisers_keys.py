@@ -27,7 +27,7 @@ _DEVICES = (
         name="device_number",
         tag="DEVICE_ID",
         clause="1.1.2-dev",
-        keys=r"(?i:imei(?:[_ /-]?sv)?|imsi|icc[_ .-]?id|meid|subscriber[_ .-]?id)|"
+        keys=r"(?i:imei(?:[_ /-]?sv)?|imsi|icc[_ .-]?id|meid|subscriber[_ .-]?ids?)|"
         + whole_words("eid|esn|pesn|sim[_ .-]?serial(?:[_ .-]?number)?|sim[_ .-]?number|tac[_ .-]?fac"),
         loosely=OF_A_SLOT,
         anywhere=True,
@@ -38,6 +38,7 @@ _DEVICES = (
             "subscriberId imsi: 262019876543210",
             "ICCID 8931086112345678903 inserted",
             "IMSI of slot 1: 262019876543210",
+            "matchSubscriberIds=[262019876543210]",
             "GET /devices/imei/490154203237519/state, IMEI35-209900-176148-1",
             '"meid":"A0000009296F12"',
         ),
@@ -53,8 +54,8 @@ _DEVICES = (
         clause="1.1.2-dev",
         keys=r"(?i:imei|imsi|iccid|serial|oaid|gaid|aaid|vaid|udid|idf[av]|ssaid"
         r"|(?:android|device|space|instance|install(?:ation)?|advertising|gsf|hardware|anonymous|distinct|subscriber"
-        r"|visitor|client|registration)[_ .-]?(?:uu|gu)?id)|"
-        + whole_words(r"meid|ad[_.-]?id|waid|fid|did|cuid|reg[_.-]?id|device[_.-]?hash"),
+        r"|visitor|client|registration|device[_ .-]?unique)[_ .-]?(?:uu|gu)?id)|"
+        + whole_words(r"meid|hw[_.-]?id|ad[_.-]?id|waid|fid|did|cuid|reg[_.-]?id|device[_.-]?hash"),
         bare=rf"[0-9]{{2,8}}(?:[ /.-][0-9]{{1,8}}){{2,6}}|{WORD}",
         # words, numbers of objects, and numbers that are as short as an index or a counter; of ten capitals, those that
         # say what is not
@@ -88,15 +89,17 @@ _DEVICES = (
         tag="MAC",
         clause="1.1.2-dev",
         keys=whole_words(
-            r"bssid|mac(?:[_ .-]?addr(?:ess)?)?|hw[_ .-]?addr(?:ess)?|b[td][_ .-]?addr(?:ess)?"
+            r"bssid|mac(?:[_ .-]?(?:addr(?:ess)?|wi-?fi|wlan|eth|bt))?|hw[_ .-]?addr(?:ess)?|b[td][_ .-]?addr(?:ess)?"
             r"|bluetooth[_ .-]?addr(?:ess)?"
         ),
+        loosely=LOOSELY,
         start=r"[0-9A-Fa-f*Xx]{2}[ :._-]?[0-9A-Fa-f*Xx]",
         shape=r"[0-9A-Fa-f]{12}(?:[0-9A-Fa-f]{4})?\b|(?:[0-9A-Fa-f*Xx]{2}[ :._-]){5}[0-9A-Fa-f*Xx]{2}"
         r"|[0-9A-Fa-f]{32,64}\b",
         examples=(
             "wlan0 mac=02005e105f00 up",
             "bd_addr: 00 00 5e 00 53 af",
+            "page timeout of remote_bd_addr 00005E0053AF",
             "mac_md5=0cc175b9c0f1b6a831c399e269772661",
         ),
         counter_examples=("machine=arm64 macro:7", "mac=null, BSSID: any", "macAddress: <redacted>"),
@@ -123,11 +126,16 @@ _DEVICES = (
         # what the system's services print of a network: NetworkInfo, keys of configurations, and the supplicant
         pattern=rf"((?:\bextra(?:Info)?[:=] ?|\b(?i:ssid) )\")[^\"\n{MARKS}][^\"\n]*"
         rf"|(\b(?i:ssid) ')[^'\n{MARKS}][^'\n]*"
-        rf"|(\")[^\"\n{MARKS}][^\"\n]*(\"-?(?:WPA|WEP|SAE|OWE|NONE\b))",
-        replacement=r"\1\2\3<SSID>\4",
-        examples=('state: CONNECTED, extra: "Jansen thuis", roaming: false', 'will link "Jansen thuis"WPA_PSK'),
+        rf"|(\")[^\"\n{MARKS}][^\"\n]*(\"-?(?:WPA|WEP|SAE|OWE|NONE\b))"
+        rf"|(\bpri_dev_type=[\w-]+ name=')[^'\n{MARKS}][^'\n]*",
+        replacement=r"\1\2\3\5<SSID>\4",
+        examples=(
+            'state: CONNECTED, extra: "Jansen thuis", roaming: false',
+            'will link "Jansen thuis"WPA_PSK',
+            "pri_dev_type=10-0050F204-5 name='Jansen TV'",
+        ),
         counter_examples=('state: CONNECTED, extra: "", roaming: false', 'capabilities: "[WPA2-PSK-CCMP][ESS]"'),
-        hint=r"\bextra(?:Info)?[:=] ?\"|\b(?i:ssid) ['\"]|\"-?(?:WPA|WEP|SAE|OWE|NONE\b)",
+        hint=r"\bextra(?:Info)?[:=] ?\"|\bpri_dev_type=|\b(?i:ssid) ['\"]|\"-?(?:WPA|WEP|SAE|OWE|NONE\b)",
     ),
     named_text(
         name="bluetooth_name",
@@ -157,7 +165,7 @@ _PLACES = (
         keys=r"(?i:latitude|longitude|lat[_ /]?ln?g|coordinates?|geo[_ ]?point)|"
         + whole_words("lat|lon|lng|geo|location|loc|position"),
         start=_DECIMAL,
-        shape=rf"{_DECIMAL}(?: ?[,; ] ?{_DECIMAL})*\b",
+        shape=rf"{_DECIMAL}(?: ?[,;/ ] ?{_DECIMAL})*\b",
         examples=("fix at lat=52.379", "lat/lng: (52.379189,4.899431)", "geo:52.37,4.89", '"coordinates":[4.8,52.3]'),
         counter_examples=("latency=12 platform=sm8550", "location=gps lat: null", "Location: https://example.com/"),
     ),
@@ -179,12 +187,14 @@ _PEOPLE = (
         name="phone_pair",
         tag="PHONE",
         clause="1.1.1",
-        keys=r"(?i:(?:phone|tel|mobile)[_ .-]?(?:home|work|main|private|primary|e164)|phone|msisdn|voice[_ .-]?mail"
-        r"|whatsapp|telefon|téléphone|телефон|номер|手机|电话|line1|dial(?:l?ed|l?ing)?)|"
+        keys=r"(?i:(?:phone|tel|mobile)[_ .-]?(?:home|work|main|private|primary|e164)|phone(?:_lookup)?|msisdn"
+        r"|voice[_ .-]?mail|whatsapp|\bwa\.me|telefon|téléphone|телефон|номер|手机|电话|line1|dial(?:l?ed|l?ing)?)|"
         + r"\b(?i:tel|sms|smsto|mmsto|callto|whatsapp|viber)://[a-z]{0,12}|"
-        + r"\b(?i:call(?:s|ed|ing)?|ring(?:s|ing)?|sms|mms|otp sent)(?i:[ \t](?:to|from))|\b(?i:calling)|"
+        + r"\b(?i:call(?:s|ed|ing)?|ring(?:s|ing)?|sms(?:_deliver|_received)?|mms|otp sent)(?i:[ \t](?:to|from))"
+        + r"|\b(?i:calling)|"
         + whole_words(
-            "tel|mobile|mob|handy|cell|sms|fax|caller|callee|originating[_ .-]?address|dest(?:ination)?[_ .-]?address"
+            "tel|mobile|mob|handy|cell|sms|smsto|mmsto|callto|fax|caller|callee"
+            r"|originating[_ .-]?address|dest(?:ination)?[_ .-]?address"
         ),
         loosely=rf"{LOOSELY}|/",
         start=r"(?:%2B|[+(])?[0-9](?:[ ()./-]{0,2}[0-9]){5}",
@@ -194,6 +204,10 @@ _PEOPLE = (
             "tel 020/7940800 busy",
             "calling 0486/56.22.92",
             "phoneHome=0201234567",
+            "smsto:5550123456",
+            "content://com.android.contacts/phone_lookup/0201234567",
+            "SMS_DELIVER from 0201234567",
+            "https://wa.me/31612345678",
             '{"msisdn":"31612345678"}',
         ),
         counter_examples=(
@@ -235,17 +249,35 @@ _PEOPLE = (
         tag="USER",
         clause="1.1.1",
         keys=r"(?i:(?:nick|full|first|middle|last|display|screen|real|sur|given|family|contact|customer)[_ .-]?name"
-        r"|(?:account ?[:=] ?)?account ?\{ ?name|用户名|姓名|фамилия)|" + whole_words("user|account|login"),
+        r"|(?:account ?[:=] ?)?account ?\{ ?name|\b(?:user|contact|person|profile|customer|member|patient)"
+        r"(?:dto|entity|model|data|info)?[({](?:id=[\w-]*, )?name|用户名|姓名|фамилия)|"
+        + whole_words("user|account|login"),
         bare=rf"{_CAPITAL}(?: {_CAPITAL}){{1,3}}|{WORD}",
         # numbers of profiles and applications, accounts of the system, and what a program says of its own objects
         refuse=rf"{PRINTED}|{SENTENCE}|u?[0-9]{{1,3}}(?:[ais][0-9]+)*|-[0-9]+"
         r"|(?i:root|system|shell|nobody|radio|wifi|bluetooth|media|nfc|user|guest|owner|admin|all|any|current|other)",
-        examples=("userName: Ada Lovelace signed in", "Account {name=bob, type=com.example}"),
+        examples=(
+            "userName: Ada Lovelace signed in",
+            "Account {name=bob, type=com.example}",
+            "User(id=5, name=Ada Lovelace, age=31)",
+        ),
         counter_examples=(
             "UserManager.getUsers(UserManager.java:402)",
             "user=0 userId: u0a113 account=null",
             "user: USER_ALL",
         ),
+    ),
+    Recogniser(
+        name="user_info",
+        tag="USER",
+        clause="1.1.1",
+        # what Android prints of a profile: its number, its name, its flags
+        pattern=rf"(\bUserInfo\{{[0-9]+:)[^{{}}{MARKS}][^{{}}]*(:[0-9a-fA-F]+\}})",
+        replacement=r"\1<USER>\2",
+        examples=("UserInfo{0:Ada Lovelace:c13} running",),
+        counter_examples=("UserInfo{0:Owner:c13} running", "UserInfo{10:null:30}"),
+        hint=r"\bUserInfo\{[0-9]",
+        refuse=r"UserInfo\{[0-9]+:(?i:null|owner|guest|work profile|system)?:.*",
     ),
 )
 

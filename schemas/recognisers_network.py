@@ -25,7 +25,7 @@ _PROTOCOLS = (
 # The folders of shared storage that every device has.
 _FOLDERS = (
     r"(?:DCIM|Pictures|Movies|Music|Download|Documents|Recordings|Ringtones|Alarms|Podcasts|MIUI|Tencent|WhatsApp)"
-    r"(?:/(?:Camera|Screenshots|Media))?"
+    r"(?:/(?:Camera|Screenshots|Media(?:/WhatsApp [A-Z][A-Za-z ]*(?:/(?:Sent|Private))?)?))?"
 )
 _ANGLE = rf"[0-9]{{1,3}}(?:\.[0-9]+)? ?{_DEGREES}(?: ?[0-9.]{{1,8}} ?['′’](?: ?[0-9.]{{1,8}} ?(?:\"|″|”|''))?)?"
 
@@ -125,16 +125,22 @@ _PLACES = (
         clause="1.1.2-loc",
         # Two numbers, in a row by themselves: three and more are a vector, and both below one are no land.
         pattern=rf"(Location\[\w+ |(?i:latlng|geopoint|point)[ (:\[=]{{1,3}})?"
-        rf"(?:{_DECIMAL}[0-9]*(?:(?: ?[,;/] ?| ){_DECIMAL}[0-9]*)+|-?[0-9]+,[0-9]{{4,}},-?[0-9]+,[0-9]{{4,}}"
-        rf"|(?:[NS] ?)?{_ANGLE} ?[NSns]?[,;]? ?(?:[EWO] ?)?{_ANGLE}(?: ?[EWOew]\b)?)",
-        accept=r"(?:Location|(?i:latlng|geopoint|point)).*|.*(?:°|º|&deg;|%C2%B0).*"
+        rf"(?:{_DECIMAL}[0-9]*\**(?:(?: ?[,;/] ?| ){_DECIMAL}[0-9]*\**)+|-?[0-9]+,[0-9]{{4,}},-?[0-9]+,[0-9]{{4,}}"
+        rf"|(?:[NS] ?)?{_ANGLE} ?[NSns]?[,;]? ?(?:[EWO] ?)?{_ANGLE}(?: ?[EWOew]\b)?"
+        r"|\b[0-9]{4}\.[0-9]+,[NS],[0-9]{5}\.[0-9]+,[EW]\b)",
+        accept=r"(?:Location|(?i:latlng|geopoint|point)).*|.*(?:°|º|&deg;|%C2%B0).*|.*,[EW]"
         r"|[-+]?[1-9][0-9]{0,2}\.[0-9]{4,} ?[,;/] ?[-+]?[0-9]{1,3}\.[0-9]{4,}"
         r"|[-+]?[0-9]{1,3}\.[0-9]{4,} ?[,;/] ?[-+]?[1-9][0-9]{0,2}\.[0-9]{4,}",
         replacement=r"\1<LOCATION>",
-        examples=("Location[gps 52.379189,4.899431 hAcc=20]", "52°22'44.4\"N 4°53'57.9\"E", "LatLng(52.1, 4.2)"),
+        examples=(
+            "Location[gps 52.379189,4.899431 hAcc=20]",
+            "52°22'44.4\"N 4°53'57.9\"E",
+            "LatLng(52.1, 4.2)",
+            "$GPGGA,123519,5222.038,N,00453.000,E,1,08",
+        ),
         counter_examples=("RectF(0.0, 63.0, 1080.0, 2205.0)", "[0.70711,0.00000,0.70711]", "(0.12345, 0.67890)"),
         hint=rf"\.[0-9]{{4,}} ?[,;/] ?[-+]?[0-9]{{1,3}}\.|Location\[\w+ [-0-9]|(?i:latlng|point)[ (:\[=]{{1,3}}[-+0-9]"
-        rf"|{_DEGREES} ?[0-9NS]",
+        rf"|{_DEGREES} ?[0-9NS]|[0-9],[NS],[0-9]{{5}}\.",
     ),
     Recogniser(
         name="user_file",
@@ -142,13 +148,18 @@ _PLACES = (
         clause="1.1.1",
         # What a person keeps in shared storage. Its first folder stays, and all that applications keep there.
         pattern=r"(/(?:storage/(?:emulated/[0-9]+|self/primary|[0-9A-F]{4}-[0-9A-F]{4})"
-        r"|(?:mnt/)?sdcard[0-9]?)/"
+        r"|(?:mnt/)?sdcard[0-9]?)/(?:Android/media/[\w.]+/)?"
         rf"(?:{_FOLDERS}/)?)[^\s/\"':,;)\]{MARKS}][^\s\"':,;)\]{MARKS}]*(?:(?: [\w()&+-]+){{1,6}}\.\w{{2,4}}\b)?",
         replacement=r"\1<FILE>",
-        examples=("/storage/emulated/0/Download/Jansen CV.pdf: open failed", "/sdcard/jansen/notes.txt"),
+        examples=(
+            "/storage/emulated/0/Download/Jansen CV.pdf: open failed",
+            "/sdcard/jansen/notes.txt",
+            "/sdcard/WhatsApp/Media/WhatsApp Images/IMG-20261117-WA0001.jpg",
+            "/storage/emulated/0/Android/media/com.whatsapp/WhatsApp/Media/WhatsApp Documents/Sent/CV Jansen.pdf",
+        ),
         counter_examples=("/storage/emulated/0/Android/data/com.example.app/files/a.db", "/storage/emulated/0/DCIM/"),
         hint=r"/(?:storage/(?:emulated|self|[0-9A-F]{4}-)|sdcard)",
-        refuse=rf".*/Android(?:/.*)?|.*/{_FOLDERS}/?",
+        refuse=rf".*/Android(?:/(?:data|obb|media/[\w.]+/[^W]).*|/media(?:/[\w.]+)?)?/?|.*/{_FOLDERS}/?",
     ),
     Recogniser(
         name="user_path",
@@ -213,11 +224,17 @@ _MACHINES = (
         rf"|\b(?:{_HEX4}:){{1,6}}(?::{_HEX4}){{0,5}}:(?:{_IPV4}|{_HEX4})\b"
         rf"|\b(?:{_HEX4}:){{1,7}}:\B|\B::(?:{_HEX4}:){{0,6}}(?:{_IPV4}|{_HEX4})\b)(?:%\w+)?",
         # more than eight groups are the fingerprint of a certificate
-        accept=rf".*::.*|(?:{_HEX4}:){{7}}{_HEX4}(?:%\w+)?|(?:{_HEX4}:){{6}}[0-9.]+(?:%\w+)?",
+        # ... and a ninth is a port, where it stands without brackets
+        accept=rf".*::.*|(?:{_HEX4}:){{7}}{_HEX4}(?:%\w+|:[0-9]{{2,4}})?|(?:{_HEX4}:){{6}}[0-9.]+(?:%\w+)?",
         # the loopback, and the names of C++
         refuse=r"::1|[A-Fa-f:]+|.*::.*(?:::|\().*",
         replacement="<IP>",
-        examples=("connect to [2001:db8::ff00:42:8329]:443", "from fe80::1ff:fe23:4567:890a%wlan0", "::ffff:192.0.2.1"),
+        examples=(
+            "connect to [2001:db8::ff00:42:8329]:443",
+            "from fe80::1ff:fe23:4567:890a%wlan0",
+            "::ffff:192.0.2.1",
+            "example.com/2001:db8:0:1:1ff:fe23:4567:890a:443",
+        ),
         counter_examples=(
             "art::Thread::Run and std::vector at 12:34:56",
             "cafe::babe::add",

@@ -8,6 +8,7 @@ from schemas.recogniser import (
     SEPARATOR,
     SEPARATOR_HINT,
     Recogniser,
+    named_shape,
     named_text,
     whole_words,
 )
@@ -51,20 +52,25 @@ _NAMED = (
         end=rf"&(?:amp;)?[\w.-]+=|</|[\s{MARKS}]|$",
         # behind a word that tells nothing, what belongs to the sentence; `pwd` is a folder, too; counts of tests
         refuse=rf"{NOTHING}[,;.)\]}}>].*|/.*|[0-9]{{1,3}}[,;]?",
-        sentence=rf"{SENTENCE}|[a-z]+(?:ing|ed)",
+        sentence=rf"(?:{SENTENCE}|[a-z]+(?:ing|ed))[,;.]?",
         examples=(
             "login failed, password=correct;horse",
             r"{\"pwd\":\"hunter2\"}",
             "<password>hunter2</password>",
             "password=a&b!c</p>",
         ),
-        counter_examples=("PasswordFragment.kt:31", "password: null, pwd=/data/local", "password: required"),
+        counter_examples=(
+            "PasswordFragment.kt:31",
+            "password: null, pwd=/data/local",
+            "password: required",
+            "password: required, email: invalid",
+        ),
     ),
     named_text(
         name="secret",
         tag="SECRET",
         clause="1.1.1",
-        keys=r"(?i:token|secret|session|jwt|credentials?|csrf|xsrf|captcha"
+        keys=r"(?i:token|secret|sess(?:ion|_?id)|jwt|credentials?|csrf|xsrf|captcha"
         r"|(?:api|access|auth|private|client|signing|master|secret|account|encryption)[_ .-]?key"
         r"|(?:verification|auth|sms|security)[_ .-]?code)|" + whole_words("auth|otp|pin|sid|cvv|cvc"),
         # numbers of sessions and pins, what a program calls its own objects, and their classes
@@ -75,6 +81,7 @@ _NAMED = (
             "aws_secret_access_key=wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY",
             "session=dGVzdA, state=open",
             "otp: 493201",
+            "PHPSESSID=r2t5uvjq435r4q7ib3vtdjq120",
         ),
         counter_examples=(
             "TokenRefresher.refresh(TokenRefresher.java:88)",
@@ -82,6 +89,17 @@ _NAMED = (
             "Bad activity token: android.os.BinderProxy@2bd79ce",
             "Unexpected token: identifier, session: started, auth:SIMPLE, token=null",
         ),
+    ),
+    named_shape(
+        name="pin",
+        tag="SECRET",
+        clause="1.1.1",
+        keys=r"\bCPIN|" + whole_words("pin|otp|puk[12]?|cvv2?|cvc2?"),
+        start="[0-9]{3}",
+        shape=r"[0-9]{3,8}\b",
+        refuse=r".*(?i:pin).*[^0-9][0-9]{3}",  # of a chip
+        examples=("pin code: 4821", '"cvc":"123"', 'AT+CPIN="1234"'),
+        counter_examples=("gpio pin: 113", "pin: disabled", "otp=null"),
     ),
 )
 

@@ -27,7 +27,7 @@ _GOES_ON = (
     r"\b(?:A[KS]IA|AIza|gh[pousr]_|GOCSPX-)[\w-]*\r?\n.",
 )
 # What a cut may have split: the last token, with the groups of digits that stand before it.
-_LAST_TOKEN = r"[0-9 ().+:-]*\S*\z"
+_LAST_TOKEN = r"[0-9 ().,+:-]*\S*\z"
 
 
 def counted(found: Iterable[Found]) -> dict[str, int]:

@@ -292,10 +292,28 @@ def test_marks_in_a_text_neither_hide_an_identifier_nor_forge_a_tag():
     assert scrubbed == ["imei= <DEVICE_ID>", " EMAIL ", "<EMAIL>  ", "token= SECRET abcdef"]
 
 
+def test_no_digit_of_a_number_counts_as_the_number_of_its_key():
+    number = "204043123456789"
+    keys = ("imsi ", "imei_", "imei", "imei-", "imei1_", "imei.", "getSimSerialNumber ", "ICC id ")
+    scrubbed, _ = scrub(*(key + number for key in keys))
+    assert scrubbed == [key + "<DEVICE_ID>" for key in keys]
+
+
+def test_words_of_a_sentence_about_a_password_stay_wherever_they_stand():
+    sentences = ["password: required, email: invalid", "password: incorrect for this account"]
+    assert scrub(*sentences) == (sentences, {})
+
+
 def test_a_long_text_is_cut_before_what_the_cut_would_split():
     words = "at com.example.Foo.bar(Foo.kt:1)\n"
     head = words * 10
-    for tail in ("490154203237518", "4111 1111 1111 1111", "mail someone@example.org", "naïve🙂" * 9):
+    for tail in (
+        "490154203237518",
+        "4111 1111 1111 1111",
+        "52.370216, 4.895168",
+        "mail someone@example.org",
+        "naïve🙂" * 9,
+    ):
         for reach in range(len(tail.encode())):
             scrubber = Scrubber(max_bytes=len(head) + reach)
             (scrubbed,), hits = scrub(head + tail + " " + words, scrubber=scrubber)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
 
-from schemas.fields import NUMBER, STRING, STRINGS, Field
+from schemas.fields import NUMBER, PAYLOADS, STRING, STRINGS, Field
 from schemas.shape import arrow_schema, field_names, field_tree, leaf_columns, unknown_path
 from transforms.verdict import MAX_DEPTH, rewriting
 
@@ -38,19 +38,18 @@ class ArrowJson:
     """Reads lines of one block, and counts their unknown fields by `unknown_path`.
 
     Where one device has a field that we do not know, more will: `expected` is the schema with those that were met.
-    Objects that should be `absent` are not looked for where whatever is not expected is an obstacle.
+    Where the event type of all lines is known, and whatever is not expected is an obstacle, the objects of other types
+    are not expected.
     """
 
-    def __init__(
-        self, block: bytes, fields: tuple[Field, ...], expected: pa.Schema | None, absent: frozenset[str]
-    ) -> None:
-        self.expected, self.unknown, self._absent = expected, Counter[str](), absent
+    def __init__(self, block: bytes, fields: tuple[Field, ...], expected: pa.Schema | None) -> None:
+        self.expected, self.unknown = expected, Counter[str]()
         self._fields, self._schema = fields, arrow_schema(fields)
         self._tree, self._names, self._complaints = field_tree(fields), field_names(fields), rewriting(fields)
         self._few_names = True
         self._nul = _NUL in block
 
-    def read(self, data: bytes, rows: int, unexpected: str) -> tuple[Columns | None, Obstacle]:
+    def read(self, data: bytes, rows: int, unexpected: str, kind: str = "") -> tuple[Columns | None, Obstacle]:
         """The columns of so many lines, each an object, or None and the obstacle. What pyarrow says of a failure may
         hold values: it goes no further than this function."""
         nul = self._nul and _NUL in data
@@ -58,8 +57,8 @@ class ArrowJson:
             return None, Obstacle()
         counting = unexpected != "ignore" and not nul  # in an unknown field U+0000 would pass unseen
         expected = (counting and self.expected) or self._schema
-        if unexpected == "error":
-            expected = pa.schema([field for field in expected if field.name not in self._absent])
+        if unexpected == "error" and kind:
+            expected = pa.schema([field for field in expected if field.name == kind or field.name not in PAYLOADS])
         options = pa.json.ParseOptions(explicit_schema=expected, unexpected_field_behavior=unexpected)
         whole = pa.json.ReadOptions(use_threads=False, block_size=len(data) + 1)
         try:

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from schemas.fields import EVENT_TYPES, PAYLOADS, Field
+from schemas.fields import EVENT_TYPES, Field
 from schemas.shape import field_tree, line_type
 from transforms.arrow_json import UNKNOWN_FIELD, ArrowJson, Columns, Obstacle, concatenated, is_utf8
 from transforms.block import SPACE, Lines, layout_of
@@ -97,13 +97,16 @@ def parse(block: bytes, fields: tuple[Field, ...], habits: Habits | None = None)
     """Reads a block of lines strictly. It raises for no input, and no value of a line is in what it says of faults."""
     layout, habits = layout_of(block), habits or Habits()
     kinds = tuple(name for name in field_tree(fields) if name in EVENT_TYPES)
-    readers = [_Reader(group, fields, habits.of(group.kind)) for group in by_type(block, layout, kinds)]
+    groups = [Group("", block, layout)] if habits.spoilt else by_type(block, layout, kinds)
+    readers = [_Reader(group, fields, habits.of(group.kind), kinds) for group in groups]
     parts = [columns for reader in readers for columns in reader.parts()]
     unknown = sum((reader.json.unknown for reader in readers), Counter())
+    faults = merged(*(reader.faults for reader in readers))
+    habits.spoilt = len(faults.line) * _SELDOM > len(layout.start)
     return Parsed(
         columns=concatenated(parts or [readers[0].json.no_columns()]),
         line=np.concatenate([reader.good for reader in readers]),
-        faults=merged(*(reader.faults for reader in readers)),
+        faults=faults,
         blank=len(layout.ends) - len(layout.number),
         lines=len(layout.ends),
         unknown=dict(sorted(unknown.items())),
@@ -114,10 +117,10 @@ def parse(block: bytes, fields: tuple[Field, ...], habits: Habits | None = None)
 class _Reader:
     """Reads the lines of one group, and notes the verdict on each that is rejected."""
 
-    def __init__(self, group: Group, fields: tuple[Field, ...], habits: Habits) -> None:
+    def __init__(self, group: Group, fields: tuple[Field, ...], habits: Habits, kinds: tuple[str, ...]) -> None:
         self.block, self.layout, self.habits = group.block, group.layout, habits
-        absent = frozenset(PAYLOADS) - {group.kind} if group.kind else frozenset()
-        self.json = ArrowJson(self.block, fields, habits.expected, absent)
+        self.kind, self.kinds = group.kind, kinds
+        self.json = ArrowJson(self.block, fields, habits.expected)
         self.decode, self.judge = msgspec.json.Decoder(line_type(fields)).decode, Judge(fields)
         self.rewriting = rewriting(fields)
         self.rules = [rule for rules in self.rewriting.values() for rule in rules]
@@ -144,7 +147,6 @@ class _Reader:
         else:
             yield from self._tried()
         self.habits.expected = self.json.expected
-        self.habits.spoilt = np.count_nonzero(self.verdict != _GOOD) * _SELDOM > everything
 
     def _tried(self) -> Iterator[Columns]:
         """As `parts`, where most pieces should read as they stand."""
@@ -183,11 +185,11 @@ class _Reader:
             data = data[: stop - start] + b"\n"
         if not (self.layout.plain[begin:end].all() and is_utf8(data)):
             return None, Obstacle()
-        columns, obstacle = self.json.read(data, end - begin, unexpected)
+        columns, obstacle = self.json.read(data, end - begin, unexpected, self.kind)
         untried = dict(self.rewriting)
         while obstacle.what in untried:
             data = rewritten(data, untried.pop(obstacle.what))
-            columns, obstacle = self.json.read(data, end - begin, unexpected)
+            columns, obstacle = self.json.read(data, end - begin, unexpected, self.kind)
         return columns, obstacle
 
     def _with_new_names(self, begin: int, end: int) -> Iterator[Columns]:
@@ -249,7 +251,7 @@ class _Reader:
     def _weeded(self, begin: int, end: int, unexpected: str) -> tuple[Columns | None, Obstacle]:
         """The good lines of [begin, end), all of which were sifted, or None and the obstacle."""
         at = self._good(begin, end)
-        columns, obstacle = self.json.read(self.lines.text(at), len(at), unexpected)
+        columns, obstacle = self._read(at, unexpected)
         # msgspec takes the last of two equal keys; pyarrow.json tells the first line in which it finds a key twice.
         for _ in range(_REPEATED_KEYS):
             if obstacle.row < 0:
@@ -257,8 +259,31 @@ class _Reader:
             for i in self._repeating(at, obstacle).tolist():
                 self._judge(i)
             at = self._good(begin, end)
-            columns, obstacle = self.json.read(self.lines.text(at), len(at), unexpected)
+            columns, obstacle = self._read(at, unexpected)
         return columns, obstacle
+
+    def _read(self, at: np.ndarray, unexpected: str) -> tuple[Columns | None, Obstacle]:
+        """These lines, in their order, or None and the obstacle. Where they are of many types, those of each by
+        themselves, or else whoever sends bad lines would make the good ones dearer."""
+        text = self.lines.text(at)
+        if unexpected != "error" or self.kind:
+            return self.json.read(text, len(at), unexpected, self.kind)
+        layout, unknown = layout_of(text), self.json.unknown.copy()
+        parts, rows = [], []
+        for kind, block, own in by_type(text, layout, self.kinds):
+            columns, obstacle = self.json.read(block, len(own.start), unexpected, kind)
+            if obstacle.what == UNKNOWN_FIELD:  # it may be one that another type has
+                columns, obstacle = self.json.read(block, len(own.start), unexpected)
+            row = np.searchsorted(layout.number, own.number)
+            if columns is None:
+                self.json.unknown = unknown
+                return None, obstacle._replace(row=int(row[obstacle.row]) if obstacle.row >= 0 else -1)
+            parts.append(columns)
+            rows.append(row)
+        if len(parts) <= 1:
+            return (parts[0] if parts else None), Obstacle()
+        order = pa.array(np.argsort(np.concatenate(rows)))
+        return {path: column.take(order) for path, column in concatenated(parts).items()}, Obstacle()
 
     def _repeating(self, at: np.ndarray, obstacle: Obstacle) -> np.ndarray:
         """Of these lines the one that names a key twice, and those that might."""

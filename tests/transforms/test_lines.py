@@ -17,7 +17,7 @@ from transforms import block as block_of_lines
 from transforms import by_type, lines
 from transforms.arrow_json import ArrowJson
 from transforms.block import line_at, line_ends
-from transforms.lines import parse
+from transforms.lines import Habits, parse
 from transforms.verdict import REASONS, Reason
 
 GOOD = [
@@ -222,8 +222,10 @@ mixes = st.lists(st.one_of(st.integers(0, len(GOOD) - 1), st.integers(0, len(ALL
 
 
 @settings(max_examples=250, deadline=None)
-@given(mixes, st.integers(1, 7), st.integers(1, 4), st.booleans(), st.booleans(), st.sampled_from([1, 100]))
-def test_neighbours_change_nothing(mix, piece, sifted, crlf, end, fewest):
+@given(
+    mixes, st.integers(1, 7), st.integers(1, 4), st.booleans(), st.booleans(), st.sampled_from([1, 100]), st.booleans()
+)
+def test_neighbours_change_nothing(mix, piece, sifted, crlf, end, fewest, spoilt):
     text = [BLANK[k % len(BLANK)] if i < 0 else ALL[i][0] for k, i in enumerate(mix)]
     # A CR more would make a line that is exactly as long as a line may be too long.
     ending = b"\r\n" if crlf and all(len(line) < MAX_LINE_BYTES for line in text) else b"\n"
@@ -232,7 +234,7 @@ def test_neighbours_change_nothing(mix, piece, sifted, crlf, end, fewest):
         patch.setattr(lines, "_PIECE_LINES", piece)
         patch.setattr(lines, "_SIFTED_LINES", sifted)
         patch.setattr(by_type, "_FEWEST", fewest)
-        parsed = parse(block, EVENT_FIELDS)
+        parsed = parse(block, EVENT_FIELDS, Habits(spoilt=spoilt))
     assert verdicts(parsed) == {k: ALL[i][1] for k, i in enumerate(mix) if i >= 0}
     in_order = [row for _, row in sorted(zip(parsed.line.tolist(), rows(parsed), strict=True), key=itemgetter(0))]
     assert in_order == [row for i in mix if i >= 0 for row in rows(ALONE[i])]

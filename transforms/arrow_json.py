@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,7 +48,7 @@ class ArrowJson:
         self._fields, self._schema = fields, arrow_schema(fields)
         self._tree, self._names, self._complaints = field_tree(fields), field_names(fields), rewriting(fields)
         self._few_names = True
-        self._nul = _NUL in block
+        self._block = block
 
     def read(self, data: bytes, rows: int, unexpected: str, kind: str = "") -> tuple[Columns | None, Obstacle]:
         """The columns of so many lines, each an object, or None and the obstacle. What pyarrow says of a failure may
@@ -81,6 +82,10 @@ class ArrowJson:
         if unknown:
             self._learn(batch.schema, expected, unknown)
         return columns, Obstacle()
+
+    @cached_property
+    def _nul(self) -> bool:
+        return _NUL in self._block
 
     def no_columns(self) -> Columns:
         """What is read of no line."""

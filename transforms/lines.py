@@ -8,7 +8,7 @@ bad are left out. That goes on while it finds some; then all that stayed is read
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, repeat
 from operator import length_hint
 
@@ -19,7 +19,7 @@ import pyarrow as pa
 from schemas.fields import EVENT_TYPES, Field
 from schemas.shape import field_tree, line_type
 from transforms.arrow_json import UNKNOWN_FIELD, ArrowJson, Columns, Obstacle, concatenated, is_utf8
-from transforms.block import SPACE, Lines, layout_of
+from transforms.block import SPACE, Layout, Lines, layout_of
 from transforms.by_type import Group, by_type
 from transforms.verdict import CODE, REASONS, Judge, Reason, rewriting, rewritten
 
@@ -97,11 +97,12 @@ def parse(block: bytes, fields: tuple[Field, ...], habits: Habits | None = None)
     """Reads a block of lines strictly. It raises for no input, and no value of a line is in what it says of faults."""
     layout, habits = layout_of(block), habits or Habits()
     kinds = tuple(name for name in field_tree(fields) if name in EVENT_TYPES)
-    groups = [Group("", block, layout)] if habits.spoilt else by_type(block, layout, kinds)
-    readers = [_Reader(group, fields, habits.of(group.kind), kinds) for group in groups]
-    parts = [columns for reader in readers for columns in reader.parts()]
+    sifters = [_Reader(Group("", block, layout), fields, habits)] if habits.spoilt else []
+    left = sifters[0].sifted() if sifters else (block, layout)
+    readers = [_Reader(group, fields, habits.of(group.kind)) for group in by_type(*left, kinds)]
+    parts = [columns for reader in readers for columns in reader.parts(sifted=habits.spoilt)]
     unknown = sum((reader.json.unknown for reader in readers), Counter())
-    faults = merged(*(reader.faults for reader in readers))
+    faults = merged(*(reader.faults for reader in (*sifters, *readers)))
     habits.spoilt = len(faults.line) * _SELDOM > len(layout.start)
     return Parsed(
         columns=concatenated(parts or [readers[0].json.no_columns()]),
@@ -117,9 +118,9 @@ def parse(block: bytes, fields: tuple[Field, ...], habits: Habits | None = None)
 class _Reader:
     """Reads the lines of one group, and notes the verdict on each that is rejected."""
 
-    def __init__(self, group: Group, fields: tuple[Field, ...], habits: Habits, kinds: tuple[str, ...]) -> None:
+    def __init__(self, group: Group, fields: tuple[Field, ...], habits: Habits) -> None:
         self.block, self.layout, self.habits = group.block, group.layout, habits
-        self.kind, self.kinds = group.kind, kinds
+        self.kind = group.kind
         self.json = ArrowJson(self.block, fields, habits.expected)
         self.decode, self.judge = msgspec.json.Decoder(line_type(fields)).decode, Judge(fields)
         self.rewriting = rewriting(fields)
@@ -138,14 +139,17 @@ class _Reader:
         rejected = np.flatnonzero(self.verdict != _GOOD)
         return Faults(self.layout.number[rejected], self.verdict[rejected])
 
-    def parts(self) -> Iterator[Columns]:
-        """The columns of the good lines, in order, in as few parts as it takes."""
+    def sifted(self) -> tuple[bytes, Layout]:
+        """The lines that are not certainly bad, as they are to be read, and their layout, under their own numbers."""
         everything = len(self.layout.start)
-        if self.habits.spoilt:
-            self._sift(0, everything)
-            yield from self._sifted(0, everything)
-        else:
-            yield from self._tried()
+        self._sift(0, everything)
+        at = self._good(0, everything)
+        text = self.lines.text(at)
+        return text, replace(layout_of(text), number=self.layout.number[at], ends=self.layout.ends)
+
+    def parts(self, sifted: bool) -> Iterator[Columns]:
+        """The columns of the good lines, in order, in as few parts as it takes."""
+        yield from self._sifted(0, len(self.layout.start)) if sifted else self._tried()
         self.habits.expected = self.json.expected
 
     def _tried(self) -> Iterator[Columns]:
@@ -251,7 +255,7 @@ class _Reader:
     def _weeded(self, begin: int, end: int, unexpected: str) -> tuple[Columns | None, Obstacle]:
         """The good lines of [begin, end), all of which were sifted, or None and the obstacle."""
         at = self._good(begin, end)
-        columns, obstacle = self._read(at, unexpected)
+        columns, obstacle = self.json.read(self.lines.text(at), len(at), unexpected, self.kind)
         # msgspec takes the last of two equal keys; pyarrow.json tells the first line in which it finds a key twice.
         for _ in range(_REPEATED_KEYS):
             if obstacle.row < 0:
@@ -259,31 +263,8 @@ class _Reader:
             for i in self._repeating(at, obstacle).tolist():
                 self._judge(i)
             at = self._good(begin, end)
-            columns, obstacle = self._read(at, unexpected)
+            columns, obstacle = self.json.read(self.lines.text(at), len(at), unexpected, self.kind)
         return columns, obstacle
-
-    def _read(self, at: np.ndarray, unexpected: str) -> tuple[Columns | None, Obstacle]:
-        """These lines, in their order, or None and the obstacle. Where they are of many types, those of each by
-        themselves, or else whoever sends bad lines would make the good ones dearer."""
-        text = self.lines.text(at)
-        if unexpected != "error" or self.kind:
-            return self.json.read(text, len(at), unexpected, self.kind)
-        layout, unknown = layout_of(text), self.json.unknown.copy()
-        parts, rows = [], []
-        for kind, block, own in by_type(text, layout, self.kinds):
-            columns, obstacle = self.json.read(block, len(own.start), unexpected, kind)
-            if obstacle.what == UNKNOWN_FIELD:  # it may be one that another type has
-                columns, obstacle = self.json.read(block, len(own.start), unexpected)
-            row = np.searchsorted(layout.number, own.number)
-            if columns is None:
-                self.json.unknown = unknown
-                return None, obstacle._replace(row=int(row[obstacle.row]) if obstacle.row >= 0 else -1)
-            parts.append(columns)
-            rows.append(row)
-        if len(parts) <= 1:
-            return (parts[0] if parts else None), Obstacle()
-        order = pa.array(np.argsort(np.concatenate(rows)))
-        return {path: column.take(order) for path, column in concatenated(parts).items()}, Obstacle()
 
     def _repeating(self, at: np.ndarray, obstacle: Obstacle) -> np.ndarray:
         """Of these lines the one that names a key twice, and those that might."""

@@ -107,7 +107,7 @@ def _line_of(path: str, number: int) -> bytes:
     import numpy as np
 
     from pipelines.blocks import expand, line_count
-    from transforms.block import line_at
+    from transforms.block import line_at, line_ends
 
     files = expand([path])
     if len(files) > 1:
@@ -116,7 +116,7 @@ def _line_of(path: str, number: int) -> bytes:
     for block in _blocks(files):
         lines = line_count(block)
         if before < number <= before + lines:
-            return line_at(block, np.array([number - before - 1]))[0] + b"\n"
+            return line_at(block, line_ends(block), np.array([number - before - 1]))[0] + b"\n"
         before += lines
     raise InputError(f"{path} has no line {number}: it has {before}, counted from 1")
 

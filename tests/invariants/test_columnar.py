@@ -63,7 +63,8 @@ def test_no_function_of_ours_is_called_in_proportion_to_rows(first_run, other_ru
     by_piece = (more - fewer) / 400 * len(EVENT_FIELDS)
     assert max(entries, by_piece) < (more - fewer) / 3
     # A manifest's entry is read by everyone who asks what is stored: to show a run, to count it, to replace another.
-    limits = {"lines.py": by_piece, "shape.py": by_piece, "manifest.py": 4 * entries}
+    # Each event type learns by itself which unknown fields to expect.
+    limits = {"lines.py": by_piece, "shape.py": by_piece, "arrow_json.py": 2 * by_piece, "manifest.py": 4 * entries}
     grown = {
         function: (first_run.calls[function], count)
         for function, count in other_run.calls.items()

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from pipelines.blocks import line_count
+from transforms.block import line_count
 from transforms.decode import Received
 
 # (lines, receipts): whole lines, and for stretches of them how many and when they were received in ms since the epoch,

@@ -144,11 +144,6 @@ def read_blocks(span: Span) -> Iterator[bytes]:
         raise InputError(f"{span.path} cannot be read to its end ({type(error).__name__}): send it again") from None
 
 
-def line_count(block: bytes) -> int:
-    """How many lines a block of whole lines has; its last may lack its LF."""
-    return block.count(b"\n") + (block != b"" and not block.endswith(b"\n"))
-
-
 def _pieces(file: BinaryIO, span: Span) -> Iterator[bytes]:
     new = _decompressor(span.path)
     if new:

@@ -38,8 +38,9 @@ from apache_beam.io.unbounded_source import (
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP, Timestamp
 
 from pipelines.arrivals import ARRIVED_BYTES, Arrived
-from pipelines.blocks import SUFFIXES, Span, line_count, read_blocks
+from pipelines.blocks import SUFFIXES, Span, read_blocks
 from pipelines.errors import InputError
+from transforms.block import line_count
 
 MARKER = "_watermark"
 _NAME = re.compile(r"[0-9]{13}.*", re.DOTALL)

@@ -128,7 +128,7 @@ def is_utf8(data: bytes) -> bool:
 
 
 def concatenated(parts: list[Columns]) -> Columns:
-    """Columns of one block, in the order of its lines."""
+    """Columns of one block, part after part."""
     if len(parts) == 1:
         return parts[0]
     return {path: pa.concat_arrays([part[path] for part in parts]) for path in parts[0]}

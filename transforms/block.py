@@ -16,23 +16,32 @@ _SEARCHED_BYTES = 1 << 20
 
 def few_lines(block: bytes) -> Iterator[bytes]:
     """A block in parts of at most MOST_LINES: a line takes a thousand bytes of memory, however few it has itself."""
-    if block.count(b"\n") < MOST_LINES:
+    if line_count(block) <= MOST_LINES:
         yield block
         return
-    ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))[MOST_LINES - 1 :: MOST_LINES] + 1
+    ends = line_ends(block)[MOST_LINES - 1 :: MOST_LINES] + 1
     for start, end in pairwise([0, *ends.tolist(), len(block)]):
         if start < end:
             yield block[start:end]
 
 
+def line_count(block: bytes) -> int:
+    """How many lines a block of whole lines has; its last may lack its LF."""
+    return sum(int(np.count_nonzero(found)) for _, found in _line_feeds(block)) + (block[-1:] not in (b"", b"\n"))
+
+
 def line_ends(block: bytes) -> np.ndarray:
     """Where each line ends (int64): at its LF, or at the end of a block whose last line has none."""
-    content = np.frombuffer(block, np.uint8)
-    # Part by part, or what is compared would fill as much new memory as the block.
-    starts = range(0, len(block), _SEARCHED_BYTES)
-    parts = [start + np.flatnonzero(content[start : start + _SEARCHED_BYTES] == ord("\n")) for start in starts]
+    parts = [start + np.flatnonzero(found) for start, found in _line_feeds(block)]
     last = np.array([] if block.endswith(b"\n") or not block else [len(block)], np.int64)
     return np.concatenate([*parts, last])
+
+
+def _line_feeds(block: bytes) -> Iterator[tuple[int, np.ndarray]]:
+    """Which bytes are LF. Part by part, or what is compared would fill as much new memory as the block."""
+    content = np.frombuffer(block, np.uint8)
+    for start in range(0, len(block), _SEARCHED_BYTES):
+        yield start, content[start : start + _SEARCHED_BYTES] == ord("\n")
 
 
 def line_at(block: bytes, ends: np.ndarray, numbers: np.ndarray) -> list[bytes]:

@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.utils.timestamp import Timestamp
 
+from benchmarks import report
 from benchmarks.main_job import alone, deployment, sample, say
 from pipelines.quarantine import main as quarantine
 from schemas.editions import Editions
@@ -33,7 +34,6 @@ from transforms.keyring import create_keystore
 from transforms.quarantine import PUBLIC_KEY
 from transforms.seal import Partition
 
-_HERE = Path(__file__).parent
 _BLOCK_LINES, _BURST_LINES = 50_000, 100
 SHARES = {"0.005 %": (0.00005, 1.1), "1 %": (0.01, 1.4), "5 %": (0.05, 1.6)}  # and at most so many times the clean time
 
@@ -203,8 +203,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     for name, default in (("events", 100_000), ("devices", 20_000), ("runs", 5), ("seed", 1)):
         parser.add_argument(f"--{name}", type=int, default=default, metavar="N", help="(%(default)s)")
-    parser.add_argument("--work", type=Path, default=_HERE / "work", metavar="DIR", help="sample (%(default)s)")
-    parser.add_argument("--out", type=Path, default=_HERE / "results", metavar="DIR", help="results (%(default)s)")
+    report.folders(parser)
     given = parser.parse_args(argv)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})

@@ -123,10 +123,7 @@ def main(argv: list[str] | None = None) -> None:
     for name, default in (("events", 1_000_000), ("devices", 200_000), ("entries", 600_000), ("runs", 3)):
         parser.add_argument(f"--{name}", type=int, default=default, metavar="N", help="(%(default)s)")
     parser.add_argument("--profile", type=Path, metavar="FILE", help="profile the first run, which slows it")
-    parser.add_argument(
-        "--work", type=Path, default=_HERE / "work", metavar="DIR", help="sample and stores (%(default)s)"
-    )
-    parser.add_argument("--out", type=Path, default=_HERE / "results", metavar="DIR", help="results (%(default)s)")
+    report.folders(parser)
     given = parser.parse_args(argv)
     given.work.mkdir(parents=True, exist_ok=True)
     measured = measure(given)

@@ -251,10 +251,7 @@ def main(argv: list[str] | None = None) -> None:
     sizes = (("events", 1_000_000), ("runs", 1), ("part-events", 200_000), ("part-runs", 3))
     for name, default in sizes:
         parser.add_argument(f"--{name}", type=int, default=default, metavar="N", help="(%(default)s)")
-    parser.add_argument(
-        "--work", type=Path, default=_HERE / "work", metavar="DIR", help="samples, stores (%(default)s)"
-    )
-    parser.add_argument("--out", type=Path, default=_HERE / "results", metavar="DIR", help="results (%(default)s)")
+    report.folders(parser)
     given = parser.parse_args(argv)
     given.work.mkdir(parents=True, exist_ok=True)
     given.out.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 """What was measured, as a table, as JSON and as a picture."""
 
+import argparse
 import json
 import os
 import platform
@@ -10,6 +11,13 @@ from xml.sax.saxutils import escape
 
 GOAL = 2.0  # times the floor
 _LIBRARIES = ("apache-beam", "cryptography", "numpy", "pyarrow")
+
+
+def folders(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags by which a benchmark is told where to work and where to leave its results."""
+    here = Path(__file__).parent
+    parser.add_argument("--work", type=Path, default=here / "work", metavar="DIR", help="what it makes (%(default)s)")
+    parser.add_argument("--out", type=Path, default=here / "results", metavar="DIR", help="results (%(default)s)")
 
 
 def median(measured: dict) -> dict:

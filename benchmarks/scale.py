@@ -15,7 +15,6 @@ from benchmarks import report
 from benchmarks.main_job import sample, say
 from benchmarks.ratios import job, told
 
-_HERE = Path(__file__).parent
 PARTS = 10
 AT_MOST, SECONDS = 1.15, 120.0  # times the time an event; to make ten million events
 
@@ -61,10 +60,7 @@ def main(argv: list[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="benchmarks.scale", description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--events", type=int, default=10_000_000, metavar="N", help="in all (%(default)s)")
-    parser.add_argument(
-        "--work", type=Path, default=_HERE / "work", metavar="DIR", help="samples, stores (%(default)s)"
-    )
-    parser.add_argument("--out", type=Path, default=_HERE / "results", metavar="DIR", help="results (%(default)s)")
+    report.folders(parser)
     given = parser.parse_args(argv)
     given.work.mkdir(parents=True, exist_ok=True)
     given.out.mkdir(parents=True, exist_ok=True)

@@ -21,6 +21,7 @@ from random import Random
 
 import pyarrow as pa
 
+from benchmarks import report
 from benchmarks.main_job import say
 from tests.scrubbing.cases import clean_traces, plain
 from tests.scrubbing.values import KINDS
@@ -130,8 +131,7 @@ def main(argv: list[str] | None = None) -> None:
     for name, default in (("texts", 20_000), ("runs", 5), ("seed", 1)):
         parser.add_argument(f"--{name}", type=int, default=default, metavar="N", help="(%(default)s)")
     parser.add_argument("--beside", type=int, default=500, metavar="N", help="texts that Presidio gets (%(default)s)")
-    parser.add_argument("--work", type=Path, default=_HERE / "work", metavar="DIR", help="environment (%(default)s)")
-    parser.add_argument("--out", type=Path, default=_HERE / "results", metavar="DIR", help="results (%(default)s)")
+    report.folders(parser)
     given = parser.parse_args(argv)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})

@@ -12,6 +12,7 @@ from collections import Counter
 from functools import wraps
 from pathlib import Path
 
+from benchmarks import report
 from benchmarks.main_job import deployment, sample, say
 from pipelines import ingest
 from pipelines.deployment import load_deployment
@@ -19,7 +20,6 @@ from schemas.datasets import AUDIT, ORDERS_SUFFIX, QUARANTINE, STOPPED_SUFFIX
 from transforms import exchange
 from transforms.locks import Locks
 
-_HERE = Path(__file__).parent
 _KINDS = {
     exchange.TELEMETRY: "telemetry",
     exchange.LEDGER: "ledger",
@@ -67,8 +67,7 @@ def main(argv: list[str] | None = None) -> None:
     """The command."""
     arguments = argparse.ArgumentParser(prog="benchmarks.volume", description=__doc__.splitlines()[0])
     arguments.add_argument("--events", type=int, default=200_000, metavar="N", help="(%(default)s)")
-    arguments.add_argument("--work", type=Path, default=_HERE / "work", metavar="DIR", help="(%(default)s)")
-    arguments.add_argument("--out", type=Path, default=_HERE / "results", metavar="DIR", help="(%(default)s)")
+    report.folders(arguments)
     given = arguments.parse_args(argv)
     given.work.mkdir(parents=True, exist_ok=True)
     devices, entries = given.events // 5, given.events * 3 // 5

@@ -24,13 +24,22 @@ _GROUP = re.compile(r"\(((?:[^()]|\(\?:[^()]*\))*)\)")
 def is_international(candidate: str) -> bool:
     """Whether a text with the digits of a number in it, country code first, has a code and a length that exist."""
     digits = re.sub(r"\(0\)|%2B|[^0-9]", "", candidate).removeprefix("00")
-    return any(_is_possible(digits[:n], digits[n:]) for n in (1, 2, 3))
+    return any(_is_possible(plan, digits[n:]) for n in (1, 2, 3) for plan in _plans().get(digits[:n], ()))
 
 
-def _is_possible(code: str, rest: str) -> bool:
+def _is_possible(plan: "PhoneMetadata", rest: str) -> bool:
     # Some write what a trunk call begins with behind the code.
-    lengths = _lengths().get(int(code or "0"), ())
-    return len(rest) in lengths or len(rest.removeprefix("1" if code == "1" else "0")) in lengths
+    written = {rest, rest.removeprefix("1" if plan.country_code == 1 else "0"), _without_trunk(plan, rest)}
+    return any(len(number) in plan.general_desc.possible_length for number in written)
+
+
+def _without_trunk(plan: "PhoneMetadata", rest: str) -> str:
+    """Digits without what a call within the country begins with, be it a carrier, as the plan takes it away."""
+    trunk = re.match(plan.national_prefix_for_parsing or "", rest)
+    if not trunk:
+        return rest
+    rule = plan.national_prefix_transform_rule if trunk.lastindex else None
+    return (trunk.expand(rule) if rule else "") + rest[trunk.end() :]
 
 
 def is_national(candidate: str) -> bool:
@@ -43,12 +52,12 @@ def is_national(candidate: str) -> bool:
 
 
 @cache
-def _lengths() -> dict[int, frozenset[int]]:
-    """By country code how many digits may follow it."""
+def _plans() -> dict[str, list["PhoneMetadata"]]:
+    """The numbering plans by country code: of the regions that share it."""
     from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
 
     return {
-        code: frozenset().union(*(_metadata(region, code).general_desc.possible_length for region in regions))
+        str(code): [_metadata(region, code) for region in regions]
         for code, regions in COUNTRY_CODE_TO_REGION_CODE.items()
     }
 

@@ -98,6 +98,8 @@ def test_resident_identity_agrees_with_the_library(number):
 
 
 @given(st.integers(1, 9), st.text("0123456789", min_size=6, max_size=14))
+@example(5, "70300000000000")  # Colombia, behind the sign of a carrier
+@example(5, "4011153000000")  # Argentina, where the plan puts digits in the place of those of a mobile
 def test_a_number_with_its_country_is_one_if_its_length_is_possible(first, rest):
     number = f"+{first}{rest}"
     try:

@@ -52,12 +52,19 @@ STEPS = {
     "for_purpose": ("transforms.for_purpose:for_purpose",),
     "pseudonymise": ("transforms.pseudonymise:pseudonymise",),
     "write: parquet": ("pyarrow.parquet:write_table",),  # encoded and encrypted in one pass
-    "write: put": ("pipelines.sinks:stage", "pipelines.sinks:by_date", "pipelines.sinks:commit"),
+    "write: stage": ("pipelines.sinks:stage", "pipelines.sinks:by_date", "pipelines.sinks:_finished"),
     "statistics": (
         "transforms.statistics:Bounding.bounded",
         "transforms.statistics:Bounding.tally",
         "transforms.statistics:counted",
         "pipelines.statistics_store:_Release.process",
+    ),
+    "orders": (
+        "transforms.orders:_Lock.process",
+        "transforms.orders:_Orders.process",
+        "pipelines.order_store:stage",
+        "pipelines.order_store:queued",
+        "pipelines.order_store:_count",
     ),
     "quarantine": ("transforms.border:_Border._rejected", "pipelines.quarantine_store:gathered"),
     "audit": (
@@ -69,12 +76,27 @@ STEPS = {
         "transforms.tallies:_raise_metrics",
         "pipelines.audit_store:summed",
         "pipelines.audit_store:keep",
-        "pipelines.audit_rows:read_totals",
-        "pipelines.audit_rows:with_manifests",
+        "pipelines.whole:read_totals",
+        "pipelines.whole:with_manifests",
+        "pipelines.whole:identities",
         "transforms.reconcile:faults",
     ),
+    "disk": (
+        "transforms.keyring:create_once",
+        "pipelines.stores:put_down",
+        "pipelines.stores:commit",
+        "pipelines.sinks:commit",
+        "pipelines.order_store:commit",
+        "pipelines.audit_rows:commit",
+        "pipelines.quarantine_store:commit",
+        "pipelines.whole:retire",
+        "pipelines.whole:_publish",
+        "pipelines.whole:withdraw",
+        "pipelines.whole:discard",
+    ),
 }
-WHOLE = frozenset({"ledger input", "audit"})  # whatever runs inside them counts as theirs
+DISK = "disk"  # what the file system takes: how long that is follows from the disk, and counts apart wherever it runs
+WHOLE = frozenset({"ledger input", "orders", "audit", DISK})  # what else runs inside them counts as theirs
 REST = "Beam and rest"
 ROWS = (*STEPS, REST)
 
@@ -91,21 +113,21 @@ class Clocks:
     spent: dict[str, np.ndarray] = field(default_factory=lambda: {step: np.zeros(2) for step in STEPS})
     calls: Counter = field(default_factory=Counter)
     _inner: list[np.ndarray] = field(default_factory=list)  # for each step that is running: what ran inside it
-    _whole: bool = False
+    _whole: str = ""  # the step of `WHOLE` that is running
 
     @contextlib.contextmanager
     def running(self, step: str) -> Iterator[None]:
         """Counts what its block takes as the step's, but for what other steps take of it."""
-        if self._whole:
+        if self._whole and (step != DISK or self._whole == DISK):
             yield
             return
         self._inner.append(np.zeros(2))
-        self._whole = step in WHOLE
+        outer, self._whole = self._whole, step if step in WHOLE else ""
         started = now()
         try:
             yield
         finally:
-            took, self._whole = now() - started, False
+            took, self._whole = now() - started, outer
             self.spent[step] += took - self._inner.pop()
             self.calls[step] += 1
             if self._inner:

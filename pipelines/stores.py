@@ -65,13 +65,18 @@ def stage(
     file = f"{logical}.{run}.{secrets.token_hex(8)}.parquet"
     path, bound_to, key, wrapped = locked(place, dataset, received_date, file)
     content = _parquet(rows, key, bound_to)
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+    put_down(path, content)
     digest = hashlib.blake2b(to_buffer(rows), digest_size=16, key=_digest_key(place, dataset)).hexdigest()
     return Staged(
         place, Entry(dataset, received_date, logical, rows.num_rows, run, file, wrapped, digest, content.size), path
     )
+
+
+def put_down(path: Path, content: pa.Buffer) -> None:
+    """Writes a file; nobody waits for the disk yet. Raises `StoreError`."""
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
 
 
 def locked(place: RegionalPlace, dataset: str, received_date: str, file: str) -> tuple[Path, str, bytes, str]:

@@ -126,3 +126,12 @@ def test_there_is_room_for_more_words_than_a_piece_may_have():
 def test_no_rows_are_no_pieces():
     nothing = np.empty(0, np.int64)
     assert list(pieces(batch_of([]), nothing, nothing)) == []
+
+
+def test_how_large_a_batch_is_is_told_without_encoding_it(monkeypatch):
+    coder = beam.coders.registry.get_coder(beam.typehints.Tuple[int, pa.RecordBatch]).get_impl()
+    batch = pa.record_batch([pa.array(np.arange(100_000))], names=["number"])
+    encoded = len(to_ipc(batch))
+    monkeypatch.setattr(RecordBatchCoder, "encode", lambda *_: pytest.fail("it was encoded"))
+    assert coder.estimate_size((1, batch)) == pytest.approx(encoded, rel=0.01)
+    assert coder.estimate_size((1, batch.slice(5_000, 10))) < 1_000

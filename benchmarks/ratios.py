@@ -107,7 +107,10 @@ def beside_scripts(work: Path, events: int, runs: int) -> dict[str, list[Seconds
 
 
 def compare(peers: Sequence[Peer], folder: Path, place: Path, outs: Path, rows: dict[str, int]) -> None:
-    """Raises RuntimeError if one of the peers has written other rows than the job."""
+    """Raises RuntimeError if one of the peers has written other rows than the job, or the job none at all: then all
+    have done the same work, which is none."""
+    if not sum(rows.values()):
+        raise RuntimeError("the job has stored nothing: the comparison is void")
     outputs = Outputs(folder / "events.ndjson", place / "deployment.yaml")
     for peer in peers:
         say(f"comparing the rows of {peer.name}")

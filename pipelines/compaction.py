@@ -10,7 +10,6 @@ import fcntl
 import os
 import secrets
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import date
@@ -26,8 +25,9 @@ from pipelines.manifest import Entry, writing
 from pipelines.rows_by_part import Rows, labels_of, schema_of
 from pipelines.shared_files import PART, PART_TYPE, File, files_of
 from pipelines.stopped import lot
-from pipelines.stores import DISK_THREADS, ROW_GROUP, how_written, locked, on_disk, unlocked
+from pipelines.stores import ROW_GROUP, how_written, locked, on_disk, unlocked
 from schemas.datasets import AUDIT, LEDGER, LEDGER_IDS, LEDGER_SNAPSHOT, QUARANTINE
+from transforms.keyring import side_by_side
 
 FULL = 256 << 20  # bytes of a file that is large enough; one of half of it is left as it is
 MOST = 256  # logical files in one: so many files are open at once
@@ -105,8 +105,7 @@ def _merge(place: RegionalPlace, pack: list[File]) -> bool:
     for file in pack:  # before it loses its name: a sweep goes by the time of writing
         with writing(path), suppress(FileNotFoundError):
             os.utime(unlocked(place, file)[0])
-    with ThreadPoolExecutor(DISK_THREADS) as threads:
-        named = list(threads.map(place.manifest.exchange, entries, shared))
+    named = side_by_side(place.manifest.exchange, entries, shared)
     if not any(named):
         path.unlink()
     return any(named)

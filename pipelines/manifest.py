@@ -24,7 +24,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from pipelines.errors import InputError, StoreError
-from transforms.keyring import make_durable
+from transforms.keyring import make_durable, side_by_side
 
 FORMAT = 1
 PENDING, PUBLISHED = ".pending", ".published"
@@ -176,8 +176,8 @@ class Manifest:
                     with _alone(place.parent):
                         os.replace(path, place)
                     self._kept(entry)
-                for date in {self._folder / entry.dataset / entry.received_date for entry in entries.values()}:
-                    make_durable(date)
+                dates = {self._folder / entry.dataset / entry.received_date for entry in entries.values()}
+                side_by_side(make_durable, dates)
                 shutil.rmtree(folder)
 
     def withdraw(self, prefix: str, before: float) -> set[str]:

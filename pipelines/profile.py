@@ -83,6 +83,7 @@ STEPS = {
     ),
     "disk": (
         "transforms.keyring:create_once",
+        "transforms.keyring:Keyring.make",
         "pipelines.stores:put_down",
         "pipelines.stores:commit",
         "pipelines.sinks:commit",
@@ -91,8 +92,6 @@ STEPS = {
         "pipelines.quarantine_store:commit",
         "pipelines.whole:retire",
         "pipelines.whole:_publish",
-        "pipelines.whole:withdraw",
-        "pipelines.whole:discard",
     ),
 }
 DISK = "disk"  # what the file system takes: how long that is follows from the disk, and counts apart wherever it runs

@@ -12,7 +12,6 @@ import hashlib
 import operator
 import secrets
 from collections.abc import Collection, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -32,15 +31,14 @@ from pipelines.manifest import Entry, writing
 from pipelines.shared_files import PART, PART_TYPE, File, files_of
 from pipelines.standing import MARK, Marks, seen, standing, widened
 from pipelines.stopped import Touching, lineage, lot, touching, untouched
-from schemas.datasets import RECEIVED_DATE, STOPPED_SUFFIX, datasets, opened_by
+from schemas.datasets import AUDIT, RECEIVED_DATE, STOPPED_SUFFIX, datasets, opened_by
 from schemas.orders import STOPPED
 from schemas.pack_files import DEFAULT_PACK, load_pack
 from transforms.ipc import to_buffer
-from transforms.keyring import make_durable
+from transforms.keyring import BORDER, make_durable, side_by_side
 
 ROW_GROUP = 250_000
 _WRITE_BATCH = 16_384
-DISK_THREADS = 16
 _PARTITION = pa.field(RECEIVED_DATE, pa.string())
 
 
@@ -66,7 +64,7 @@ def stage(
     path, bound_to, key, wrapped = locked(place, dataset, received_date, file)
     content = _parquet(rows, key, bound_to)
     put_down(path, content)
-    digest = hashlib.blake2b(to_buffer(rows), digest_size=16, key=_digest_key(place, dataset)).hexdigest()
+    digest = _digest(place, dataset, rows)
     return Staged(
         place, Entry(dataset, received_date, logical, rows.num_rows, run, file, wrapped, digest, content.size), path
     )
@@ -87,18 +85,14 @@ def locked(place: RegionalPlace, dataset: str, received_date: str, file: str) ->
 
 
 def commit(staged: Iterable[Staged]) -> None:
-    """Makes files durable, all of them before the first one is named by the manifest, and puts them in it.
-
-    Waiting for the disk is done for many files at once: one after the other it took longer than the rest of a run.
-    """
+    """Makes files durable, all of them before the first one is named by the manifest, and puts them in it."""
     staged = list(staged)
-    with ThreadPoolExecutor(DISK_THREADS) as threads:
-        list(threads.map(on_disk, (one.path for one in staged if one.path)))
-        list(threads.map(on_disk, {one.path.parent for one in staged if one.path}))
-        named = threads.map(lambda one: one.place.manifest.put(one.entry), staged)
-        for one, kept in zip(staged, named, strict=True):
-            if one.path and not kept:  # erased in the meantime: nothing of it may stay
-                one.path.unlink()
+    side_by_side(on_disk, (one.path for one in staged if one.path))
+    side_by_side(on_disk, {one.path.parent for one in staged if one.path})
+    named = side_by_side(lambda one: one.place.manifest.put(one.entry), staged)
+    for one, kept in zip(staged, named, strict=True):
+        if one.path and not kept:  # erased in the meantime: nothing of it may stay
+            one.path.unlink()
 
 
 def on_disk(path: Path) -> None:
@@ -107,9 +101,14 @@ def on_disk(path: Path) -> None:
         make_durable(path)
 
 
-def _digest_key(place: RegionalPlace, dataset: str) -> bytes:
-    """Keyed, since the digest of a small file could be guessed from its content."""
-    return place.keyring().secret(f"digest/{dataset}", f"dataset-{opened_by(dataset)}")
+def _digest(place: RegionalPlace, dataset: str, rows: pa.RecordBatch) -> str:
+    """Keyed, since what a small file holds could be guessed and tried. The job's own key serves all datasets of a
+    region; but the audit is written by others too, who have none of the job's."""
+    of, opened = (AUDIT, f"dataset-{AUDIT}") if dataset == AUDIT else ("stored", BORDER)
+    digest = hashlib.blake2b(digest_size=16, key=place.keyring().secret(f"digest/{of}", opened))
+    digest.update(dataset.encode() + b"\0")  # equal rows of two datasets do not show
+    digest.update(to_buffer(rows))
+    return digest.hexdigest()
 
 
 def _path(place: RegionalPlace, dataset: str, received_date: str, file: str) -> Path:

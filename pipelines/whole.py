@@ -43,6 +43,7 @@ def carry_out(job: "Job", flags: Sequence[str]) -> "Totals":
 def _carry_out(job: "Job", flags: Sequence[str]) -> "Totals":
     attempt = f"{job.input_id}-{job.run}"
     places = {code: replace(place, attempt=attempt) for code, place in job.places.items()}
+    shown = False
     try:
         if not jobs.run(replace(job, places=places), flags):
             raise ConfigurationError(_ENDED_EARLY)
@@ -54,14 +55,20 @@ def _carry_out(job: "Job", flags: Sequence[str]) -> "Totals":
         check_unchanged(job.inputs)
         if all(identity.holds for identity in identities(totals, job.pack)):
             _publish(places.values(), job.input_id)
+            shown = True
         else:
             say("the counts do not add up, so rows may be missing: nothing is stored")
         return totals
     finally:
-        for place in job.places.values():
-            with suppress(OSError):  # what stays is seen by nobody, and swept later
-                withdraw(place, math.inf, prefix=f"{job.input_id}-")
-                discard(place, job.run)
+        if not shown:
+            _take_back(job)
+
+
+def _take_back(job: "Job") -> None:
+    for place in job.places.values():
+        with suppress(OSError):  # what stays is seen by nobody, and swept later
+            withdraw(place, math.inf, prefix=f"{job.input_id}-")
+            discard(place, job.run)
 
 
 def _publish(places: Iterable[RegionalPlace], input_id: str) -> None:

@@ -70,6 +70,17 @@ class Counts:
         if len(count):
             self._hourly.setdefault(region, []).append((_named(step, outcome, words), count, hour))
 
+    def totals(self) -> Counter:
+        """How many by (step, outcome), whatever else the counts say."""
+        total: Counter = Counter()
+        for counts in self._counts.values():
+            for (_, step, outcome, *_), count in counts.items():
+                total[step, outcome] += count
+        for parts in self._hourly.values():
+            for (step, outcome, *_), count, _ in parts:
+                total[step, outcome] += int(count.sum())
+        return total
+
     def tallies(self) -> Iterator[Tally]:
         """All that was counted, one batch a region."""
         for region in self._counts.keys() | self._hourly.keys():

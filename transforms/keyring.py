@@ -5,7 +5,7 @@ is wrapped: random secrets by name, each made when first asked for and never der
 one destroys what it protected and nothing else.
 
     wrapping key        what it wraps                                     who needs it
-    border              sealing keys of (region, kind)                    the job
+    border              sealing keys of (region, kind), of file digests   the job
     purpose-P           token keys of (region, purpose, epoch, kind)      the job
     dataset-D           data keys of D's files, reversible keys of D,     the job, D's readers
                         data keys of the list of what is stopped in D
@@ -18,9 +18,11 @@ import base64
 import json
 import os
 import secrets
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -29,6 +31,7 @@ BORDER = "border"
 _NONCE_BYTES = 12
 _DESCRIPTION = "keystore.json"
 _WRAPPING = "wrapping"
+DISK_THREADS = 16
 
 
 class KeyUnavailable(Exception):
@@ -116,6 +119,11 @@ class Keyring:
             self._open[name] = self._service.unwrap(wrapped_by, path.read_bytes(), name.encode())
         return self._open[name]
 
+    def make(self, names: Mapping[str, str]) -> None:
+        """Makes those of these secrets that there are not yet, side by side: by name, what each is wrapped by. As long
+        as one is not on the disk, what it protects must not be: so who needs several in a row asks for all at once."""
+        side_by_side(lambda name: self.secret(name, names[name]), [name for name in names if name not in self._open])
+
     def held(self, below: str) -> list[str]:
         """The names of the secrets that there are below a name."""
         folder = self._folder / below
@@ -150,6 +158,13 @@ def create_once(path: Path, content: bytes) -> None:
         raise KeyUnavailable(f"{path.parent} cannot be written ({error.strerror}): no key can be kept there") from None
     finally:
         attempt.unlink(missing_ok=True)
+
+
+def side_by_side(function: Callable, *items: Iterable) -> list[Any]:
+    """What a function that waits for the disk returns for each of these, as `map` has it. Several wait at once: one
+    after the other they would take longer than the rest of a run. Raises what the first that fails has raised."""
+    with ThreadPoolExecutor(DISK_THREADS) as threads:
+        return list(threads.map(function, *items))
 
 
 def make_durable(path: Path) -> None:

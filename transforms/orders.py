@@ -282,6 +282,11 @@ def _together(stops: list[pa.RecordBatch], shards: list[np.ndarray]) -> pa.Recor
     return legible(coalesce(stops)).append_column("shard", pa.array(np.concatenate(shards)))
 
 
+def _id_secret(dataset: str) -> tuple[str, str]:
+    """The name of the key of a dataset's order ids, and what wraps it."""
+    return f"orders/{dataset}", f"dataset-{dataset}{ORDERS_SUFFIX}"
+
+
 class _Orders(beam.DoFn):
     def __init__(self, editions: Editions, keys: Mapping[int, str], partition: Partition) -> None:
         self._editions, self._keys, self._partition = editions, dict(keys), partition
@@ -298,6 +303,8 @@ class _Orders(beam.DoFn):
         (region, start), parts = element
         lots = list(self._by_window(region, parts))
         held = self._tokens.epochs(region)  # looked up once for all datasets
+        if lots:
+            open_keyring(self._keys[region]).make(dict(map(_id_secret, self._owners[region])))
         for name, of in self._owners[region].items():
             made = [rows for window, stops in lots for rows in self._of_dataset(name, of, region, window, stops, held)]
             if made:
@@ -333,8 +340,7 @@ class _Orders(beam.DoFn):
 
     def _id_of(self, region: int, dataset: str) -> ColumnCmac:
         if (region, dataset) not in self._ids:
-            name, key = f"orders/{dataset}", f"dataset-{dataset}{ORDERS_SUFFIX}"
-            self._ids[region, dataset] = ColumnCmac(open_keyring(self._keys[region]).secret(name, key))
+            self._ids[region, dataset] = ColumnCmac(open_keyring(self._keys[region]).secret(*_id_secret(dataset)))
         return self._ids[region, dataset]
 
     def _ciphers(

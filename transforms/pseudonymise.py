@@ -16,7 +16,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
-from schemas.datasets import SUBJECT_FIELD, TOKEN, Dataset, datasets
+from schemas.datasets import SUBJECT_FIELD, TOKEN, Dataset, DatasetColumn, datasets
 from schemas.fields import EVENT_FIELD, EVENT_FIELDS, Handling
 from schemas.policy import Form, Pack
 from transforms.canonical import KINDS
@@ -71,7 +71,7 @@ def pseudonymise(
     rows, epochs = rows.take(pa.array(by_token)), _Epochs(epochs.code[by_token], epochs.labels)
     for column in dataset.columns:
         if column.form in (Form.TOKEN, Form.FINGERPRINT):
-            tokens = _tokens(rows.column(column.name), column.field.kind or TEXT_KIND, epochs, token_of)
+            tokens = _tokens(rows.column(column.name), _kind(column), epochs, token_of)
             rows = rows.set_column(rows.schema.get_field_index(column.name), column.name, tokens)
     events = order.take(pa.array(by_token))
     hidden = [_handles(rows.column(subject), subject, events, epochs, token_of) for subject in dataset.handles]
@@ -123,6 +123,21 @@ def revealable(column: str, type_: pa.DataType) -> str | None:
     return paths[0] if paths and pa.types.is_binary(type_) else None
 
 
+def _secret(purpose: str, epoch: str, kind: str) -> tuple[str, str]:
+    """The name of the key of some tokens, and what wraps it."""
+    return f"token/{purpose}/{epoch}/{kind}", f"purpose-{purpose}"
+
+
+def _kinds(dataset: Dataset) -> set[str]:
+    """The kinds of values that tokens of the dataset stand for."""
+    of_columns = {_kind(column) for column in dataset.columns if column.form in (Form.TOKEN, Form.FINGERPRINT)}
+    return {"event_id"} | of_columns | {SUBJECT_FIELD[subject].kind for subject in dataset.handles}
+
+
+def _kind(column: DatasetColumn) -> str:
+    return column.field.kind or TEXT_KIND
+
+
 class Tokens:
     """The token ciphers of regions and purposes, each opened when it is first needed. One a worker: it holds keys."""
 
@@ -134,7 +149,14 @@ class Tokens:
         """The rows of a dataset in one region, with tokens."""
         dataset = self._datasets[name]
         epoch = self._pack.purposes[dataset.purpose].token_epoch
+        labels = _Epochs.of(rows.column(RECEIVED).to_numpy() // _DAY_MS, epoch).labels if rows.num_rows else ()
+        self._make([(region, dataset.purpose, label, kind) for label in labels for kind in _kinds(dataset)])
         return pseudonymise(rows, dataset, partial(self.cipher, region, dataset.purpose), epoch)
+
+    def _make(self, keys: list[tuple[int, str, str, str]]) -> None:
+        """The keys of one region's dataset at once: one after the other they would wait for the disk."""
+        if keys and (new := [key for key in keys if key not in self._ciphers]):
+            open_keyring(self._keys[keys[0][0]]).make(dict(_secret(*rest) for _, *rest in new))
 
     def epochs(self, region: int) -> dict[tuple[str, str], set[str]]:
         """The epochs for which the region has a key for tokens, by purpose and kind."""
@@ -147,8 +169,7 @@ class Tokens:
     def cipher(self, region: int, purpose: str, kind: str, epoch: str) -> ColumnCmac:
         """What makes the tokens of a kind in one region, purpose and epoch."""
         if (region, purpose, epoch, kind) not in self._ciphers:
-            keyring = open_keyring(self._keys[region])
-            key = keyring.secret(f"token/{purpose}/{epoch}/{kind}", f"purpose-{purpose}")
+            key = open_keyring(self._keys[region]).secret(*_secret(purpose, epoch, kind))
             self._ciphers[region, purpose, epoch, kind] = ColumnCmac(key)
         return self._ciphers[region, purpose, epoch, kind]
 

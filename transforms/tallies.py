@@ -8,7 +8,6 @@ every attempt: they are for dashboards. Nor do they say why a purpose stayed clo
 from collections.abc import Iterator
 
 import apache_beam as beam
-import pyarrow as pa
 from apache_beam.metrics import Metrics
 
 from schemas.tallies import Counts, Tally
@@ -27,9 +26,8 @@ _COARSE = {
 
 def told(counts: Counts) -> Iterator[Tally]:
     """The counts as elements; metrics `STEP_OUTCOME` are raised on the way."""
-    for region, rows in counts.tallies():
-        _raise_metrics(rows)
-        yield region, rows
+    _raise_metrics(counts)
+    yield from counts.tallies()
 
 
 def told_apart(counts: Counts) -> Iterator[beam.pvalue.TaggedOutput]:
@@ -38,10 +36,7 @@ def told_apart(counts: Counts) -> Iterator[beam.pvalue.TaggedOutput]:
         yield beam.pvalue.TaggedOutput(TALLIES, tally)
 
 
-def _raise_metrics(rows: pa.RecordBatch) -> None:
-    totals = (
-        pa.Table.from_batches([rows]).group_by(["step", "outcome"], use_threads=False).aggregate([("count", "sum")])
-    )
-    for step, outcome, count in zip(*(column.to_pylist() for column in totals.columns), strict=True):
+def _raise_metrics(counts: Counts) -> None:
+    for (step, outcome), count in counts.totals().items():
         if outcome in _COARSE.get(step, ()):
             Metrics.counter("douane", f"{step}_{outcome}").inc(count)

@@ -66,7 +66,14 @@ def test_a_peer_with_other_rows_makes_all_of_it_void(tmp_path, monkeypatch):
 
     monkeypatch.setattr(ratios, "Outputs", Differing)
     with pytest.raises(RuntimeError, match=r"polars has written other rows than the job: \{'operations': 2\}"):
-        ratios.compare([ratios.POLARS], tmp_path, tmp_path, tmp_path, {})
+        ratios.compare([ratios.POLARS], tmp_path, tmp_path, tmp_path, {"operations": 2})
+
+
+@pytest.mark.parametrize("rows", [{}, {"operations": 0}])
+def test_that_nobody_has_written_anything_is_no_agreement(tmp_path, monkeypatch, rows):
+    monkeypatch.setattr(ratios, "Outputs", lambda *_: pytest.fail("compared"))
+    with pytest.raises(RuntimeError, match="void"):
+        ratios.compare([ratios.POLARS], tmp_path, tmp_path, tmp_path, rows)
 
 
 def test_pinned_versions_of_peers_are_told():

@@ -27,6 +27,7 @@ from schemas.datasets import datasets
 from schemas.pack_files import load_pack
 from tests.pipelines.test_stopped import History, listed, order, rows_of
 from tests.stranger import command, deploy, event, ndjson
+from transforms import keyring
 
 DAY, DATASET, LATER = "2021-03-01", "operations", date(2021, 3, 9)
 
@@ -173,7 +174,7 @@ class Killed(BaseException):
 
 def steps(monkeypatch, before_each):
     """Calls that before whatever compaction does to a disk."""
-    monkeypatch.setattr(compaction, "DISK_THREADS", 1)  # one after the other
+    monkeypatch.setattr(keyring, "DISK_THREADS", 1)  # one after the other
     for of, name in ((compaction, "on_disk"), (os, "utime"), (Manifest, "exchange"), (os, "replace")):
         plain = getattr(of, name)
 

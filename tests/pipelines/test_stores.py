@@ -12,10 +12,10 @@ from pipelines.deployment import load_deployment, prepare
 from pipelines.errors import ConfigurationError
 from pipelines.manifest import Entry, put_whole
 from pipelines.stores import commit, open_dataset, retire, stage, sweep
-from schemas.datasets import datasets
+from schemas.datasets import AUDIT, datasets
 from schemas.pack_files import load_pack
 from tests.stranger import deploy
-from transforms.keyring import KeyUnavailable
+from transforms.keyring import KeyUnavailable, open_keyring
 
 LOGICAL, DAY = "abc-0-0", "2021-03-01"
 
@@ -86,8 +86,22 @@ def test_digests_are_the_rows_and_nobody_can_guess_them(deployment, eu):
         write(place, "service", DAY, logical, rows)
     same, again, other = (entry.digest for entry in eu.manifest.entries("service"))
     (elsewhere,) = (entry.digest for entry in deployment.place("us").manifest.entries("service"))
+    write(eu, "legal", DAY, "a-0-0", batch([1]))
+    (beside,) = (entry.digest for entry in eu.manifest.entries("legal"))
     assert same == again
-    assert len({same, other, elsewhere}) == 3
+    assert len({same, other, elsewhere, beside}) == 4
+
+
+def test_who_has_the_keys_of_the_audit_alone_can_write_there(eu):
+    write(eu, "service", DAY, "a-0-0", batch([1]))
+    open_keyring.cache_clear()
+    wrapping = eu.manifest_folder.parent / "wrapping"
+    for key in wrapping.glob("*.key"):
+        key.unlink()
+    write(eu, AUDIT, DAY, "access-0", batch([1]))
+    assert [path.stem for path in wrapping.iterdir()] == [f"dataset-{AUDIT}"]
+    with pytest.raises(KeyUnavailable):
+        write(eu, "service", DAY, "b-0-0", batch([1]))
 
 
 def test_open_by_path_and_by_deployment(tmp_path, deployment, eu):

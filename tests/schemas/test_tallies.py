@@ -31,13 +31,13 @@ def gathered(counted):
     counts = Counts()
     for region, step, outcome, count, words, hour in counted:
         counts.add(step, outcome, count, region=region, hour=hour, **words)
-    return list(counts.tallies())
+    return counts
 
 
 @few
 @given(_counted)
 def test_all_that_was_added_comes_out_once_a_region(counted):
-    tallies = gathered(counted)
+    tallies = list(gathered(counted).tallies())
     assert len({region for region, _ in tallies}) == len(tallies)
     expected = Counter()
     for region, step, outcome, count, words, hour in counted:
@@ -50,6 +50,17 @@ def test_all_that_was_added_comes_out_once_a_region(counted):
             found[region, row["step"], row["outcome"], *(row[name] for name in WORDS), hour] += row["count"]
             assert row["count"] > 0
     assert found == +expected
+
+
+@few
+@given(_counted)
+def test_totals_are_those_of_the_tallies(counted):
+    counts, expected = gathered(counted), Counter()
+    counts.add_hours("gate", "judged", np.array([2, 0, 3]), np.arange(3) * HOUR_MS, region="eu")
+    for _, rows in counts.tallies():
+        for row in rows.to_pylist():
+            expected[row["step"], row["outcome"]] += row["count"]
+    assert counts.totals() == expected
 
 
 def test_nothing_counted_is_no_tally():
@@ -91,17 +102,17 @@ def test_a_numpy_count_is_taken_as_a_number():
 @few
 @given(_counted, st.randoms(use_true_random=False))
 def test_sums_do_not_depend_on_the_order_or_on_how_counts_were_cut(counted, draw):
-    whole = totals(gathered(counted)).table
+    whole = totals(gathered(counted).tallies()).table
     shuffled = draw.sample(counted, len(counted))
     cut = draw.randrange(len(shuffled) + 1)
-    parts = chain(gathered(shuffled[:cut]), gathered(shuffled[cut:]))
+    parts = chain(gathered(shuffled[:cut]).tallies(), gathered(shuffled[cut:]).tallies())
     assert totals(parts).table.equals(whole)
 
 
 @few
 @given(_counted)
 def test_totals_by_a_column_add_up_to_the_sum(counted):
-    found = totals(gathered(counted))
+    found = totals(gathered(counted).tallies())
     everything = sum(count for _, _, _, count, _, _ in counted)
     assert found.sum() == found.by("region").total() == found.by(("step", "reason")).total() == everything
     for region, count in found.by("region", step="gate").items():

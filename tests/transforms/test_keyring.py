@@ -1,6 +1,7 @@
 import os
 import pickle
 import stat
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -38,6 +39,29 @@ def test_secrets_are_random_and_as_long_as_asked(tmp_path):
     made.add(keyring(tmp_path / "elsewhere").secret("seal/imei", "border"))
     assert len(made) == 4
     assert len(ring.secret("reversible/push/fcm_token", "dataset-push", 64)) == 64
+
+
+def test_several_at_once_are_those_that_are_asked_for_one_by_one(tmp_path, monkeypatch):
+    was = keyring(tmp_path).secret("seal/imei", "border")
+    names = {"seal/imei": "border", "seal/imsi": "border", "orders/push": "dataset-push_orders"}
+    ring, together = keyring(tmp_path), threading.Barrier(2)
+    made = []
+
+    def waiting(path, content):
+        made.append(path.stem)
+        if path.suffix == ".wrapped":
+            together.wait(timeout=30)  # each of the two that are new waits for the other
+        create_once(path, content)
+
+    monkeypatch.setattr("transforms.keyring.create_once", waiting)
+    ring.make(names)
+    monkeypatch.setattr("transforms.keyring.create_once", lambda *_: pytest.fail("it was there"))
+    ring.make(names)
+    monkeypatch.undo()
+    assert sorted(made) == ["dataset-push_orders", "imsi", "push"]
+    assert ring.secret("seal/imei", "border") == was
+    found = [keyring(tmp_path).secret(*each) for each in names.items()]
+    assert found == [ring.secret(*each) for each in names.items()] and len(set(found)) == 3
 
 
 def test_who_asks_at_once_gets_the_same(tmp_path):

@@ -8,6 +8,10 @@ r"""What crashes have in common: a key of the scrubbed trace that is the same on
 What differs between devices, installs or builds of one source stays out: messages, files and lines, addresses and
 offsets, numbers of lambdas, anonymous classes and accessors, folders, other threads, suppressed exceptions. Where no
 frame is the application's, the topmost count. A text without anything of that kind is its own key.
+
+A bare group is such a key on one line, for people to read:
+
+    java.lang.RuntimeException caused by java.lang.NullPointerException at com.example.Sync.run < libsync.so pop(int)
 """
 
 from dataclasses import dataclass
@@ -17,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 _MOST_FRAMES = 8
+_LONGEST = 1_000  # characters of a bare group: symbols of templates have no end
 
 # A line that opens a trace, and one that opens the trace of a cause: of the first, and the last, the class counts.
 # Outside ASCII every character counts as a letter: RE2 takes milliseconds to compile what is one, in every call.
@@ -32,17 +37,22 @@ _MAIN, _ANR = r'^"main" ', "ANR"
 # What stands below is no part of what failed: another thread, or a suppressed exception.
 _ASIDE = r'^"[^"]*" |^--- --- ---|^\s+Suppressed: '
 
-_JAVA = rf"^\s*at (?:[\w.@]*//?)?(?P<name>[{_LETTER}0-9.<>/-]+)\("
+# A frame is a name and a place in source: a line of a message may begin with `at`, too.
+_JAVA = rf"^\s*at (?:[\w.@]*//?)?(?P<name>[{_LETTER}][{_LETTER}0-9<>/-]*(?:\.[{_LETTER}0-9<>/-]+)+)\(-\)$"
 _NATIVE = (
     r"^\s*(?:native: )?#[0-9]+\s+pc\s+\S+\s+(?:[^\s\[<]*[/!])?(?P<file>\[[^\]]*\]|<|[^\s/!]+)\S*"
     r"(?:\s+\((?:offset|deleted)[^)]*\))*(?:\s+\((?P<name>.*?)(?:\+(?:0x)?[0-9a-f]+)?\))??"
     r"(?:\s+\(BuildId: [^)]*\))?\s*$"
 )
 _DART = r"^#[0-9]+\s+(?P<name>\S.*?) \((?P<file>(?:package|dart):[^:)]+)[:0-9]*\)"
-_SCRIPT = (
-    r"^\s*at (?:async |new )?(?P<name>[\w$.<>\[\] ]*?) ?\(?(?:address at )?(?:[^()]*[/\\])?(?P<file>[^()\s/\\]+?)"
-    r"(?::[0-9]+){1,2}\)?$"
+_FOLDER = r"(?:address at )?(?:[^()]*[/\\])?"
+_SCRIPT_FILE = r"[^()\s/\\]+?\.(?:[cm]?[jt]sx?|(?:js)?bundle|html?|vue)"
+_QUERY = r"(?:\?[^()\s]*?)?"
+_SCRIPT_CALL = (
+    rf"^\s*at (?:async |new )?(?P<name>(?:[gs]et )?[\w$.<>#]+(?: \[as [\w$.<>]+\])?) \({_FOLDER}"
+    rf"(?P<file>{_SCRIPT_FILE}|[^()\s/\\?0-9][^()\s/\\?]*?){_QUERY}:[0-9]+:[0-9]+\)$"
 )
+_SCRIPT = rf"^\s*at (?:async )?{_FOLDER}(?P<file>{_SCRIPT_FILE})(?P<name>){_QUERY}(?::[0-9]+){{1,2}}$"
 
 # Frames of the platform; an application of the maker may be com.android.browser.
 _PLATFORM = (
@@ -54,8 +64,20 @@ _PLATFORM = (
 )
 _APPLICATION = r"\s/(?:system|system_ext|vendor|product|odm)/(?:priv-)?app/"
 
-# What frames of one place have of their own: file and line, or an address.
-_OWN = ((r"^(\s*at \S+?\()[^()]*\)$", r"\1)"), (r"^(\s*#[0-9]+ pc )[0-9a-f]+ ", r"\1- "))
+# What logcat writes before each line; a coarse one has lost its time, or its minutes.
+_DATE = r"(?:[0-9]{4}-)?[0-9]{2}-[0-9]{2}(?: [0-9:.,+-]+h?)? +"
+_LOGGED = rf"^(?:{_DATE}(?:[0-9]+ +){{1,3}}[VDIWEFA] [^:]+: |(?:{_DATE})?[VDIWEFA]/[^(:]+(?:\( *[0-9]+\))?: )"
+# Where the line of a frame is in its source, if that is known.
+_AT = (
+    r"[^()\s]*:-?[0-9]+|[^()\s]+\.(?:java|kts?|scala|groovy)|Native [Mm]ethod|Unknown Source(?::[0-9]+)?|SourceFile"
+    r"|<[a-z]+>|lambda|unavailable"
+)
+# What lines of one place have of their own: when they were logged, file and line, or an address.
+_OWN = (
+    (_LOGGED, ""),
+    (rf"^(\s*at \S+?\()(?:{_AT})\)(?: ~?\[[^\]]*\])?$", r"\1-)"),
+    (r"^(\s*#[0-9]+ pc )[0-9a-f]+ ", r"\1- "),
+)
 
 # The numbers that compilers give, which change with any line of source.
 _NUMBERS = (
@@ -101,6 +123,19 @@ def crash_groups(traces: pa.StringArray, exceptions: pa.StringArray) -> pa.Strin
     return pc.if_else(traces.is_valid(), pc.if_else(pc.equal(key, "\n\n"), traces, key), None)
 
 
+def bare_groups(keys: pa.StringArray, traces: pa.StringArray) -> pa.StringArray:
+    """The keys of these traces as people read them. Null where a trace names no frame, where it is its own key, and
+    where something in the key does not print: of what is in no known format nothing is told."""
+    parts = pc.extract_regex(keys, r"(?s)^(?P<head>[^\n]*)\n(?P<root>[^\n]*)\n(?P<frames>.+)$")
+    head, root, frames = (pc.struct_field(parts, name) for name in ("head", "root", "frames"))
+    root = pc.if_else(pc.equal(root, ""), "", pc.binary_join_element_wise(" caused by ", root, ""))
+    at = pc.if_else(pc.equal(head, ""), "", " at ")
+    where = pc.replace_substring(pc.replace_substring(frames, " \n", "\n"), "\n", " < ")  # a frame may lack a name
+    where = pc.utf8_rtrim_whitespace(where)
+    bare = pc.utf8_slice_codeunits(pc.binary_join_element_wise(head, root, at, where, ""), 0, _LONGEST)
+    return pc.if_else(pc.and_(pc.not_equal(keys, traces), pc.utf8_is_printable(bare)), bare, None)
+
+
 def _replaced(lines: pa.DictionaryArray, pattern: str, by: str) -> pa.DictionaryArray:
     """The lines with what is replaced in them, each once more."""
     again = pc.replace_substring_regex(lines.dictionary, pattern, by).dictionary_encode()
@@ -126,7 +161,7 @@ def _head(lines: pa.StringArray) -> pa.StringArray:
 def _frame(lines: pa.StringArray) -> pa.StringArray:
     """Where a frame is, as far as it is the same in all builds of one source."""
     frames = _named(lines, _JAVA)
-    for pattern in (_NATIVE, _DART, _SCRIPT):
+    for pattern in (_NATIVE, _DART, _SCRIPT_CALL, _SCRIPT):
         parts = pc.extract_regex(lines, pattern)
         place = pc.binary_join_element_wise(pc.struct_field(parts, "file"), pc.struct_field(parts, "name"), " ")
         frames = pc.coalesce(frames, place)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from pipelines.sampling.texts import CRASHES
 from tests.scrubbing.cases import clean_traces
-from transforms.coarse import coarsen
-from transforms.crash_groups import crash_groups
+from transforms.coarse import UNITS, coarsen
+from transforms.crash_groups import bare_groups, crash_groups
 from transforms.scrub import Scrubber
 
 LOOP = """
@@ -88,6 +88,44 @@ KEYS = {
         "#2      _rootRun (dart:async/zone.dart:1390:13)",
         "\n\npackage:app/main.dart _App.build",
     ),
+    "a trace that logcat wrote, at the level of each of its lines": (
+        "05-17 10:01:02.123  1234  1250 E AndroidRuntime: FATAL EXCEPTION: main\n"
+        "05-17 10:01:02.123  1234  1250 E AndroidRuntime: Process: com.example, PID: 1234\n"
+        "05-17 10:01:02.123  1234  1250 E AndroidRuntime: java.lang.RuntimeException: Unable to start\n"
+        "05-17 10:01:02.124  1234  1250 E AndroidRuntime: \tat com.example.A.a(A.java:1)\n"
+        "2026-05-17 10:01:02.124+0200  1000  1234  1250 E AndroidRuntime: Caused by: java.io.EOFException: y\n"
+        "E/AndroidRuntime( 1234): \tat com.example.B.b(B.java:1)\n"
+        "05-17 10:01:02.124 E/AndroidRuntime(1234): \tat com.example.C.c(Native Method)\n"
+        "E/AndroidRuntime: \tat com.example.D.d(Unknown Source:2)",
+        "java.lang.RuntimeException\njava.io.EOFException\ncom.example.A.a\ncom.example.B.b\ncom.example.C.c\ncom.example.D.d",
+    ),
+    "a tombstone that logcat wrote": (
+        "05-17 10:01:02.123  1234  1250 F DEBUG   : signal 6 (SIGABRT), code -1 (SI_QUEUE)\n"
+        "05-17 10:01:02.123  1234  1250 F DEBUG   : backtrace:\n"
+        "05-17 10:01:02.123  1234  1250 F DEBUG   :       #00 pc 00000000000aee48  /apex/x/libc.so (abort+164)\n"
+        "05-17 10:01:02.123  1234  1250 F DEBUG   :       #01 pc 0000000000031a44  /data/app/libgame.so (draw+60)",
+        "SIGABRT\n\nlibgame.so draw",
+    ),
+    "no line of a message that begins as a frame does": (
+        "java.lang.IllegalStateException: seen\n\tat home with Ada 12:30\n  at 21:15:10\n  at Ada (12:30)\n"
+        "  at Ada (12:30:15)\n"
+        "\tat example.org:443\n at https://example.org:443\n  at ada.lovelace(hunter)\n  at ada (the pub)\n"
+        "\tat com.example.A.a(A.java:1)",
+        "java.lang.IllegalStateException\n\ncom.example.A.a",
+    ),
+    "every way to say where a frame is in its source": (
+        "java.lang.Error\n\tat com.example.A.a(A.kt)\n\tat com.example.B.b(SourceFile)\n\tat com.example.C.c(:12)\n"
+        "\tat com.example.D.d(<generated>)\n\tat com.example.E.e(r8-map-id-0a1b:7)\n"
+        "\tat com.example.F.f(F.java:-1) ~[app.jar:?]\n\tat app//com.example.G.g(Native method)",
+        "java.lang.Error\n\ncom.example.A.a\ncom.example.B.b\ncom.example.C.c\ncom.example.D.d\ncom.example.E.e"
+        "\ncom.example.F.f\ncom.example.G.g",
+    ),
+    "a script's places without a name, and with more than one": (
+        "Uncaught TypeError: x\n  at https://example.org/static/app.4f.js?v=3:1:22\n"
+        "  at Proxy.get all [as items] (index.android.bundle:1:9)\n  at get all [as items] (b.mjs:1:9)\n"
+        "  at render (address at /x/main.jsbundle:1:9)\n  at run (blob:0a/b1:2:3)",
+        "TypeError\n\napp.4f.js \nb.mjs get all [as items]\nmain.jsbundle render\nb1 run",
+    ),
     "what is in no known format is its own": ("what?\nis this", "what?\nis this"),
     "nothing": ("", ""),
 }
@@ -157,6 +195,95 @@ def test_different_crashes_are_different_groups():
 def test_no_text_raises_and_none_changes_that_of_another(traces):
     assert groups(*traces) == [key for trace in traces for key in groups(trace)]
     assert [trace is None for trace in traces] == [key is None for key in groups(*traces)]
+
+
+PREFIXES = (
+    "05-17 10:01:02.123  1234  1250 E AndroidRuntime: ",
+    "2026-05-17 10:01:02.123  1000  1234  1250 E AndroidRuntime: ",
+    "2026-05-17 10:01:02.123+0200  1234  1250 F DEBUG   : ",
+    "05-17 10:01:02.123 E/AndroidRuntime( 1234): ",
+    "E/AndroidRuntime( 1234): ",
+)
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_what_logcat_writes_before_each_line_does_not_matter(prefix, unit):
+    traces = [trace for shown, (trace, key) in KEYS.items() if trace != key and "logcat" not in shown]
+    logged = coarsen(pa.array([prefix + trace.replace("\n", "\n" + prefix) for trace in traces]), unit)
+    assert groups(*logged.to_pylist()) == groups(*coarsen(pa.array(traces), unit).to_pylist())
+
+
+# --- bare ---
+
+BARE = {
+    "the topmost frames, where none is the application's": "android.os.DeadObjectException at "
+    "android.os.BinderProxy.transact < android.os.Handler.dispatchMessage < com.android.internal.os.ZygoteInit.main",
+    "the root cause, and nothing that was suppressed": "java.lang.RuntimeException caused by java.net.SocketException"
+    " at com.example.A.a < com.example.C.c < com.example.D.d",
+    "a signal, modules and symbols without where they lie": "SIGSEGV at libgame.so std::vector<int>::at(int)"
+    " < libgame.so < libhome.so home::draw() < base.odex com.example.A$.run",
+    "a script": "TypeError at List.tsx Object.<anonymous> < a.js render < bundle.js",
+    "Dart": "package:app/main.dart _App.build",
+    "what is in no known format is its own": None,
+    "nothing": None,
+}
+
+
+def bare(*traces, exceptions=None):
+    traces = pa.array(traces, pa.string())
+    exceptions = pa.array(exceptions or [None] * len(traces), pa.string())
+    return bare_groups(crash_groups(traces, exceptions), traces).to_pylist()
+
+
+@pytest.mark.clause("1.1.4-b")
+@pytest.mark.parametrize("shown", BARE)
+def test_a_bare_group_is_the_key_on_one_line(shown):
+    assert bare(KEYS[shown][0]) == [BARE[shown]]
+
+
+@pytest.mark.clause("1.1.4-b")
+@pytest.mark.parametrize(
+    "trace",
+    [
+        "the card of Ada was refused",
+        "refused\n\nAda",  # as a key is written
+        "java.lang.Error: no frame follows",
+        "java.lang.Error\n\nAda",
+        "SIGSEGV\n\n#00 pc Ada",
+        "signal 6 (SIGABRT)\nAbort message: 'of Ada'",
+        "java.lang.Error: x\n\tat home with Ada (12:30)",
+        "java.lang.Error\n #00 pc 00aee48  /data/app/libgame.so (draw\x1b[31m(int)+4)",
+        "java.lang.Error\n #00 pc 00aee48  /data/app/libgame.so (draw\u202e(int)+4)",
+        None,
+    ],
+)
+def test_what_has_no_form_or_does_not_print_has_no_bare_group(trace):
+    assert bare(trace, exceptions=["java.io.IOException: of Ada"]) == [None]
+
+
+@settings(max_examples=60, deadline=None)
+@given(two_devices())
+def test_a_bare_group_is_the_same_on_two_devices(traces):
+    clean = Scrubber().scrub(pa.array(traces))[0].to_pylist()
+    one, other = bare(*clean)
+    assert one == other and one is not None
+
+
+def test_a_bare_group_tells_groups_apart_and_is_not_long():
+    traces = [trace for trace, _ in KEYS.values()]
+    known = [group for group in bare(*traces) if group is not None]
+    assert len(set(known)) == len(known) == len(traces) - 2
+    symbol = "std::map<" * 400
+    (long,) = bare(f"signal 11 (SIGSEGV)\n #00 pc 00aee48  /data/app/libgame.so ({symbol}+4)")
+    assert long.startswith("SIGSEGV at libgame.so std::map<") and len(long) == 1_000
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(alphabet='at \n\t"#(:.)$A0bC-', max_size=60) | st.text(max_size=30))
+def test_no_bare_group_is_a_text_or_has_lines(trace):
+    (group,) = bare(trace)
+    assert group is None or (group.isprintable() and group != trace)
 
 
 def test_a_trace_has_the_same_group_before_it_is_made_coarse_and_after():

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from schemas.policy import Basis, Column, Form, Purpose
+from schemas.policy import LESS_AND_MORE, Basis, Column, Form, Purpose
 from schemas.words import form_in_words, listed
 from schemas.yaml_files import Place
 
@@ -43,9 +43,7 @@ _NEEDS = {
 }
 _UNITS = ("day", "hour", "minute", "second")
 _EPOCHS = ("month", "year", "forever")
-_FINER = {(Form.TOKEN, Form.SEALED), (Form.FINGERPRINT, Form.TEXT)} | {
-    (form, Form.PLAIN) for form in Form if form is not Form.PLAIN
-}
+_FINER = LESS_AND_MORE | {(form, Form.PLAIN) for form in Form if form is not Form.PLAIN}
 
 
 def began(of: InForce) -> Said:

@@ -52,7 +52,9 @@ class Source:
     """What a slot holds for some event types: a field as the border prepares it."""
 
     path: str
-    form: str  # "plain", "seal" and "group" (irreversible, of the value or of its group), "sealed" (for one purpose)
+    # "plain", "seal" and "group" (irreversible, of the value or of its group), "bare" (the group to count by), "sealed"
+    # (for one purpose)
+    form: str
     purpose: str | None = None
 
 
@@ -98,6 +100,12 @@ def source_of(column: DatasetColumn, purpose: str) -> Source:
     return Source(column.field.path, "plain")
 
 
+def counted_source(pack: Pack, path: str) -> Source:
+    """What the border must prepare for statistics to group by a field."""
+    form = pack.purposes[pack.statistics.purpose].columns[path].form
+    return Source(path, "bare" if form is Form.GROUP else "plain")
+
+
 def layout(pack: Pack, *earlier: Pack) -> Layout:
     """The exchange columns of a pack, in the order in which its purposes name the fields; and after them what earlier
     editions ask of a record before it may serve a purpose."""
@@ -136,7 +144,7 @@ def _counted_by(pack: Pack) -> Iterator[tuple[Source, frozenset[int]]]:
         for table in pack.statistics.tables.values():
             for path in table.by:
                 if path != EVENT_TYPE:
-                    yield Source(path, "plain"), table.event_types(purpose)
+                    yield counted_source(pack, path), table.event_types(purpose)
 
 
 def _events_judged_by_application(*packs: Pack) -> frozenset[int]:

@@ -15,7 +15,17 @@ from pydantic import Field, PrivateAttr, model_validator
 from schemas.apart import Apart, WordList
 from schemas.consent import Terms
 from schemas.countries import countries
-from schemas.fields import EVENT_FIELD, EVENT_TYPES, IDENTIFYING, INTEGER, SOURCES, Category, Handling, payload_of
+from schemas.fields import (
+    CRASH_GROUP,
+    EVENT_FIELD,
+    EVENT_TYPES,
+    IDENTIFYING,
+    INTEGER,
+    SOURCES,
+    Category,
+    Handling,
+    payload_of,
+)
 from schemas.fields import Field as EventField
 from schemas.held_by_code import HeldByCode, NotYet
 from schemas.model import ClauseId, Days, Edition, Misfit, Misfits, Model, Name, Word
@@ -50,17 +60,28 @@ class Form(StrEnum):
     SEALED = "sealed"  # reversible by the reader of this dataset alone
     TEXT = "text"  # scrubbed free text
     FINGERPRINT = "fingerprint"  # keyed digest of the scrubbed text, of a trace that of its crash group
+    GROUP = "group"  # crash group of a trace, readable: to count by, in no dataset
     NETWORK = "network"  # IP address cut to its network
     MAJOR = "major"  # version cut to its first number
     BUCKET = "bucket"  # number cut to a multiple of `step`
     LISTED = "listed"  # word of a list of the pack; every other is `<OTHER>`
 
 
+# Two forms of one field that differ in type: (the one that tells less, the one that tells more).
+LESS_AND_MORE = frozenset(
+    {
+        (Form.TOKEN, Form.SEALED),
+        (Form.FINGERPRINT, Form.TEXT),
+        (Form.FINGERPRINT, Form.GROUP),
+        (Form.GROUP, Form.TEXT),
+    }
+)
+
 _FORMS: dict[Handling, frozenset[Form]] = {
     Handling.IDENTIFIER: frozenset({Form.TOKEN, Form.SEALED}),
     Handling.ADDRESS: frozenset({Form.NETWORK}),
     Handling.LABEL: frozenset({Form.PLAIN, Form.MAJOR, Form.LISTED}),
-    Handling.TEXT: frozenset({Form.TEXT, Form.FINGERPRINT}),
+    Handling.TEXT: frozenset({Form.TEXT, Form.FINGERPRINT, Form.GROUP}),
     Handling.MEASURE: frozenset({Form.PLAIN, Form.BUCKET}),
     Handling.ENVELOPE: frozenset(),  # type and time have their own place in every dataset
     Handling.SIGNAL: frozenset(),
@@ -139,7 +160,7 @@ class Purpose(Model):
         if "default" not in self.basis:
             raise Misfit("basis needs a `default`", "basis")
         for path, column in self.columns.items():
-            _check_column(path, column)
+            _check_column(path, column, self.stored)
         for event_type, paths in self.events.items():
             if missing := sorted(set(paths) - set(self.columns)):
                 what = f"events lists {missing}, which columns does not describe; describe it there, or drop it"
@@ -156,16 +177,19 @@ class Purpose(Model):
         return self
 
 
-def _check_column(path: str, column: Column) -> None:
+def _check_column(path: str, column: Column, stored: bool) -> None:
     field = EVENT_FIELD.get(path)
     if field is None:
         raise Misfit(f"columns names {path!r}, which is no field of an event", "columns", path)
     if column.step is not None and field.type == INTEGER and column.step % 1:
         raise Misfit(f"{path} is a whole number: its bucket must be one too", "columns", path)
-    allowed = _FORMS[field.handling]
+    allowed = _FORMS[field.handling] if field.kind == CRASH_GROUP else _FORMS[field.handling] - {Form.GROUP}
     if column.form not in allowed:
         forms = ", ".join(sorted(allowed)) or "none: it never reaches a dataset as a column"
         raise Misfit(f"{path} cannot go as {column.form.value!r}; possible: {forms}", "columns", path)
+    if column.form is Form.GROUP and stored:
+        what = f"no dataset holds the group of {path} by its name; write `fingerprint`, or `stored: false`"
+        raise Misfit(what, "columns", path)
 
 
 def _check_lists(purposes: dict[str, Purpose], lists: dict[str, WordList]) -> None:

@@ -50,6 +50,7 @@ _FORM = {
     Form.SEALED: "reversible, for who holds this dataset's key",
     Form.TEXT: "scrubbed text",
     Form.FINGERPRINT: "keyed digest of the scrubbed text (a trace: its group), of this purpose, region and epoch",
+    Form.GROUP: "the group of a trace, readable: to count by, in no dataset",
     Form.NETWORK: "network of the address",
     Form.MAJOR: "first number of the version",
     Form.BUCKET: "cut down to a multiple of the step",

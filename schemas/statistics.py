@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, Self
 import pyarrow as pa
 from pydantic import Field, model_validator
 
-from schemas.fields import EVENT_FIELD, EVENT_TYPES, IDENTIFYING, Handling
+from schemas.fields import CRASH_GROUP, EVENT_FIELD, EVENT_TYPES, IDENTIFYING, Handling
 from schemas.fields import Field as EventField
 from schemas.model import ClauseId, Misfit, Model, Name
 
@@ -126,24 +126,25 @@ class Statistics(Model):
 
 
 def may_group(field: EventField) -> bool:
-    """Whether anything can be counted by a field."""
-    return field.handling is Handling.LABEL and field.category not in IDENTIFYING
+    """Whether anything can be counted by a field: by few words, or by what crashes have in common."""
+    return field.kind == CRASH_GROUP or (field.handling is Handling.LABEL and field.category not in IDENTIFYING)
 
 
 def _unfit(table: StatisticsTable, purpose: "Purpose", pack: "Pack") -> Iterator[str]:
     """Why a table may not be by its fields. A number, a fingerprint or an address could be anybody's own; the words of
-    a label may be without end as well, but are shown only where the partition selection finds many devices behind one
-    (`least_devices`), and each device is counted under so many of them and no more."""
+    a label, and crash groups, may be without end as well, but are shown only where the partition selection finds many
+    devices behind one (`least_devices`), and each device is counted under so many of them and no more."""
     for path in table.by:
         field = EVENT_FIELD.get(path)
         if path == EVENT_TYPE:
             continue
-        if field is not None and field.category in IDENTIFYING:
+        grouped = path in purpose.columns and purpose.columns[path].form == "group"
+        if field is not None and field.category in IDENTIFYING and not grouped:
             yield f"{path} points to somebody ({field.category}); nothing is ever counted by it; drop it"
         elif path not in purpose.columns:
             yield f"{path} is not among the columns of the purpose; add it there, or drop it"
-        elif field.handling is not Handling.LABEL or purpose.columns[path].among:
-            yield f"{path} goes as {purpose.columns[path].form.value!r}; use fields of few words (plain or major)"
+        elif not grouped and (field.handling is not Handling.LABEL or purpose.columns[path].among):
+            yield f"{path} goes as {purpose.columns[path].form.value!r}; use fields of few words (plain, major, group)"
         elif pack.gate_of(field):
             yield f"{path} stands behind a gate and may be null for a reason that is not public"
     if not table.event_types(purpose):

@@ -18,15 +18,12 @@ from schemas.datasets import DatasetColumn, datasets, purpose_columns
 from schemas.fields import EVENT_TYPES
 from schemas.layout import SERVICE, Layout
 from schemas.overlays import UNITS, Collection
-from schemas.policy import WITHOUT_LEDGER, Form, Pack
+from schemas.policy import LESS_AND_MORE, WITHOUT_LEDGER, Form, Pack
 from schemas.statistics import EVENT_TYPE, StatisticsTable
 
 NONE = -1  # the variant of a record from before the first edition
 UNTOLD = -2  # of a record whose service cannot be told, where that decides
 CODES = 128  # by code of event type: more than there are
-
-# A stricter form under another pack that is of another type than what the newest stores: nothing can stand there.
-_UNSTORABLE = frozenset({(Form.TOKEN, Form.SEALED), (Form.FINGERPRINT, Form.TEXT)})  # (its own, the newest's)
 
 
 @dataclass(frozen=True)
@@ -204,7 +201,8 @@ def _cuts(own: Pack, newest: Pack, purpose: str, columns: Iterable[DatasetColumn
 
 
 def _cut(own: DatasetColumn | None, newest: DatasetColumn | None) -> Cut:
-    if own is None or newest is None or (own.form, newest.form) in _UNSTORABLE:
+    # A stricter form under its own pack that is of another type than the newest has: nothing can stand there.
+    if own is None or newest is None or (own.form, newest.form) in LESS_AND_MORE:
         return Cut(frozenset(), frozenset(), (), False, ())
     both = own, newest
     return Cut(

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.fields import EVENT_FIELD, EVENT_TYPES
-from schemas.layout import Layout, Source
+from schemas.layout import Layout, counted_source
 from schemas.policy import Pack
 from schemas.statistics import DEVICES, EVENT_TYPE, EVENTS, StatisticsTable
 from schemas.variants import CODES, Variants
@@ -188,7 +188,7 @@ class _Seen:
         """(a code a record, the word of each code); code 0 is no word."""
         if path == EVENT_TYPE:
             return self._event_type + 1, pa.array([None, *EVENT_TYPES])
-        column = judged.column(plan.places[Source(path, "plain")])
+        column = judged.column(plan.places[counted_source(self._variants.editions[-1], path)])
         index = column.indices.take(pa.array(rows)).fill_null(-1).to_numpy(zero_copy_only=False)
         words, coarse = column.dictionary, np.array([cut.major for cut in self._variants.counted[path]])
         if coarse.all():

@@ -22,7 +22,7 @@ from transforms.address import networks
 from transforms.canonical import KINDS, canonical
 from transforms.cmac import ColumnCmac, ColumnSiv
 from transforms.columns import runs, scattered, tag_words
-from transforms.crash_groups import crash_groups
+from transforms.crash_groups import bare_groups, crash_groups
 from transforms.decode import Decoded
 from transforms.keyring import BORDER, Keyring
 from transforms.labels import Labels, as_codes
@@ -132,7 +132,7 @@ class EventSealer:
             (path, events)
             for source, events in held
             if EVENT_FIELD[source.path].handling is Handling.TEXT
-            for path in ((source.path, _EXCEPTION) if source.form == "group" else (source.path,))
+            for path in ((source.path, _EXCEPTION) if source.form in ("group", "bare") else (source.path,))
         )
         self._wanted = tuple(dict.fromkeys(wanted))
 
@@ -189,8 +189,10 @@ class EventSealer:
         regions = rows.regions[rows.of(events)]
         if described.handling is Handling.TEXT:
             text = rows.text(path, events)
+            if source.form == "bare":
+                return as_codes(bare_groups(rows.groups(path, events), text).dictionary_encode())
             if source.form == "group":
-                return self._seals.tag(described.kind, crash_groups(text, rows.text(_EXCEPTION, events)), regions)
+                return self._seals.tag(described.kind, rows.groups(path, events), regions)
             return self._seals.tag(TEXT_KIND, text, regions) if source.form == "seal" else text
         values = rows.values(path, events)
         match described.handling:
@@ -223,6 +225,7 @@ class _Rows:
         self.regions = regions[index]
         self._places: dict[frozenset[int], np.ndarray] = {}
         self._texts: dict[tuple[str, frozenset[int]], pa.Array] = {}
+        self._groups: dict[tuple[str, frozenset[int]], pa.Array] = {}
 
     def of(self, events: frozenset[int]) -> np.ndarray:
         """Positions of the rows of these event types."""
@@ -256,6 +259,12 @@ class _Rows:
     def text(self, path: str, events: frozenset[int]) -> pa.Array:
         """A free-text column that was cleaned."""
         return self._texts[path, events]
+
+    def groups(self, path: str, events: frozenset[int]) -> pa.Array:
+        """The keys of the crash groups of a cleaned column of traces."""
+        if (path, events) not in self._groups:
+            self._groups[path, events] = crash_groups(self.text(path, events), self.text(_EXCEPTION, events))
+        return self._groups[path, events]
 
 
 def _zeroed(columns: Mapping[str, pa.Array]) -> pa.BooleanArray:

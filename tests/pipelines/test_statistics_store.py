@@ -109,7 +109,7 @@ def test_a_release_says_how_it_was_made_and_nothing_exact(places, store):
     }
     assert not {"123457", "1234567"} & {str(fact) for fact in facts.values()}
     (row,) = file.read().to_pylist()
-    assert abs(row["value"] - 1_234_567) < 10_000 and row["interval"] == 24
+    assert abs(row["value"] - 1_234_567) < 10_000 and row["interval"] == 30
 
 
 def test_anybody_may_read_a_release(places, store):

@@ -149,6 +149,17 @@ def test_a_column_may_stand_where_both_allow_it(dataset, column, events):
     assert cut(dataset, column, 1).events == {code(event) for event in events}
 
 
+@pytest.mark.parametrize(("form", "events"), [("group", {code("crash")}), ("fingerprint", set())])
+def test_a_crash_is_counted_by_its_group_where_both_tell_it(form, events):
+    def told(rules):
+        rules["purposes"]["statistics"]["columns"]["crash.trace"] = form
+        if form != "group":
+            rules["statistics"]["tables"].pop("crashes")
+
+    (counted, _) = Editions((edition(OLD, told), PACK)).of("eu").counted["crash.trace"]
+    assert counted.events == events
+
+
 def test_a_value_is_as_coarse_as_either_says():
     assert cut("operations", "app_usage_foreground_ms", 1).steps == (2_700_000, 3_600_000)
     assert cut("operations", "app_usage_foreground_ms", 0).steps == (3_600_000,)

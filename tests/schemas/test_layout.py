@@ -51,7 +51,8 @@ def test_a_slot_holds_a_field_on_the_event_types_where_some_purpose_may_receive_
     for table in PACK.statistics.tables.values():
         for path in set(table.by) - {"event_type"}:
             counted_on = table.event_types(PACK.purposes[PACK.statistics.purpose])
-            wanted.setdefault(Source(path, "plain"), set()).update(counted_on)
+            form = "bare" if path == "crash.trace" else "plain"
+            wanted.setdefault(Source(path, form), set()).update(counted_on)
     held = {source: set(events) for slots in PLAN.slots.values() for source, events in slots}
     for source, events in held.items():
         if source.path == "app.package" or source.path in CONDITIONS:  # what some purposes are judged by as well

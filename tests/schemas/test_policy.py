@@ -208,7 +208,9 @@ POLICY, PLACES, RULES = "policy.yaml", "residency.yaml", "purposes.yaml"
         (RULES, '_version: "2021-01-15"', "_version: 2021", "personalisation.minimum_policy_version", "valid string"),
         (RULES, "  legal:", "  audit:", "purposes ['audit']", "other datasets"),
         (RULES, "  legal:", "  inbox:", "purposes ['inbox']", "other datasets"),
-        (RULES, "    stored: false\n", "", "statistics is stored by row", "write `stored: false` there"),
+        (RULES, "    stored: false\n", "", "statistics.columns.crash.trace", "or `stored: false`"),
+        (RULES, "crash.trace: fingerprint", "crash.trace: group", "no dataset holds the group", "write `fingerprint`"),
+        (RULES, "crash.exception: text", "crash.exception: group", "user_experience", "possible: fingerprint, text"),
     ],
 )
 def test_a_wrong_pack_says_where_and_what_in_one_message(edited, tmp_path, file, old, new, place, remedy):

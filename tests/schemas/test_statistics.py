@@ -9,11 +9,13 @@ import yaml
 from schemas.fields import EVENT_FIELD, EVENT_TYPES, IDENTIFYING, Category
 from schemas.findings import PackError
 from schemas.pack_files import SHIPPED, load_pack
-from schemas.statistics import DEVICES, EVENTS, release_schema
+from schemas.policy import Form
+from schemas.statistics import DEVICES, EVENT_TYPE, EVENTS, release_schema
 
 GOOD = SHIPPED / "2021-01-15"
 PACK = load_pack()
 RULES = PACK.statistics
+TEXTS = ("crash.exception", "crash.trace")
 
 
 @pytest.fixture
@@ -44,9 +46,16 @@ def table(*by, **more):
 
 @pytest.mark.clause("1.1.4-b")
 def test_the_shipped_pack_counts_by_nothing_that_points_to_somebody():
-    fields = [EVENT_FIELD[path] for path in RULES.fields]
+    columns = PACK.purposes[RULES.purpose].columns
+    fields = [EVENT_FIELD[path] for path in RULES.fields if path == EVENT_TYPE or columns[path].form is not Form.GROUP]
     assert fields and not {field.category for field in fields} & (IDENTIFYING | {Category.COARSE_LOCATION})
     assert RULES.least_devices > 1
+
+
+@pytest.mark.clause("1.1.4-a")
+def test_the_shipped_pack_counts_crashes_by_their_group():
+    assert [name for name, rules in RULES.tables.items() if "crash.trace" in rules.by] == ["crashes"]
+    assert PACK.purposes[RULES.purpose].columns["crash.trace"].form is Form.GROUP
 
 
 @pytest.mark.clause("1.1.4-c")
@@ -83,6 +92,7 @@ def test_a_release_has_a_column_for_each_field():
     names = release_schema(RULES).names
     assert names == [
         *("table", "measure", "event_type", "app_package", "app_version", "device_model", "device_os_version"),
+        "crash_trace",
         *("value", "interval"),
     ]
 
@@ -99,7 +109,7 @@ def test_a_pack_without_statistics_loads(tmp_path):
 @pytest.mark.parametrize("path", [path for path, field in EVENT_FIELD.items() if field.category in IDENTIFYING])
 def test_nothing_is_counted_by_what_points_to_somebody(edited, path):
     with pytest.raises(PackError, match=rf"statistics\.tables\.one\.by: \[1\.1\.4-b\] {path} points to somebody"):
-        edited(table(path))
+        edited(table(path), {"columns": {path: "fingerprint"}, "events": {"crash": [path]}} if path in TEXTS else {})
 
 
 @pytest.mark.clause("1.1.4-d")
@@ -114,6 +124,13 @@ def test_nothing_is_counted_by_what_points_to_somebody(edited, path):
             [],
             "statistics.tables.one.by",
             "goes as 'plain'; use fields of few words",
+        ),
+        (
+            table("crash.trace"),
+            {},
+            [{"clause": "1.1-a", "categories": ["free_text"], "purpose": "location_services"}],
+            "statistics.tables.one.by",
+            "stands behind a gate",
         ),
         (
             table("app.package"),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from schemas.editions import Editions
 from schemas.fields import EVENT_FIELD, EVENT_TYPES
-from schemas.layout import SERVICE, Source, layout
+from schemas.layout import SERVICE, Source, counted_source, layout
 from schemas.pack_files import DEFAULT_PACK, load_pack
 from schemas.policy import Form
 from tests.crowds import DAY_MS, crowd, with_tables
@@ -58,7 +58,7 @@ def pairs(whole):
 def word(record, path):
     if path == "event_type":
         return EVENT_TYPES[record["event_type"]]
-    value = record[PLAN.places[Source(path, "plain")]]
+    value = record[PLAN.places[counted_source(PACK, path)]]
     if value is not None and PURPOSE.columns[path].form is Form.MAJOR:
         match = re.match(r"[^\W\d_]{0,3}(\d{1,9})", value)
         return match and match[1]
@@ -151,7 +151,8 @@ def test_a_record_counts_by_no_field_that_an_overlay_leaves_out_and_as_coarse_as
     usual = contributions(others, Editions((load_pack(),)).of("eu"), plan, CIPHER)
     assert pairs(mixed) == Counter(pairs(narrow)) + Counter(pairs(usual))
     tables, models = {name for _, _, name, _ in pairs(narrow)}, {words[3] for *_, words in pairs(narrow)}
-    assert tables == {"active", "usage", "models"} and {name for _, _, name, _ in pairs(usual)} == {*tables, "versions"}
+    assert tables == {"active", "usage", "models", "crashes"}
+    assert {name for _, _, name, _ in pairs(usual)} == {*tables, "versions"}
     assert models - {None} and all(word.isdigit() for word in models - {None})
 
 

@@ -104,7 +104,7 @@ def test_a_large_group_is_shown_with_all_its_measures_and_a_small_one_with_none(
 def test_nothing_but_words_and_noisy_numbers_is_in_a_release():
     assert set(release(counts("active", [1_000_000]), RULES).column_names) == {
         *("table", "measure", "value", "interval"),
-        *("event_type", "app_package", "app_version", "device_model", "device_os_version"),
+        *("event_type", "app_package", "app_version", "device_model", "device_os_version", "crash_trace"),
     }
 
 

@@ -17,7 +17,7 @@ from tests.strategies import few
 from transforms.canonical import canonical
 from transforms.columns import runs, scattered
 from transforms.conditions import unmet
-from transforms.crash_groups import crash_groups
+from transforms.crash_groups import bare_groups, crash_groups
 from transforms.decode import Limits, decode_events
 from transforms.exchange import pieces
 from transforms.ipc import to_ipc
@@ -90,9 +90,11 @@ def expected(source, line, ring):
         return tag(ring, field.kind, canonical_bytes(field.kind, value))
     if field.handling is Handling.TEXT:
         text = cleaned(value)
-        if source.form == "group":
-            exception = pa.array([cleaned(value_of(line, "crash.exception"))])
-            return tag(ring, "crash_group", crash_groups(pa.array([text]), exception)[0].as_py().encode())
+        if source.form in ("group", "bare"):
+            trace, exception = pa.array([text]), pa.array([cleaned(value_of(line, "crash.exception"))])
+            keys = crash_groups(trace, exception)
+            bare = bare_groups(keys, trace)[0].as_py()
+            return bare if source.form == "bare" else tag(ring, "crash_group", keys[0].as_py().encode())
         return tag(ring, "text", text.encode()) if source.form == "seal" else text
     return "203.0.113.0/24" if field.handling is Handling.ADDRESS else value
 
@@ -332,6 +334,19 @@ def test_traces_of_one_crash_have_one_seal_and_pages_their_own(seal):
     frames = crash.partition("\n")[2]
     assert sealed(frames, exception="java.io.IOException: x") == sealed(frames, exception="java.io.IOException: y")
     assert sealed(frames, exception="java.io.IOException: x") != sealed(frames, exception="java.io.EOFException: x")
+
+
+@pytest.mark.clause("1.1.4-b")
+def test_a_group_to_count_by_goes_by_its_name_alone(seal, monkeypatch):
+    made = []
+    monkeypatch.setattr("transforms.seal.crash_groups", lambda *columns: made.append(1) or crash_groups(*columns))
+    crash = "java.io.IOException: {} is away\n\tat com.example.Sync.run(Sync.java:{})"
+    traces = [crash.format("a@b.org", 12), "Ada is away", crash.format("c@d.org", 13), None]
+    sealed = seal([event(n, "crash", crash__trace=trace) for n, trace in enumerate(traces)]).batch
+    slot = sealed.column(PLAN.places[Source("crash.trace", "bare")])
+    name = "java.io.IOException at com.example.Sync.run"
+    assert slot.to_pylist() == [name, None, name, None] and slot.dictionary.to_pylist() == [name]
+    assert made == [1]  # of the seal and the name together
 
 
 def test_keys_do_not_travel(rings):

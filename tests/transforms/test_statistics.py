@@ -24,7 +24,7 @@ from transforms.contributions import bound, contributions, counted, counted_rows
 from transforms.exchange import Judged
 from transforms.keyring import BORDER, open_keyring
 from transforms.seal import Partition
-from transforms.statistics import DAYS, Statistics, over
+from transforms.statistics import DAYS, Statistics, _Contribute, over
 from transforms.tallies import TALLIES
 
 PACK = with_tables(load_pack(), groups_per_device=3, events_per_group=2)
@@ -260,6 +260,17 @@ def test_nothing_is_released_before_its_time(keys):
 
 
 @pytest.mark.clause("1.1.4-b")
+def test_what_waits_in_state_for_the_end_of_a_day_is_locked(keys):
+    step = _Contribute(Editions((PACK,)), keys, STREAM)
+    step.setup()
+    batch = records(spread(DAY0), seed=1)
+    outputs = step.process(lot(batch, window=(DAY0 + 1) * DAY_MS // WINDOW))
+    held = b"".join(pairs + groups for _, (_, pairs, groups) in (out for out in outputs if isinstance(out, tuple)))
+    (names,) = (batch.column(place) for source, place in PLAN.places.items() if source.form == "bare")
+    words = {word.encode() for word in names.dictionary.to_pylist()}
+    assert held and words and not [word for word in words if word in held]
+
+
 def test_what_comes_after_the_grace_is_late_and_goes_no_further(keys):
     early = records(spread(DAY0, 20, 1), DAY0 * DAY_MS + WINDOW, seed=1)
     end = over(DAY0, RULES)

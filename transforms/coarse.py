@@ -57,7 +57,13 @@ _MOMENTS = (
     rf"\b({_MONTH} +[0-9]{{1,2}}(?:, [0-9]{{4}})?),? {_CLOCK}{_ZONE}((?: [0-9]{{4}}\b)?)",
 )
 _OTHER_TIMES = (
-    _Rule(r"(^|[^\w:.])[0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]{1,9})?\b", r"\1<TIME>"),
+    _Rule(r"(^|[^\w:.])[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)? ?[AaPp]\.?[Mm]\b", r"\1<TIME>"),
+    # More pairs than a time has are the fingerprint of a certificate.
+    _Rule(
+        rf"(^|[^\w:.])[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}(?:[.,][0-9]{{1,9}})?((?::{_HEX}{{2}})*)\b",
+        r"\1<TIME>\2",
+        kept=rf"[^0-9]?[0-9]{{2}}(?::{_HEX}{{2}}){{6,}}",
+    ),
     _Rule(r"(\[) *[0-9]+\.[0-9]{6}(\])", r"\1<TIME>\2"),  # since the kernel started
 )
 
@@ -99,7 +105,7 @@ _UPTIME = (
 _NUMBER = r"^(?P<before>.*[^0-9])(?P<whole>[0-9]+)(?:\.[0-9]+)?(?P<unit> ?[ms]{0,2})$"
 
 # Ids of processes, threads and users, marked by ^ in what they are rewritten to.
-_LINE = r"(?m)^((?:[0-9]{4}-)?[0-9]{2}-[0-9]{2}(?: (?:[0-9]{2}h|[0-9:.,]+))? +)"
+_LINE = r"(?m)^((?:[0-9]{4}-)?[0-9]{2}-[0-9]{2}(?: (?:[0-9]{2}h|[0-9:.,]+(?:[+-][0-9]{4})?))? +)"
 _ID = (
     r"(?:\w*_)?(?:[Pp]{1,2}id|P?PID|[Tt]id|TID|[Uu]id|UID|[Ee]uid|[Gg]id|[Tt]gid|LWP|lwp|appid)"
     r"|[Tt]hread[ _]?[Ii]d"
@@ -130,6 +136,7 @@ _IDS = (
     (r"(\[)([0-9]+)(:)([0-9]+)([:\]])", r"\1^\2^\3^\4^\5"),
     (r"\b((?i:kill(?:ing|ed)?|process|proc|died) )([0-9]+)(:[a-z])", r"\1^\2^\3"),
     (r"\b(u[0-9]+_?a)([0-9]+)\b", r"\1^\2^"),
+    (r"(\b[Uu]ser )([0-9]{4,7})\b", r"\1^\2^"),  # below are those who share a phone
 )
 
 

@@ -137,6 +137,12 @@ def groups(*traces, exceptions=None):
     ).to_pylist()
 
 
+def bare(*traces, exceptions=None):
+    traces = pa.array(traces, pa.string())
+    exceptions = pa.array(exceptions or [None] * len(traces), pa.string())
+    return bare_groups(crash_groups(traces, exceptions), traces).to_pylist()
+
+
 @pytest.mark.clause("1.1.2-log")
 @pytest.mark.parametrize("shown", KEYS)
 def test_the_key_of_a_trace(shown):
@@ -181,8 +187,9 @@ def two_devices(draw):
 @settings(max_examples=60, deadline=None)
 @given(two_devices())
 def test_one_crash_on_two_devices_is_one_group(traces):
-    one, other = groups(*Scrubber().scrub(pa.array(traces))[0].to_pylist())
-    assert one == other
+    clean = Scrubber().scrub(pa.array(traces))[0].to_pylist()
+    for one, other in (groups(*clean), bare(*clean)):
+        assert one == other is not None
 
 
 def test_different_crashes_are_different_groups():
@@ -230,12 +237,6 @@ BARE = {
 }
 
 
-def bare(*traces, exceptions=None):
-    traces = pa.array(traces, pa.string())
-    exceptions = pa.array(exceptions or [None] * len(traces), pa.string())
-    return bare_groups(crash_groups(traces, exceptions), traces).to_pylist()
-
-
 @pytest.mark.clause("1.1.4-b")
 @pytest.mark.parametrize("shown", BARE)
 def test_a_bare_group_is_the_key_on_one_line(shown):
@@ -262,12 +263,16 @@ def test_what_has_no_form_or_does_not_print_has_no_bare_group(trace):
     assert bare(trace, exceptions=["java.io.IOException: of Ada"]) == [None]
 
 
-@settings(max_examples=60, deadline=None)
-@given(two_devices())
-def test_a_bare_group_is_the_same_on_two_devices(traces):
-    clean = Scrubber().scrub(pa.array(traces))[0].to_pylist()
-    one, other = bare(*clean)
-    assert one == other and one is not None
+PROSE = st.text(alphabet="Ada 0189:.-@/,", max_size=30)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["\tat ", "  at ", "at ", "", "#0 "]), PROSE), max_size=5))
+def test_no_line_of_a_message_is_in_a_bare_group(lines):
+    message = "\n".join(["of Ada", *(begin + prose for begin, prose in lines)])
+    assert bare(f"java.lang.IllegalStateException: {message}\n\tat com.example.A.a(A.java:1)") == [
+        "java.lang.IllegalStateException at com.example.A.a"
+    ]
 
 
 def test_a_bare_group_tells_groups_apart_and_is_not_long():

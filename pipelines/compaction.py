@@ -21,11 +21,12 @@ import pyarrow.parquet as pq
 
 from pipelines.deployment import RegionalPlace
 from pipelines.errors import InputError
-from pipelines.manifest import Entry, writing
+from pipelines.manifest import Entry
 from pipelines.rows_by_part import Rows, labels_of, schema_of
 from pipelines.shared_files import PART, PART_TYPE, File, files_of
 from pipelines.stopped import lot
 from pipelines.stores import ROW_GROUP, how_written, locked, on_disk, unlocked
+from pipelines.whole_files import writing
 from schemas.datasets import AUDIT, LEDGER, LEDGER_IDS, LEDGER_SNAPSHOT, QUARANTINE
 from transforms.keyring import side_by_side
 

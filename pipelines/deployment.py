@@ -17,7 +17,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipelines.errors import ConfigurationError
-from pipelines.manifest import PENDING, Manifest, writing
+from pipelines.manifest import PENDING, Manifest
+from pipelines.whole_files import writing
 from schemas.datasets import QUARANTINE, opened_by
 from schemas.yaml_files import explain, in_one_line, read_yaml
 from transforms.keyring import (

@@ -18,7 +18,7 @@ def _ingest(options: IngestOptions) -> int:
     # Here and not above: they import Beam, which takes most of a second, and `--help` has no need of it.
     from pipelines import job as jobs
     from pipelines import profile as profiles
-    from pipelines.memory import hold_on
+    from pipelines.memory import hold_on, passed_by
     from pipelines.progress import Progress
     from pipelines.runners import fit, tries_only
     from pipelines.summary import print_summary
@@ -39,7 +39,7 @@ def _ingest(options: IngestOptions) -> int:
             say("the job is built, and not sent")
             return OK
         hold_on()
-        with Progress(job.events + job.consents):
+        with passed_by(), Progress(job.events + job.consents):
             totals = carry_out(job, flags)
         faults = reconcile.faults(totals, job.pack)
     print_summary(job, totals, options.json, profile)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pipelines.deployment import RegionalPlace
 from pipelines.errors import ConfigurationError, InputError
-from pipelines.manifest import put_new, writing
+from pipelines.whole_files import put_new, writing
 
 FORMAT = 1
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")  # what every runner takes for the name of a job

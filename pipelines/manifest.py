@@ -11,25 +11,23 @@ whole run or nothing of it. Several logical files may lie in one physical file (
 and the key is gone with the last of them.
 """
 
-import fcntl
 import fnmatch
 import json
 import os
-import secrets
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from pipelines.errors import InputError, StoreError
+from pipelines.errors import InputError
+from pipelines.whole_files import ATTEMPT, alone, put_apart, put_if, put_whole, writing
 from transforms.keyring import make_durable, side_by_side
 
 FORMAT = 1
 PENDING, PUBLISHED = ".pending", ".published"
 _LIVE, _ERASED = ".json", ".erased"
-_ATTEMPT = ".part"
 _TAKEN = "."  # before the name of an attempt that is being taken back
 
 
@@ -126,7 +124,7 @@ class Manifest:
         name = entry.dataset, entry.received_date, entry.logical
         if self._attempt:
             if not (stands := self.erased(*name)):
-                put_whole(self._folder / PENDING / self._attempt / f"{'.'.join(name)}{_LIVE}", _content(entry))
+                put_apart(self._folder / PENDING / self._attempt / f"{'.'.join(name)}{_LIVE}", _content(entry))
             return not stands
         put_whole(self._path(*name, _ERASED if entry.erased else _LIVE), _content(entry))
         return self._kept(entry)
@@ -152,13 +150,14 @@ class Manifest:
                 return False
 
         with writing(path):
-            return _put_whole(path, _content(new), stands) and self._kept(new)
+            return put_if(path, _content(new), stands) and self._kept(new)
 
     def publish(self) -> None:
         """Shows all that the attempt has put, at one moment. Raises `StoreError`, and then nothing of it is shown."""
         pending, published = (self._folder / state / self._attempt for state in (PENDING, PUBLISHED))
         with writing(published):
             if pending.exists():
+                make_durable(pending)
                 published.parent.mkdir(exist_ok=True)
                 os.rename(pending, published)
                 make_durable(published.parent)
@@ -173,7 +172,7 @@ class Manifest:
                 for path, entry in entries.items():
                     place = self._path(entry.dataset, entry.received_date, entry.logical, _LIVE)
                     place.parent.mkdir(parents=True, exist_ok=True)
-                    with _alone(place.parent):
+                    with alone(place.parent):
                         os.replace(path, place)
                     self._kept(entry)
                 dates = {self._folder / entry.dataset / entry.received_date for entry in entries.values()}
@@ -200,7 +199,7 @@ class Manifest:
     def unfinished(self, before: float) -> Iterator[Path]:
         """What writers that were killed left half done before a time, in seconds since the epoch. Nobody reads it, but
         it holds a wrapped key, which must not outlive an entry that is erased."""
-        for path in self._folder.glob("*/*/.*" + _ATTEMPT):
+        for path in self._folder.glob("*/*/.*" + ATTEMPT):
             with suppress(FileNotFoundError):  # done with, meanwhile
                 if path.stat().st_mtime < before:
                     yield path
@@ -247,74 +246,3 @@ def _read(path: Path) -> Entry:
     except OSError as error:
         raise InputError(f"manifest entry {path} cannot be read ({error.strerror}): check its permissions") from None
     raise InputError(f"manifest entry {path} is damaged, or written by another version of douane")
-
-
-def put_whole(path: Path, content: bytes | memoryview) -> None:
-    """Puts a file in place at once and for good: a reader sees the old one or the new one, never a part."""
-    with writing(path):
-        _put_whole(path, content)
-
-
-def put_new(path: Path, write: Callable[[Path], object]) -> bool:
-    """Puts a file in place whole and for good, unless there is one: then False, and nothing stays of this. `write`
-    writes the content where it is told to."""
-    attempt = _attempt_at(path)
-    try:
-        write(attempt)
-        make_durable(attempt)
-        os.link(attempt, path)
-    except FileExistsError:
-        return False
-    finally:
-        attempt.unlink(missing_ok=True)
-    make_durable(path.parent)
-    return True
-
-
-def _attempt_at(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{secrets.token_hex(8)}{_ATTEMPT}")
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turns what goes wrong while a file is written into one message that names the file."""
-    try:
-        yield
-    except InputError:  # what was read meanwhile has its own message
-        raise
-    except OSError as error:
-        why = error.strerror or type(error).__name__
-        raise StoreError(
-            f"{path.parent} cannot be written ({why}): make room there, or mend it, and run again"
-        ) from None
-
-
-def _put_whole(path: Path, content: bytes | memoryview, still: Callable[[], bool] = lambda: True) -> bool:
-    """Unless it is not `still` wanted, looked at when nobody else puts anything into that folder: then False."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    attempt = _attempt_at(path)
-    try:
-        with open(attempt, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        with _alone(path.parent):
-            if not still():
-                return False
-            os.replace(attempt, path)
-        make_durable(path.parent)
-        return True
-    finally:
-        attempt.unlink(missing_ok=True)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Only one at a time puts a file into a folder, so that who replaces what it has looked at replaces just that. A
-    process that is killed lets go of it, too."""
-    held = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(held)

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from pipelines.deployment import RegionalPlace
 from pipelines.errors import ConfigurationError, InputError
-from pipelines.manifest import put_whole, writing
+from pipelines.whole_files import put_whole, writing
 from schemas.quarantine import MENDED
 from transforms.ipc import from_ipc, to_ipc
 

@@ -63,7 +63,7 @@ def _report(options) -> int:
 
 def _put_private(path: Path, content: bytes) -> None:
     """Puts the page in place at once, for its owner alone to read: counts of few records are personal data."""
-    from pipelines.manifest import writing
+    from pipelines.whole_files import writing
 
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pipelines.deployment import RegionalPlace
 from pipelines.errors import StoreError
-from pipelines.manifest import writing
+from pipelines.whole_files import writing
 
 RUNNING = ".running"
 

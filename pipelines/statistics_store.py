@@ -24,7 +24,8 @@ import pyarrow.parquet as pq
 
 from pipelines.deployment import RegionalPlace
 from pipelines.errors import InputError
-from pipelines.manifest import PENDING, put_new, writing
+from pipelines.manifest import PENDING
+from pipelines.whole_files import put_new, writing
 from schemas.policy import Pack
 from schemas.statistics import RELEASE, RELEASES, Statistics
 from schemas.tallies import Counts, Tally

@@ -27,10 +27,11 @@ import pyarrow.parquet.encryption as pe
 
 from pipelines.deployment import Deployment, RegionalPlace, load_deployment
 from pipelines.errors import ConfigurationError
-from pipelines.manifest import Entry, writing
+from pipelines.manifest import Entry
 from pipelines.shared_files import PART, PART_TYPE, File, files_of
 from pipelines.standing import MARK, Marks, seen, standing, widened
 from pipelines.stopped import Touching, lineage, lot, touching, untouched
+from pipelines.whole_files import writing
 from schemas.datasets import AUDIT, RECEIVED_DATE, STOPPED_SUFFIX, datasets, opened_by
 from schemas.orders import STOPPED
 from schemas.pack_files import DEFAULT_PACK, load_pack

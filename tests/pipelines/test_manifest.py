@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from pipelines import manifest
 from pipelines.errors import InputError, StoreError
-from pipelines.manifest import Entry, Manifest, put_whole
+from pipelines.manifest import Entry, Manifest
+from pipelines.whole_files import put_whole
 
 ENTRY = Entry("service", "2021-03-01", "abc-0-0", 7, "run", "abc-0-0.f00.parquet", "d3JhcHBlZA==", "digest", 1234)
 TOMBSTONE = Entry("service", "2021-03-01", "abc-0-0", 0, erased=True)

@@ -1,8 +1,11 @@
 import ctypes
+import gc
 import subprocess
 import sys
 
 import pytest
+
+from pipelines.memory import passed_by
 
 CHURN = """
 import resource
@@ -24,3 +27,14 @@ def faults(held: bool) -> int:
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="no glibc")
 def test_blocks_that_come_and_go_are_not_asked_of_the_kernel_again():
     assert faults(held=True) < faults(held=False) / 4
+
+
+def test_the_collector_passes_by_what_was_there_before_while_a_run_lasts_and_no_longer():
+    before = [[]]
+    with pytest.raises(ZeroDivisionError), passed_by():
+        during = [[]]
+        seen = {id(each) for each in gc.get_objects()}
+        assert id(before) not in seen and id(during) in seen
+        _ = 1 / 0
+    assert id(before) in {id(each) for each in gc.get_objects()}
+    assert not gc.get_freeze_count()

@@ -10,8 +10,9 @@ import pytest
 
 from pipelines.deployment import load_deployment, prepare
 from pipelines.errors import ConfigurationError
-from pipelines.manifest import Entry, put_whole
+from pipelines.manifest import Entry
 from pipelines.stores import commit, open_dataset, retire, stage, sweep
+from pipelines.whole_files import put_whole
 from schemas.datasets import AUDIT, datasets
 from schemas.pack_files import load_pack
 from tests.stranger import deploy

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipelines import manifest, sweep
+from pipelines import sweep, whole_files
 from pipelines.deployment import load_deployment, prepare
 from pipelines.stores import commit, stage
 from tests.stranger import command, deploy
@@ -104,7 +104,7 @@ def test_what_a_killed_writer_left_of_an_entry_goes_once_it_is_old(tmp_path, mon
     staged = stage(place, "service", "2021-03-01", "abc-0-0", pa.record_batch({"event_type": ["crash"]}), "run")
     commit([staged])
     with monkeypatch.context() as killed:
-        killed.setattr(manifest, "_alone", None)  # before it is put in place
+        killed.setattr(whole_files, "alone", None)  # before it is put in place
         killed.setattr(Path, "unlink", lambda *_, **__: None)  # a process that is killed tidies up nothing
         with pytest.raises(TypeError):
             place.manifest.put(staged.entry)

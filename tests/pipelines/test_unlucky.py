@@ -343,7 +343,7 @@ def test_killed_and_run_again(site, lucky, moment):
     assert {path.name for path in site.place.store.rglob("received_date=*/*.parquet")} == named - {None}
 
 
-@pytest.mark.parametrize("moment", ["retire", "_publish", "discard"])
+@pytest.mark.parametrize("moment", ["retire", "_publish", "sweep"])
 def test_two_runs_at_once_over_the_same_input(site, lucky, moment):
     """The second says at once what is the matter, and harms nothing of the first."""
     said = []

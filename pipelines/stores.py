@@ -129,12 +129,13 @@ def _parquet(rows: pa.RecordBatch, key: bytes, bound_to: str) -> pa.Buffer:
 
 
 def how_written(schema: pa.Schema, labels: Collection[str], key: bytes, bound_to: str) -> dict[str, Any]:
-    """How a file of this schema is written. Random bytes are not compressed and labels alone have a dictionary: the
-    rest would cost time for nothing."""
+    """How a file of this schema is written. Random bytes are not compressed, nobody asks for the least and the greatest
+    of them, and labels alone have a dictionary: the rest would cost time for nothing."""
     return {
         "write_batch_size": _WRITE_BATCH,
         "use_dictionary": list(labels),
         "compression": {field.name: _compression(field.type) for field in schema},
+        "write_statistics": [field.name for field in schema if not _random(field.type)],
         "store_schema": False,
         "encryption_properties": pe.create_encryption_properties(
             key, aad_prefix=bound_to.encode(), store_aad_prefix=False
@@ -142,8 +143,13 @@ def how_written(schema: pa.Schema, labels: Collection[str], key: bytes, bound_to
     }
 
 
+def _random(type_: pa.DataType) -> bool:
+    """Whether these are tokens, or sealed."""
+    return pa.types.is_fixed_size_binary(type_) or pa.types.is_binary(type_)
+
+
 def _compression(type_: pa.DataType) -> str:
-    if pa.types.is_fixed_size_binary(type_) or pa.types.is_binary(type_):
+    if _random(type_):
         return "none"
     return "zstd" if pa.types.is_string(type_) else "lz4"
 

@@ -11,7 +11,8 @@ import pytest
 from pipelines.deployment import load_deployment, prepare
 from pipelines.errors import ConfigurationError
 from pipelines.manifest import Entry
-from pipelines.stores import commit, open_dataset, retire, stage, sweep
+from pipelines.shared_files import files_of
+from pipelines.stores import commit, open_dataset, retire, stage, sweep, unlocked
 from pipelines.whole_files import put_whole
 from schemas.datasets import AUDIT, datasets
 from schemas.pack_files import load_pack
@@ -103,6 +104,16 @@ def test_who_has_the_keys_of_the_audit_alone_can_write_there(eu):
     assert [path.stem for path in wrapping.iterdir()] == [f"dataset-{AUDIT}"]
     with pytest.raises(KeyUnavailable):
         write(eu, "service", DAY, "b-0-0", batch([1]))
+
+
+def test_of_tokens_no_least_and_greatest_are_written(eu):
+    tokens = pa.array([bytes(16), bytes([255]) * 16], pa.binary(16))
+    write(eu, "service", DAY, LOGICAL, batch([1, 2], token=tokens, sealed=tokens.cast(pa.binary())))
+    path, decryption = unlocked(eu, *files_of(eu.manifest.entries("service")))
+    with pq.ParquetFile(path, decryption_properties=decryption) as file:
+        group, names = file.metadata.row_group(0), file.schema_arrow.names
+    told = {name for place, name in enumerate(names) if group.column(place).is_stats_set}
+    assert told == {"event_type", "service_secretly"}
 
 
 def test_open_by_path_and_by_deployment(tmp_path, deployment, eu):

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines import ingest
 from pipelines.errors import ConfigurationError
-from pipelines.profile import REST, ROWS, STEPS, Clocks, Profile, as_data, as_text, check
+from pipelines.profile import DISK, REST, ROWS, STEPS, Clocks, Profile, as_data, as_text, check
 from tests.stranger import command, deploy, event, ndjson
 
 
@@ -36,6 +36,16 @@ def test_a_whole_step_takes_what_runs_inside_it():
     clocks.around("ledger input", parse)()
     parse()
     assert clocks.calls == {"ledger input": 1, "decode: parse": 1}
+
+
+def test_what_the_disk_takes_counts_apart_wherever_it_runs():
+    clocks = Clocks()
+    parse = clocks.around("decode: parse", lambda: None)
+    disk = clocks.around(DISK, lambda: (parse(), again()))
+    again = clocks.around(DISK, lambda: None)
+    clocks.around("orders", lambda: (disk(), parse()))()
+    parse()
+    assert clocks.calls == {"orders": 1, DISK: 1, "decode: parse": 1}
 
 
 def functions():

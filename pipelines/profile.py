@@ -31,7 +31,11 @@ STEPS = {
     "locate": ("transforms.border:locate",),
     "seal: ids": ("transforms.seal:canonical", "transforms.seal:Seals.tag", "transforms.seal:Seals.reversibly"),
     "seal: labels": ("transforms.labels:Labels.clean", "transforms.seal:networks"),
-    "seal: text": ("transforms.texts:Texts.clean", "transforms.seal:crash_groups", "transforms.seal:bare_groups"),
+    "seal: text": (
+        "transforms.texts:Texts.clean",
+        "transforms.sealed_rows:crash_groups",
+        "transforms.seal:bare_groups",
+    ),
     "seal: slots": ("transforms.seal:EventSealer.seal",),
     "exchange": (
         "transforms.border:pieces",

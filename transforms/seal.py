@@ -6,7 +6,7 @@ at all: what the layout has no place for is left behind here.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 
@@ -15,17 +15,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.utils.timestamp import Timestamp
 
-from schemas.fields import EVENT_FIELD, EVENT_FIELDS, EVENT_TYPES, IDENTIFYING, SOURCES, Category, Handling
+from schemas.fields import EVENT_FIELD, EVENT_FIELDS, IDENTIFYING, SOURCES, Category, Handling
 from schemas.layout import HEAD, Layout, Source
 from schemas.policy import Limits
 from transforms.address import networks
 from transforms.canonical import KINDS, canonical
 from transforms.cmac import ColumnCmac, ColumnSiv
 from transforms.columns import runs, scattered, tag_words
-from transforms.crash_groups import bare_groups, crash_groups
+from transforms.crash_groups import bare_groups
 from transforms.decode import Decoded
 from transforms.keyring import BORDER, Keyring
 from transforms.labels import Labels, as_codes
+from transforms.sealed_rows import EXCEPTION, Rows
 from transforms.texts import Texts
 
 _DEVICE_IDENTIFIERS = tuple(
@@ -35,7 +36,6 @@ _IDENTIFYING = tuple(f.path for f in EVENT_FIELDS if f.category in IDENTIFYING)
 _ADVERTISING = tuple(f.path for f in EVENT_FIELDS if f.category is Category.ADVERTISING_IDENTIFIER)
 _ZEROS = "00000000-0000-0000-0000-000000000000"
 TEXT_KIND = "text"
-_EXCEPTION = "crash.exception"  # beside a trace: names its class where the trace does not
 
 
 class Seals:
@@ -132,7 +132,7 @@ class EventSealer:
             (path, events)
             for source, events in held
             if EVENT_FIELD[source.path].handling is Handling.TEXT
-            for path in ((source.path, _EXCEPTION) if source.form in ("group", "bare") else (source.path,))
+            for path in ((source.path, EXCEPTION) if source.form in ("group", "bare") else (source.path,))
         )
         self._wanted = tuple(dict.fromkeys(wanted))
 
@@ -152,7 +152,7 @@ class EventSealer:
         key = regions[kept].astype(np.int64) * self._partition.shards + shard_of(tags, self._partition.shards)
         window = self._partition.windows(events.received_time[kept])
         order = np.lexsort((window, key)) if self._partition.window_ms else np.argsort(key, kind="stable")
-        rows = _Rows(kept[order], events, regions)
+        rows = Rows(kept[order], events, regions)
         if not np.array_equal(order, np.arange(len(order))):
             tags = [tag.take(pa.array(order)) for tag in tags]
         sealed = Sealed(pa.record_batch([], pa.schema([])), key[order], window[order])
@@ -177,13 +177,13 @@ class EventSealer:
             sealed.sealed[path] += len(tag) - tag.null_count
         return sealed
 
-    def _slot(self, rows: "_Rows", name: str, held: tuple, sealed: Sealed) -> pa.Array:
+    def _slot(self, rows: Rows, name: str, held: tuple, sealed: Sealed) -> pa.Array:
         parts = [(rows.of(events), self._prepare(rows, source, events, sealed)) for source, events in held]
         if name.startswith("label"):
             return _label_slot(parts, len(rows.index))
         return scattered(parts, len(rows.index))
 
-    def _prepare(self, rows: "_Rows", source: Source, events: frozenset[int], sealed: Sealed):
+    def _prepare(self, rows: Rows, source: Source, events: frozenset[int], sealed: Sealed):
         """The values of one field for the rows of these event types, in the form that the border gives it."""
         path, described = source.path, EVENT_FIELD[source.path]
         regions = rows.regions[rows.of(events)]
@@ -214,57 +214,6 @@ class EventSealer:
                 return codes, words
             case _:
                 return values
-
-
-class _Rows:
-    """The rows that go on, in their final order, and what is asked of them more than once."""
-
-    def __init__(self, index: np.ndarray, events: Decoded, regions: np.ndarray) -> None:
-        self.index, self._columns = index, events.columns
-        self.event_type = events.event_type[index]
-        self.regions = regions[index]
-        self._places: dict[frozenset[int], np.ndarray] = {}
-        self._texts: dict[tuple[str, frozenset[int]], pa.Array] = {}
-        self._groups: dict[tuple[str, frozenset[int]], pa.Array] = {}
-
-    def of(self, events: frozenset[int]) -> np.ndarray:
-        """Positions of the rows of these event types."""
-        if events not in self._places:
-            among = np.zeros(128, bool)
-            among[list(events)] = True
-            self._places[events] = np.flatnonzero(among[self.event_type])
-        return self._places[events]
-
-    def values(self, path: str, events: frozenset[int]) -> pa.Array:
-        """A raw column at those positions."""
-        return self._columns[path].take(pa.array(self.index[self.of(events)]))
-
-    def clean(self, wanted: Sequence[tuple[str, frozenset[int]]], texts: Texts) -> Counter[tuple[str, str]]:
-        """Cleans these free-text columns at their positions, all in one call: each compiles its patterns anew. Gives
-        what was found, by event type and recogniser."""
-        hits: Counter[tuple[str, str]] = Counter()
-        columns = [self.values(path, events) for path, events in wanted]
-        if not columns:
-            return hits
-        text, found = texts.clean(pa.concat_arrays(columns))
-        event_type = np.concatenate([self.event_type[self.of(events)] for _, events in wanted])
-        for each in found:
-            counts = np.bincount(event_type[each.rows], each.counts, len(EVENT_TYPES)).astype(np.int64)
-            hits.update({(EVENT_TYPES[code], each.name): int(counts[code]) for code in np.flatnonzero(counts)})
-        ends = np.cumsum([len(column) for column in columns])
-        for each, end, column in zip(wanted, ends.tolist(), columns, strict=True):
-            self._texts[each] = text.slice(end - len(column), len(column))
-        return hits
-
-    def text(self, path: str, events: frozenset[int]) -> pa.Array:
-        """A free-text column that was cleaned."""
-        return self._texts[path, events]
-
-    def groups(self, path: str, events: frozenset[int]) -> pa.Array:
-        """The keys of the crash groups of a cleaned column of traces."""
-        if (path, events) not in self._groups:
-            self._groups[path, events] = crash_groups(self.text(path, events), self.text(_EXCEPTION, events))
-        return self._groups[path, events]
 
 
 def _zeroed(columns: Mapping[str, pa.Array]) -> pa.BooleanArray:

@@ -65,6 +65,14 @@ def without(name: str, path: str) -> Pack:
             [("opens", "support now also receives `app.sdk_version` (plain)")],
         ),
         (
+            as_column("statistics", crash__trace="text"),
+            [("opens", "statistics receives `crash.trace` as text instead of group")],
+        ),
+        (
+            as_column("statistics", crash__trace="fingerprint"),
+            [("closes", "statistics receives `crash.trace` as fingerprint instead of group")],
+        ),
+        (
             receiving("promotion", "push_interaction", "device.model"),
             [("opens", "promotion now also receives `device.model` (plain) of push_interaction")],
         ),

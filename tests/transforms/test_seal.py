@@ -339,7 +339,12 @@ def test_traces_of_one_crash_have_one_seal_and_pages_their_own(seal):
 @pytest.mark.clause("1.1.4-b")
 def test_a_group_to_count_by_goes_by_its_name_alone(seal, monkeypatch):
     made = []
-    monkeypatch.setattr("transforms.seal.crash_groups", lambda *columns: made.append(1) or crash_groups(*columns))
+
+    def counted(*columns):
+        made.append(1)
+        return crash_groups(*columns)
+
+    monkeypatch.setattr("transforms.sealed_rows.crash_groups", counted)
     crash = "java.io.IOException: {} is away\n\tat com.example.Sync.run(Sync.java:{})"
     traces = [crash.format("a@b.org", 12), "Ada is away", crash.format("c@d.org", 13), None]
     sealed = seal([event(n, "crash", crash__trace=trace) for n, trace in enumerate(traces)]).batch

@@ -32,7 +32,7 @@ from pipelines.options import WINDOW_MS, IngestOptions
 from pipelines.order_store import OrderStore
 from pipelines.progress import read_span
 from pipelines.quarantine_store import QuarantineStore
-from pipelines.runners import ELSEWHERE, goes_on, looked_at_often, makes_jar, reach, tries_only
+from pipelines.runners import ELSEWHERE, goes_on, makes_jar, reach, tries_only
 from pipelines.sinks import RegionalStore, today
 from pipelines.snapshots import Snapshot, find, read
 from pipelines.sources import Streams, reading
@@ -299,8 +299,7 @@ class _Spans(beam.PTransform):
 
 def run(job: Job, flags: Sequence[str]) -> bool:
     """Builds the job and runs it to its end. False if the runner has only taken it on."""
-    with looked_at_often():
-        state = submit(job, flags).wait_until_finish()
+    state = submit(job, flags).wait_until_finish()
     return state in (None, PipelineState.DONE)
 
 

@@ -6,10 +6,8 @@ What is refused here has been seen to stall, to lose or to repeat, or has been s
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from unittest.mock import patch
 
 from pipelines import dataflow
 from pipelines.errors import ConfigurationError
@@ -46,18 +44,6 @@ _EXACT = {
     "max_bundle_time_mills": "500",
 }
 _OFF = ("false", "0", "-1")
-_LOOKS_MS = 10
-
-
-@contextmanager
-def looked_at_often() -> Iterator[None]:
-    """While its block runs, workers in this process look every few milliseconds at which of Beam's steps is at work. By
-    themselves they do so every 200, with no option for it, and the end of a bundle waits for the last look: half a
-    second a run."""
-    from apache_beam.runners.worker.statesampler import StateSampler  # Beam, for which a refused option does not wait
-
-    with patch.object(StateSampler.__init__, "__defaults__", (_LOOKS_MS,)):
-        yield
 
 
 @dataclass(frozen=True)

@@ -136,12 +136,14 @@ class Gate:
             hours, event = hour[start:stop][starts] * HOUR_MS, EVENT_TYPES[code]
             sizes = np.diff(np.append(starts, stop - start))
             counts.add_hours("gate", "judged", sizes, hours, region=self.region, event_type=event)
-            for bit, (name, purpose) in enumerate(self.pack.purposes.items()):
-                for (outcome, reason), masks in outcomes.items() if event in purpose.events else ():
-                    flags = masks[start:stop] & np.uint64(1 << bit) != 0
-                    found = np.add.reduceat(flags, starts, dtype=np.int64)
-                    words = {"region": self.region, "event_type": event, "purpose": name, "reason": reason}
-                    counts.add_hours("gate", outcome, found, hours, **words)
+            for (outcome, reason), masks in outcomes.items():
+                own = masks[start:stop]
+                there = int(np.bitwise_or.reduce(own))  # most reasons are those of few purposes
+                for bit, (name, purpose) in enumerate(self.pack.purposes.items()):
+                    if there >> bit & 1 and event in purpose.events:
+                        found = np.add.reduceat(own & np.uint64(1 << bit) != 0, starts, dtype=np.int64)
+                        words = {"region": self.region, "event_type": event, "purpose": name, "reason": reason}
+                        counts.add_hours("gate", outcome, found, hours, **words)
 
     @cached_property
     def variants(self) -> Variants:

@@ -80,23 +80,37 @@ _SIGN = r"(?:[=-]>|==?|:=?|：|＝|%3[AaDd])"
 _QUOTE = r"(?:\\*[\"']|%22|&quot;)"
 # Closing quote and bracket of the key and a sign, plain or escaped; or the markup between an element and its text.
 SEPARATOR = (
-    rf"(?:{_QUOTE}?\]?[ \t]{{0,3}}{_SIGN}[ \t]{{0,3}}(?:%22|&quot;)?"
-    rf"|[\"']?[ \t]?/?>|[\"'][ \t]{{1,3}}(?:android:)?value[ \t]?=[ \t]?)"
+    rf"(?:(?:{_QUOTE}|\(\))?\]?[ \t]*{_SIGN}[ \t]*(?:%22|&quot;)?"
+    rf"|[\"']?[ \t]?/?>|</(?:key|name)>[ \t]*<(?:string|value)>|[\"'][ \t]{{1,3}}(?:android:)?value[ \t]?=[ \t]?)"
 )
-# What people write between a word and its number in a sentence: nothing; a small word; whose it is, or which.
+# What people write between a word and its number in a sentence: nothing; small words; whose it is, or which.
 LOOSELY = (
-    r"[ \t]{1,3}(?:(?i:is|was|to|from|of|for|nr|no|num(?:ber|mer|ero)?|code)\b\.?:?[ \t]{0,2}"
-    r"|[№#:][ \t]?|n[°º.][ \t]?)?"
+    r"[ \t]+(?:(?:(?i:is|was|set|changed|found|got|equals|return(?:s|ed)|to|from|of|for|nr|no|num(?:ber|mer|ero)?|code)"
+    r"\b\.?:?[ \t]*){1,2}|[№#:][ \t]?|n[°º.][ \t]?)?"
 )
 _LETTERS = rf"[A-Za-z{BEYOND_ASCII}]+"
-OF_SOMEBODY = rf"{LOOSELY}|[ \t]{_LETTERS}[ \t]|(?:[ \t]{_LETTERS}){{1,2}}\.?[ \t]?[:=][ \t]{{0,2}}"
+# Between a key and digits that are one word: pesel_44051401359, imei-490154203237518.
+JOINED = r"[#/_.-]"
+OF_SOMEBODY = rf"{LOOSELY}|{JOINED}?|[ \t]{_LETTERS}[ \t]|(?:[ \t]{_LETTERS}){{1,2}}\.?[ \t]?[:=][ \t]{{0,2}}"
 OF_A_SLOT = (
-    rf"{LOOSELY}|[#/_-]?|[ \t](?i:(?:of|for|in|on)[ \t])?(?i:slot|sim|sub(?:[_ ]?id)?|phone|subscription|modem)"
+    rf"{LOOSELY}|{JOINED}?|[ \t](?i:(?:of|for|in|on)[ \t])?(?i:slot|sim|sub(?:[_ ]?id)?|phone|subscription|modem)"
     r"[ \t#]{0,2}[0-9](?:[ \t]is|[ \t]?[:=]|,)?[ \t]{1,2}"
 )
 # How a separator begins, which is enough to look closer.
-SEPARATOR_HINT = rf"{_QUOTE}?\]?[ \t]{{0,3}}(?:[=:>：＝]|->|/>|%3|android:|value)"
-_OPENING = r"(?:\\+[\"']|[bu]?[\"']|[(\[{<]){0,2}"
+SEPARATOR_HINT = rf"(?:{_QUOTE}|\(\))?\]?[ \t]*(?:[=:>：＝]|->|/>|%3|android:|value|</(?:key|name)>)"
+OPENING = r"(?:\\+[\"']|[bu]?[\"']|[(\[{<]){0,2}"
+
+# A name may hold blanks: it ends before a sign, or before the next key.
+NAME = rf"(?:[^\s\"',;=:\[\](){{}}<>&{MARKS}]|{ENTITY}|&)(?:[^,;&\]}}\n]|{ENTITY}|&[^#])*?"
+NAME_END = r"\s[\w.-]+[=:]|[,;\]}]|&(?:amp;)?[\w.-]+=|</|$"
+# How people's names are written: words with a capital and small words between them, words of an alphabet without
+# capitals, or signs of which each is a word.
+_CAPITALS = "A-ZÀ-ÖØ-ÞĀĂĄĆĈĊČĎĐĒĔĖĘĚĜĞĠĢĤĦĨĪĬĮİĴĶĹĻĽŁŃŅŇŌŎŐŒŔŖŘŚŜŞŠŢŤŨŪŬŮŰŲŴŶŸŹŻŽȘȚΆ-ΫЀ-Я"
+_NAME_WORD = rf"[{_CAPITALS}][A-Za-z{BEYOND_ASCII}'’.-]*"
+_NEXT = rf" (?:(?:van|von|de|der|den|del|della|di|da|dos|la|le|bin|ibn|al|el|ter|ten|zu) ){{0,2}}{_NAME_WORD}"
+_UNCASED = "[֐-ჿ]+"
+PERSON = rf"(?:{_NAME_WORD}(?:{_NEXT}){{0,3}}|{_UNCASED}(?: {_UNCASED})?|[぀-鿿가-힣·]{{2,8}})"
+FULL_NAME = rf"(?:{_NAME_WORD}(?:{_NEXT}){{1,3}}|{_UNCASED} {_UNCASED})"
 
 # What stands behind a key and tells nothing about anybody, and how a sentence about it goes on.
 NOTHING = (
@@ -145,7 +159,7 @@ def named_text(
         replacement=rf"\1\2\3\4\5<{tag}>\6",
         hint=rf"(?:{keys}){_SUFFIX}{SEPARATOR_HINT}",
         refuse=rf"(?:{keys}){_SUFFIX}[\"']?[ \t]?/?><.*"  # an element without a text
-        rf"|{head(keys)}{_OPENING}(?:(?:(?:\w+=)?{NOTHING}\)?|{_SIGNS_LEFT}{'|' + refuse if refuse else ''})(?:{end}))"
+        rf"|{head(keys)}{OPENING}(?:(?:(?:\w+=)?{NOTHING}\)?|{_SIGNS_LEFT}{'|' + refuse if refuse else ''})(?:{end}))"
         rf"|(?:{keys}){_SUFFIX}: (?:{sentence})(?:{end})",
         **more,
     )
@@ -169,7 +183,7 @@ def named_shape(
     """
     words = rf"{_SUFFIX}{_MORE_WORDS}" if anywhere else _SUFFIX
     loose = rf"|{words if anywhere else _WORD_SUFFIX}(?:{loosely})" if loosely else ""
-    key = rf"(?:{keys})(?:{words}{SEPARATOR}{loose}){_OPENING}"
+    key = rf"(?:{keys})(?:{words}{SEPARATOR}{loose}){OPENING}"
     measures = rf"(?:{keys})[\w.-]*{_MEASURES}(?:{SEPARATOR}|[ \t]).*" if anywhere else ""
     return Recogniser(
         tag=tag,

@@ -1,16 +1,24 @@
 """What identifies somebody in free text: one table, applied from top to bottom."""
 
 from schemas.recogniser import MARKS, Recogniser
+from schemas.recognisers_beside import BESIDE
+from schemas.recognisers_files import FILES
+from schemas.recognisers_forms import FORMS
 from schemas.recognisers_keys import KEYED
 from schemas.recognisers_national import NATIONAL
-from schemas.recognisers_network import ADDRESSES
+from schemas.recognisers_network import ADDRESSES, MACHINES
 from schemas.recognisers_numbers import ACCOUNTS, NUMBERS
+from schemas.recognisers_people import PEOPLE
+from schemas.recognisers_said import SAID
 from schemas.recognisers_secrets import SECRETS
 
 __all__ = ["LABEL_RECOGNISERS", "MARKS", "RECOGNISERS", "Recogniser"]
 
 # Keys go first: a key tells more than the shape of a value, and the value may hold blanks that a shape would not.
-RECOGNISERS: tuple[Recogniser, ...] = SECRETS + ACCOUNTS + KEYED + NATIONAL + ADDRESSES + NUMBERS
+RECOGNISERS: tuple[Recogniser, ...] = (
+    *(*SECRETS, *ACCOUNTS, *KEYED, *PEOPLE, *NATIONAL, *SAID, *FORMS),
+    *(*ADDRESSES, *FILES, *MACHINES, *NUMBERS, *BESIDE),
+)
 
 # In a label there is no key beside a value, and no stack to keep: whatever is as long as an identifier goes. Four
 # numbers between dots are a version there, where in a text they would be an address; groups of digits, a build.

@@ -8,7 +8,7 @@ only as a whole word of it.
 import re
 import unicodedata
 
-from schemas.recogniser import BEYOND_ASCII, LOOSELY, OF_SOMEBODY, Recogniser, named_shape, whole_words
+from schemas.recogniser import BEYOND_ASCII, JOINED, LOOSELY, OF_SOMEBODY, Recogniser, named_shape, whole_words
 
 _WRITTEN_OUT = {"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa"}
 _BARE = {"ø": "o", "ł": "l", "đ": "d", "ı": "i"}
@@ -45,7 +45,7 @@ _NAMES = _spelt("""
     henkilötunnus|henkilotunnus|henkilötunnuksen|sosiaaliturvatunnus|hetu
     isikukood|isiku kood|asmens kodas|asmens kodo|personas kods|personas koda|personas kodu
     carte vitale|sécurité sociale|securite sociale
-    num secu|numéro de sécu|numéro sécu|n secu|numéro fiscal|nir insee
+    n° sécu|num secu|numéro de sécu|numéro sécu|n secu|numéro fiscal|nir insee
     codice fiscale|cod fiscale|codfiscale|cod fisc|codfis|tessera sanitaria
     documento nacional|documento de identidad|documento identidad|número de identificación|seguridad social
     contribuinte|identificação fiscal|cartão de cidadão|cartão cidadão
@@ -78,10 +78,11 @@ _INSURED = r"(?i:[A-Z]{2}[ -]?(?:[0-9]{2}[ -]?){3}[A-D])\b"
 _DIGITS = (
     r"(?:[XYZxyz][ -]?)?[0-9](?:(?: ?- ?|[ ./+-])?[A-Z]?[0-9]){7,19}(?:-?[A-Za-z]{1,2}[0-9]?| [A-Z](?:[A-Z][0-9])?)?\b"
     r"|[0-9]{6}[+A-Fa-f-][0-9]{3}[0-9A-Za-z]\b|[12](?: ?[0-9]{2}){2} ?2[AaBb](?: ?[0-9]{3}){2}(?: ?[0-9]{2})?\b"
-    r"|[XYZxyz]?-?[0-9]{6,7}(?:-?[A-Za-z]{1,2}| [A-Z]{1,2})\b"
+    r"|[A-Z][0-9]{9}\b|[XYZxyz]?-?[0-9]{6,7}(?:-?[A-Za-z]{1,2}| [A-Z]{1,2})\b"
 )
 _START = (
-    r"[A-Za-z]{3}[ -]?[A-Za-z]{3}[ -]?[0-9L-Vl-v]{2}|[A-Za-z]{4,5}[0-9]{4}|[A-Za-z]{2}[ -]?[0-9]{2}[ -]?[0-9]{2}"
+    r"[A-Z][0-9]{9}|[A-Za-z]{3}[ -]?[A-Za-z]{3}[ -]?[0-9L-Vl-v]{2}|[A-Za-z]{4,5}[0-9]{4}"
+    r"|[A-Za-z]{2}[ -]?[0-9]{2}[ -]?[0-9]{2}"
     r"|[XYZxyz]?[ -]?[0-9](?:(?: ?- ?|[ ./+-])?[A-Z]?[0-9]){4}|[12] ?[0-9]{2} ?[0-9]{2} ?2[AaBb]"
 )
 
@@ -133,7 +134,7 @@ NATIONAL: tuple[Recogniser, ...] = (
         clause="1.1.1",
         keys=whole_words(_DOUBTFUL),
         anywhere=True,
-        loosely=LOOSELY,
+        loosely=rf"{LOOSELY}|{JOINED}",
         start=_START,
         shape=f"{_LETTERED}|{_INSURED}|{_DIGITS}",
         refuse=_OTHER,
@@ -170,11 +171,13 @@ NATIONAL: tuple[Recogniser, ...] = (
         keys=r"(?i:pass[_ .-]?port|pass?eport|pasaporte|passaport[eo]|paspoort|reisepass|paszport[a-z]{0,3}"
         r"|pașaport|pasaport|putovnica|útlevél|passin?numero|διαβατ[ήη]ριο|cestovn[íi][_ .-]?pas"
         r"|travel[_ .-]?document"
-        r"|паспорт[а-я]*|护照(?:号码?)?|護照(?:號碼)?|パスポート|여권(?:번호)?|पासपोर्ट)",
+        r"|паспорт[а-я]*|driv(?:er'?s?|ing)[_ .-]?licen[cs]e|rijbewijs|führerschein|permis[_ .-]?de[_ .-]?conduire"
+        r"|护照(?:号码?)?|護照(?:號碼)?|パスポート|여권(?:번호)?|पासपोर्ट)",
         anywhere=True,
         loosely=OF_SOMEBODY,
-        start=r"[A-Za-z]{0,3} ?[0-9]",
-        shape=r"[A-Z]{0,3} ?[0-9](?:[ -]?[0-9]){5,9}[A-Z]?\b|[A-Z]{1,3}[0-9][0-9A-Z]{4,8}\b"
+        start=r"[A-Za-z]{0,5} ?[0-9]",
+        shape=r"[A-Z9]{5}[0-9]{6}[A-Z9]{2}[0-9][A-Z]{2}\b|[A-Z]{0,3} ?[0-9](?:[ -]?[0-9]){5,9}[A-Z]?\b"
+        r"|[A-Z]{1,3}[0-9][0-9A-Z]{4,8}\b"
         r"|[a-z]{1,3}[0-9]{6,9}[a-z]?\b|[a-z][0-9a-z]?[0-9][0-9a-z]{4,6}[0-9]\b",
         examples=(
             "passport_no=C01X00T47",

@@ -1,4 +1,4 @@
-"""Recognisers of addresses by their shape: of people, machines, places and files."""
+"""Recognisers of addresses by their shape: of people, machines and places."""
 
 from schemas.recogniser import BEYOND_ASCII, MARKS, Recogniser
 
@@ -19,13 +19,9 @@ _QUOTE_ESCAPED = r"(?:＂|%(?:25)*22|\\+(?:x|u00)22|&quot;|&(?:amp;)*#(?:x22|34)
 _QUOTED_ESCAPED = rf"(?:[\w.+ '-]|%(?:25)*20|{_ESCAPED}|\\+(?:x|u00)20|&(?:amp;)*#(?:x20|32);)+"
 # Protocols whose addresses say who logs in, and where: the machine tells of nobody.
 _PROTOCOLS = (
-    r"(?i:(?:https?|wss?|s?ftps?|ssh|git|svn|rtm?sps?|imaps?|smtps?|pops?3?s?|rediss?|amqps?|mqtts?|postgres(?:ql)?|mysql"
+    r"(?i:(?:https?|wss?|s?ftps?|ssh|git|svn|rtm?sps?|imaps?|smtps?|pops?3?s?|rediss?|amqps?|mqtts?|postgres(?:ql)?"
+    r"|mysql"
     r"|mongodb|ldaps?|smb|cifs|nfs|vnc|rdp|socks[45]?h?|telnet|jdbc|file)(?:\+[a-z]+)?)"
-)
-# The folders of shared storage that every device has.
-_FOLDERS = (
-    r"(?:DCIM|Pictures|Movies|Music|Download|Documents|Recordings|Ringtones|Alarms|Podcasts|MIUI|Tencent|WhatsApp)"
-    r"(?:/(?:Camera|Screenshots|Media(?:/WhatsApp [A-Z][A-Za-z ]*(?:/(?:Sent|Private))?)?))?"
 )
 _ANGLE = rf"[0-9]{{1,3}}(?:\.[0-9]+)? ?{_DEGREES}(?: ?[0-9.]{{1,8}} ?['′’](?: ?[0-9.]{{1,8}} ?(?:\"|″|”|''))?)?"
 
@@ -35,7 +31,8 @@ _URLS = (
         tag="EMAIL",
         clause="1.1.1",
         # The whole authority is an account where the scheme is none that logs in to a machine.
-        pattern=rf"(\b[A-Za-z][\w+.-]*://)(?:[0-9]{{4}}|[0-9]{{0,3}}[^\s/?#\"'<>:@0-9{MARKS}])[^\s/?#\"'<>:@{MARKS}]*(?:@|%40)"
+        pattern=rf"(\b[A-Za-z][\w+.-]*://)(?:[0-9]{{4}}"
+        rf"|[0-9]{{0,3}}[^\s/?#\"'<>:@0-9{MARKS}])[^\s/?#\"'<>:@{MARKS}]*(?:@|%40)"
         rf"[^\s/?#\"'<>:@,;)\]}}{MARKS}]+",
         replacement=r"\1<EMAIL>",
         examples=("query content://bob@example.org/items/17", "calendar://li.wei@example.org/primary not found"),
@@ -82,7 +79,8 @@ _URLS = (
         tag="EMAIL",
         clause="1.1.1",
         # A label of digits alone is a domain in China (163.com), and a version of an interface (composer@2.1-service).
-        pattern=rf"(?:{_LOCAL}(?:'{_LOCAL})*|\"{_QUOTED}[^\"@\n:;=,]*\"|{_QUOTE_ESCAPED}{_QUOTED_ESCAPED}{_QUOTE_ESCAPED})"
+        pattern=rf"(?:{_LOCAL}(?:'{_LOCAL})*|\"{_QUOTED}[^\"@\n:;=,]*\""
+        rf"|{_QUOTE_ESCAPED}{_QUOTED_ESCAPED}{_QUOTE_ESCAPED})"
         rf"(?:@|%40)(?:(?:[0-9]+\.(?:{_LABEL})*|[0-9-]*(?:{_LABEL})+)"
         rf"(?:(?i:xn--)[A-Za-z0-9-]{{2,59}}|[{_LETTER}]{{2,24}})|\[{_IPV4}\])",
         replacement="<EMAIL>",
@@ -124,13 +122,16 @@ _PLACES = (
         tag="LOCATION",
         clause="1.1.2-loc",
         # Two numbers, in a row by themselves: three and more are a vector, and both below one are no land.
-        pattern=rf"(Location\[\w+ |(?i:latlng|geopoint|point)[ (:\[=]{{1,3}})?"
+        # What draws has pairs, too: `accept` keeps them.
+        pattern=rf"(?:\b(?i:translate|scale|size|offset|pivot|rect|bounds|range|velocity|scroll|touch)[ =]?\()?"
+        rf"(Location\[\w+ |(?i:latlng|geopoint|point)[ (:\[=]{{1,3}})?"
         rf"(?:{_DECIMAL}[0-9]*\**(?:(?: ?[,;/] ?| ){_DECIMAL}[0-9]*\**)+|-?[0-9]+,[0-9]{{4,}},-?[0-9]+,[0-9]{{4,}}"
         rf"|(?:[NS] ?)?{_ANGLE} ?[NSns]?[,;]? ?(?:[EWO] ?)?{_ANGLE}(?: ?[EWOew]\b)?"
         r"|\b[0-9]{4}\.[0-9]+,[NS],[0-9]{5}\.[0-9]+,[EW]\b)",
         accept=r"(?:Location|(?i:latlng|geopoint|point)).*|.*(?:°|º|&deg;|%C2%B0).*|.*,[EW]"
         r"|[-+]?[1-9][0-9]{0,2}\.[0-9]{4,} ?[,;/] ?[-+]?[0-9]{1,3}\.[0-9]{4,}"
-        r"|[-+]?[0-9]{1,3}\.[0-9]{4,} ?[,;/] ?[-+]?[1-9][0-9]{0,2}\.[0-9]{4,}",
+        r"|[-+]?[0-9]{1,3}\.[0-9]{4,} ?[,;/] ?[-+]?[1-9][0-9]{0,2}\.[0-9]{4,}"
+        r"|[-+]?[1-9][0-9]{0,2}\.[0-9]{5,} [-+]?[1-9][0-9]{0,2}\.[0-9]{5,}",
         replacement=r"\1<LOCATION>",
         examples=(
             "Location[gps 52.379189,4.899431 hAcc=20]",
@@ -139,55 +140,13 @@ _PLACES = (
             "$GPGGA,123519,5222.038,N,00453.000,E,1,08",
         ),
         counter_examples=("RectF(0.0, 63.0, 1080.0, 2205.0)", "[0.70711,0.00000,0.70711]", "(0.12345, 0.67890)"),
-        hint=rf"\.[0-9]{{4,}} ?[,;/] ?[-+]?[0-9]{{1,3}}\.|Location\[\w+ [-0-9]|(?i:latlng|point)[ (:\[=]{{1,3}}[-+0-9]"
+        hint=rf"\.[0-9]{{4,}} ?[ ,;/] ?[-+]?[0-9]{{1,3}}\.[0-9]{{4}}|Location\[\w+ [-0-9]|(?i:latlng"
+        rf"|point)[ (:\[=]{{1,3}}[-+0-9]"
         rf"|{_DEGREES} ?[0-9NS]|[0-9],[NS],[0-9]{{5}}\.",
-    ),
-    Recogniser(
-        name="user_file",
-        tag="FILE",
-        clause="1.1.1",
-        # What a person keeps in shared storage. Its first folder stays, and all that applications keep there.
-        pattern=r"(/(?:storage/(?:emulated/[0-9]+|self/primary|[0-9A-F]{4}-[0-9A-F]{4})"
-        r"|(?:mnt/)?sdcard[0-9]?)/(?:Android/media/[\w.]+/)?"
-        rf"(?:{_FOLDERS}/)?)[^\s/\"':,;)\]{MARKS}][^\s\"':,;)\]{MARKS}]*(?:(?: [\w()&+-]+){{1,6}}\.\w{{2,4}}\b)?",
-        replacement=r"\1<FILE>",
-        examples=(
-            "/storage/emulated/0/Download/Jansen CV.pdf: open failed",
-            "/sdcard/jansen/notes.txt",
-            "/sdcard/WhatsApp/Media/WhatsApp Images/IMG-20261117-WA0001.jpg",
-            "/storage/emulated/0/Android/media/com.whatsapp/WhatsApp/Media/WhatsApp Documents/Sent/CV Jansen.pdf",
-        ),
-        counter_examples=("/storage/emulated/0/Android/data/com.example.app/files/a.db", "/storage/emulated/0/DCIM/"),
-        hint=r"/(?:storage/(?:emulated|self|[0-9A-F]{4}-)|sdcard)",
-        refuse=rf".*/Android(?:/(?:data|obb|media/[\w.]+/[^W]).*|/media(?:/[\w.]+)?)?/?|.*/{_FOLDERS}/?",
-    ),
-    Recogniser(
-        name="user_path",
-        tag="USER",
-        clause="1.1.1",
-        # /data/user/0/<package> names an application, not a person: it has a dot, and stays
-        pattern=rf"((?:^|[^\w./-]|file://|/mnt/[a-z]|[A-Za-z]:)/(?:export/)?(?:home|Users)/)[^\s/\"':,;)\]{MARKS}]+"
-        rf"|(/data/user(?:_de)?/[0-9]+/)[^\s/\"'.:,;)\]{MARKS}]+(\.?(?:[^\w.-]|$))"
-        rf"|(/storage/emulated/)[1-9][0-9]*"
-        rf"|(\b[A-Za-z]:[\\/]{{1,4}}(?:Users|Documents and Settings)[\\/]{{1,4}})[^\\/:*?\"<>|\n{MARKS}]+",
-        replacement=r"\1\2\4\5<USER>\3",
-        examples=(
-            "open /storage/emulated/10/DCIM and /home/jansen/x",
-            r"C:\Users\Piet Jansen\AppData",
-            "chdir /data/user/0/jansen/build",
-        ),
-        counter_examples=(
-            "/data/user/0/com.example.app/files/cache.db",
-            "https://example.com/home/feed",
-            "/data/user_de/0/android",
-        ),
-        refuse=r"/data/user(?:_de)?/[0-9]+/android\W?",
-        hint=rf"/data/user(?:_de)?/[0-9]+/[^\s/\"'.:,;)\]{MARKS}]+\.?(?:[^\w.-]|$)|/storage/emulated/[1-9]"
-        rf"|/home/[^{MARKS}]|/Users/[^{MARKS}]|:[\\/]{{1,4}}(?:Users|Documents and)",
     ),
 )
 
-_MACHINES = (
+MACHINES: tuple[Recogniser, ...] = (
     Recogniser(
         name="uuid",
         tag="UUID",
@@ -207,7 +166,8 @@ _MACHINES = (
         # six octets or eight; a longer run is the fingerprint of a certificate, four digits at its front a date
         pattern=rf"(?:[0-9]{{2}})?(?:{_HEX2}|[Xx*]{{2}})(?:[:_-](?:{_HEX2}|[Xx*]{{2}})){{5,}}"
         r"|\b[0-9A-Fa-f]{4}(?:\.[0-9A-Fa-f]{4})+\b",
-        accept=rf"(?:{_HEX2}|[Xx*]{{2}})(?:[:_-](?:{_HEX2}|[Xx*]{{2}})){{3}}(?:[:_-]{_HEX2}){{2}}(?:(?:[:_-]{_HEX2}){{2}})?"
+        accept=rf"(?:{_HEX2}|[Xx*]{{2}})(?:[:_-](?:{_HEX2}"
+        rf"|[Xx*]{{2}})){{3}}(?:[:_-]{_HEX2}){{2}}(?:(?:[:_-]{_HEX2}){{2}})?"
         r"|(?:[0-9A-Fa-f]{4}\.){2,3}[0-9A-Fa-f]{4}",
         # versions and dates
         refuse=r"[0-9._]+",
@@ -220,7 +180,8 @@ _MACHINES = (
         name="ipv6",
         tag="IP",
         clause="1.1.2-log",
-        pattern=rf"\b\w+::(?:\w+::)*\w+\(|\b\w+::\w+(?:::\w+)+|(?:\b(?:{_HEX4}:){{7,}}{_HEX4}\b|\b(?:{_HEX4}:){{6}}{_IPV4}\b"
+        pattern=rf"\b\w+::(?:\w+::)*\w+\(|\b\w+::\w+(?:::\w+)+|(?:\b(?:{_HEX4}:){{7,}}{_HEX4}\b"
+        rf"|\b(?:{_HEX4}:){{6}}{_IPV4}\b"
         rf"|\b(?:{_HEX4}:){{1,6}}(?::{_HEX4}){{0,5}}:(?:{_IPV4}|{_HEX4})\b"
         rf"|\b(?:{_HEX4}:){{1,7}}:\B|\B::(?:{_HEX4}:){{0,6}}(?:{_IPV4}|{_HEX4})\b)(?:%\w+)?",
         # more than eight groups are the fingerprint of a certificate
@@ -290,4 +251,4 @@ _MACHINES = (
     ),
 )
 
-ADDRESSES: tuple[Recogniser, ...] = _URLS + _PLACES + _MACHINES
+ADDRESSES: tuple[Recogniser, ...] = _URLS + _PLACES

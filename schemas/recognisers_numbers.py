@@ -233,18 +233,31 @@ NUMBERS: tuple[Recogniser, ...] = (
         r"|[0-9][ /-][0-9]{2}[ /-][0-9]{6}[ /-]",
     ),
     Recogniser(
+        name="iccid",
+        tag="DEVICE_ID",
+        clause="1.1.2-dev",
+        # 89 stands for telecommunication; behind its key a number counts in any form
+        pattern=rf"{_COUNTED}\b[0-9]{{19,}}\b{_UNIT}",
+        accept=r"89[0-9]{17}",
+        validator="luhn",
+        replacement="<DEVICE_ID>",
+        examples=("SIM 8931086112345678906 was changed",),
+        counter_examples=("SIM 8931086112345678903 was changed", "elapsed 8931086112345678906 ns"),
+        hint=r"\b89[0-9]{17}\b",
+    ),
+    Recogniser(
         name="phone",
         tag="PHONE",
         clause="1.1.1",
         # E.164, 8 to 15 digits; behind a word, a bracket or a plus it is an offset into a symbol or a sum
-        pattern=r"(^|[^\w.)+]|\b(?i:tel|sms|smsto|mmsto|callto|whatsapp):)"
+        pattern=r"(^|[^\w.)+]|\b(?i:tel|sms|smsto|mmsto|callto|whatsapp):|\bATDT?)"
         r"(?:(?:\+|%2B)[1-9](?:[ ./()-]{0,2}[0-9]){6,14}"
         r"|00[ -]?[1-9][0-9]{0,2}[ -](?:[ ./()-]{0,2}[0-9]){6,12})($|[^\w])",
         validator="international_phone",
         replacement=r"\1<PHONE>\2",
         examples=("call +31 (0)20 794 0800 ended", "to %2B8613812345678", "ring 0049 30 123456"),
         counter_examples=("libc.so (abort+12345678), zone +0200", "drift +12345678901ns", "+999 12345678"),
-        hint=r"(?:\+|%2B)[1-9][0-9 ./()-]{6}|\b00[ -]?[1-9][0-9]{0,2}[ -](?:[ ./()-]{0,2}[0-9]){6}",
+        hint=r"(?:\+|%2B)[1-9][0-9 ./()-]{6}|(?:\b|ATDT?)00[ -]?[1-9][0-9]{0,2}[ -](?:[ ./()-]{0,2}[0-9]){6}",
     ),
     Recogniser(
         name="national_phone",
@@ -253,7 +266,8 @@ NUMBERS: tuple[Recogniser, ...] = (
         pattern=rf"{_ALONE}(?:{_SPACED})($|[^\w./:-](?:$|[^0-9])|[.:](?:\s|$))"
         rf"|(^|[^\w.,:/+-]|[A-Za-z\"'\]][:=])(?:{_SIGNED})($|[^\w./:-]|[.:](?:\s|$))",
         # too short with its 0, a date, bytes of a dump
-        refuse=r"[^0-9]*0(?:[^0-9]*[0-9]){1,6}[^0-9]*|[^0-9(]{0,2}(?:[0-3]?[0-9][./-][01]?[0-9][./-](?:19|20)[0-9]{2}.*)"
+        refuse=r"[^0-9]*0(?:[^0-9]*[0-9]){1,6}[^0-9]*|[^0-9(]{0,2}(?:[0-3]?[0-9][./-][01]?[0-9][./-](?:19"
+        r"|20)[0-9]{2}.*)"
         r"|.?.?(?:[A-Fa-f][0-9A-Fa-f]|[0-9][A-Fa-f]) [0-9].*|.*[0-9] (?:[A-Fa-f][0-9A-Fa-f]|[0-9][A-Fa-f]).*",
         validator="national_phone",
         replacement=r"\1\3<PHONE>\2\4",
@@ -265,7 +279,8 @@ NUMBERS: tuple[Recogniser, ...] = (
             "took 12 34 ms",
             "1234-5678/com.example",
         ),
-        hint=r"\b0(?:6 )?[ -]?[1-9](?:\)?[ /-]{0,3}[0-9]){6}|\b0[1-9][0-9]{1,3}/[0-9]{2,3}\.[0-9]"
+        hint=r"\b0(?:6 )?[ -]?[1-9](?:\)?[ /-]{0,3}[0-9]){6}|\(0(?:6 )?[ -]?[1-9][0-9]{0,4}\) ?-?[0-9]{2}"
+        r"|\b0-?[1-9][0-9]{0,4} ?[/-] ?[0-9][0-9 -]{1,14}\.[0-9]"
         r"|\(8[ -]?[0-9]{1,3}\) ?[0-9]|\b[0-9]{2}(?:[ .-][0-9]{2}){3}\b"
         r"|\b[2-9][0-9]{2}(?:\)[ .-]?|[ .-])[0-9]{3}[ .-][0-9]{2,4}\b|\b1[3-9][0-9][ -][0-9]{4}[ -][0-9]{4}\b"
         r"|\b0?[6-9][0-9]{4}[ -][0-9]{5}\b|\b[1-9][0-9]{1,2}(?: [0-9]{2,4}){2}\b"

@@ -46,7 +46,8 @@ _NAMED = (
         tag="PASSWORD",
         clause="1.1.1",
         keys=r"(?i:passw(?:or)?d|pass(?:phrase|code)|pwd|pre_?shared_?key|wep_?key|密码|пароль|passwort|wachtwoord"
-        r"|contraseña|mot de passe)|" + whole_words("psk|pass|pw"),
+        r"|kennwort|contraseña|mot de passe|hasło|heslo|jelszó|lösenord|salasana|senha|密碼|パスワード|비밀번호|पासवर्ड)"
+        r"|" + whole_words("psk|pass|pw"),
         # any signs, up to the next field of a form or the end of an element
         bare=rf"[^\s\"'=:><(\[{{\\{MARKS}][^\s{MARKS}]*?",
         end=rf"&(?:amp;)?[\w.-]+=|</|[\s{MARKS}]|$",
@@ -72,9 +73,10 @@ _NAMED = (
         clause="1.1.1",
         keys=r"(?i:token|secret|sess(?:ion|_?id)|jwt|credentials?|csrf|xsrf|captcha"
         r"|(?:api|access|auth|private|client|signing|master|secret|account|encryption)[_ .-]?key"
-        r"|(?:verification|auth|sms|security)[_ .-]?code)|" + whole_words("auth|otp|pin|sid|cvv|cvc"),
+        r"|(?:verif\w{0,8}|auth|sms|security|confirm\w{0,7}|activation|login|access)[_ .-]?code)"
+        r"|" + whole_words("auth|otp|pin|sid|cvv|cvc"),
         # numbers of sessions and pins, what a program calls its own objects, and their classes
-        refuse=rf"{PRINTED}|{SENTENCE}|[A-Z]+|(?:[A-Z][a-z]+)+|-?[0-9]{{1,3}}",
+        refuse=rf"{PRINTED}|{SENTENCE}|[A-Z]+|(?:[A-Z][a-z]+)+|-?[0-9]{{1,3}}|state=[A-Z_]+",
         sentence=r"[a-z]+|[0-9]{1,5}",
         examples=(
             '{"refresh_token":"1/fFAGRNJru1FTz70BzhT3Zg"}',
@@ -94,7 +96,7 @@ _NAMED = (
         name="pin",
         tag="SECRET",
         clause="1.1.1",
-        keys=r"\bCPIN|" + whole_words("pin|otp|puk[12]?|cvv2?|cvc2?"),
+        keys=r"\bCPIN|" + whole_words("pin|otp|puk[12]?|cvv2?|cvc2?|passcode"),
         start="[0-9]{3}",
         shape=r"[0-9]{3,8}\b",
         refuse=r".*(?i:pin).*[^0-9][0-9]{3}",  # of a chip
@@ -155,10 +157,12 @@ _SHAPES = (
         name="provider_key",
         tag="SECRET",
         clause="1.1.1",
-        pattern=r"\b(?:A(?:KIA|SIA|IDA|ROA|GPA|NPA|NVA|IPA)[0-9A-Z]{16}|gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}"
+        pattern=r"\b(?:A(?:KIA|SIA|IDA|ROA|GPA|NPA|NVA|IPA)[0-9A-Z]{16}|gh[pousr]_\w{20,}|github_pat_\w{20,}"
+        r"|glpat-[\w-]{16,}"
         r"|xox[abeoprs]-[\w-]{10,}|xapp-[\w-]{10,}|AIza[\w-]{30,}|ya29\.[\w.-]{16,}|GOCSPX-[\w-]{16,}|1//0[\w-]{20,}"
         r"|(?:[rs]k|whsec)_(?:live_|test_)?\w{16,}|SG\.[\w-]{16,}\.[\w-]{16,}|npm_\w{30,}|pypi-\w{20,}|LTAI\w{12,}"
-        r"|AKID\w{13,}|hf_\w{20,}|sk-[\w-]{20,}|shp(?:at|ca|pa|ss)_\w{20,}|dop_v1_\w{20,}|[0-9]{8,10}:AA[\w-]{32,})"
+        r"|AKID\w{13,}|hf_\w{20,}|sk-[\w-]{20,}|shp(?:at|ca|pa|ss)_\w{20,}|dop_v1_\w{20,}|[0-9]{8,10}:AA[\w-]{32,}"
+        r"|MII[BCEJ][A-Za-z0-9+/]{12,})"
         r"|(hooks\.slack\.com/(?:services|workflows)/)[\w/]+",
         replacement=r"\1<SECRET>",
         examples=(
@@ -167,9 +171,11 @@ _SHAPES = (
             "hooks.slack.com/services/T00/B00/XXX1",
         ),
         counter_examples=("AKIA is a prefix", "sk-SK locale, sk_buff, hf_hub"),
-        hint=r"\b(?:A(?:KIA|SIA|IDA|ROA|GPA|NPA|NVA|IPA)[0-9A-Z]{8}|gh[pousr]_\w{8}|github_pat_|glpat-|xox[abeoprs]-|xapp-"
-        r"|AIza[\w-]{8}|ya29\.|GOCSPX-|1//0|(?:[rs]k|whsec)_\w{16}|SG\.[\w-]{16}|npm_\w{8}|pypi-\w{8}|LTAI|AKID|hf_\w{8}"
-        r"|sk-[\w-]{20}|shp(?:at|ca|pa|ss)_|dop_v1_|[0-9]{8,10}:AA)|hooks\.slack\.com/",
+        hint=r"\b(?:A(?:KIA|SIA|IDA|ROA|GPA|NPA|NVA|IPA)[0-9A-Z]{8}|gh[pousr]_\w{8}|github_pat_|glpat-|xox[abeoprs]-"
+        r"|xapp-"
+        r"|AIza[\w-]{8}|ya29\.|GOCSPX-|1//0|(?:[rs]k|whsec)_\w{16}|SG\.[\w-]{16}|npm_\w{8}|pypi-\w{8}|LTAI|AKID"
+        r"|hf_\w{8}"
+        r"|sk-[\w-]{20}|shp(?:at|ca|pa|ss)_|dop_v1_|[0-9]{8,10}:AA|MII[BCEJ])|hooks\.slack\.com/",
     ),
     Recogniser(
         name="push_token",

@@ -9,7 +9,7 @@ SCRUBBER = Scrubber()
 
 # (text, what is left of it)
 DISGUISED = [
-    (r"user (Some One <o\x27neil\x40example\x2ecom>) left", "user (Some One <<EMAIL>>) left"),
+    (r"user (Some One <o\x27neil\x40example\x2ecom>) left", "user (<USER> <<EMAIL>>) left"),
     (r"mailto:\u0022ada\u0020l\u0022\u0040example\u002eorg bounced", "mailto:<EMAIL> bounced"),
     ("sync of ＂ａｄａ ｌ＂＠ｅｘａｍｐｌｅ．ｏｒｇ failed", "sync of <EMAIL> failed"),
     ("to &#1072;&#1076;&#1072;&#64;&#252;ber&#46;example now", "to <EMAIL> now"),

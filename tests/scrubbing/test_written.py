@@ -1,0 +1,31 @@
+"""What is reached on lines written by hand is not lost again."""
+
+import pytest
+
+from tests.scrubbing.texts import Labelled, Part, Role
+from tests.scrubbing.written import NAMES, Outcome, judged, over_scrubbed, recall, written
+
+REACHED = 0.95
+OVER_SCRUBBED = 0.01  # what is asked for, at most
+
+
+@pytest.mark.clause("1.1.1")
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_reached_on_a_corpus_is_held(name):
+    outcomes = judged(name)
+    assert recall(outcomes) >= REACHED and over_scrubbed(outcomes) <= OVER_SCRUBBED
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_corpus_is_large_and_its_texts_differ(name):
+    texts = written(name)
+    assert len({text.text for text in texts}) == len(texts)
+    assert sum(len(text.secrets) for text in texts) >= 350 and sum(not text.secrets for text in texts) >= 200
+
+
+def test_shares_count_values_and_clean_texts():
+    kept, secret = Part(Role.KEPT, "x "), Part(Role.SECRET, "jansen", "name")
+    with_values = Labelled((kept, secret, secret), ("jansen",) * 2)
+    outcomes = [Outcome(with_values, "x", (secret,), True), Outcome(Labelled((kept,)), "x", (), False)]
+    outcomes += [Outcome(Labelled((kept,)), "", (), True)]
+    assert recall(outcomes) == 0.5 and over_scrubbed(outcomes) == 0.5

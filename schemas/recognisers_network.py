@@ -78,8 +78,9 @@ _URLS = (
         name="email",
         tag="EMAIL",
         clause="1.1.1",
+        # What is in quotes may be taken already, by its key.
         # A label of digits alone is a domain in China (163.com), and a version of an interface (composer@2.1-service).
-        pattern=rf"(?:{_LOCAL}(?:'{_LOCAL})*|\"{_QUOTED}[^\"@\n:;=,]*\""
+        pattern=rf"(?:{_LOCAL}(?:'{_LOCAL})*|\"{_QUOTED}[^\"@\n:;=,]*\"|\"[<\x01]USER[>\x02]\""
         rf"|{_QUOTE_ESCAPED}{_QUOTED_ESCAPED}{_QUOTE_ESCAPED})"
         rf"(?:@|%40)(?:(?:[0-9]+\.(?:{_LABEL})*|[0-9-]*(?:{_LABEL})+)"
         rf"(?:(?i:xn--)[A-Za-z0-9-]{{2,59}}|[{_LETTER}]{{2,24}})|\[{_IPV4}\])",
@@ -93,6 +94,7 @@ _URLS = (
             r"<o\x27neil@example.org>",
             r"mailto:\u0022j\u0020doe\u0022@example.org",
             "sync of &#x22;j&#x20;doe&#x22;@example.org",
+            '"<USER>"@example.org',
         ),
         counter_examples=(
             "android.hardware.graphics.mapper@2.0-impl.so",

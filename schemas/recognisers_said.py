@@ -129,8 +129,8 @@ SAID: tuple[Recogniser, ...] = (
         name="titled_name",
         tag="USER",
         clause="1.1.1",
-        pattern=rf"(\b(?:(?:Mr|Mrs|Ms) |(?:Mr|Mrs|Ms|Dr|Dhr|Mevr|Mw|Sra?|Hr)\. |Herrn? |Frau |[Mm]evrouw |[Mm]eneer "
-        rf"|Madame |Monsieur |Señora? "
+        pattern=r"(\b(?:(?:Dear |Beste |Geachte |Lieber? |Estimad[oa] |Уважаем(?:ый|ая) )?(?:(?:Mr|Mrs|Ms) "
+        r"|(?:Mr|Mrs|Ms|Dr|Dhr|Mevr|Mw|Sra?|Hr)\. |Herrn? |Frau |[Mm]evrouw |[Mm]eneer |Madame |Monsieur |Señora? )"
         rf"|Dear |Beste |Geachte |Lieber? |Estimad[oa] |Уважаем(?:ый|ая) )){PERSON}",
         replacement=r"\1<USER>",
         refuse=r".* (?i:sir|madam|customer|user|all|team|developer|klant|kunde|cliente|heer|mevrouw|colleagues?"

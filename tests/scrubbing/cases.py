@@ -16,7 +16,7 @@ from tests.scrubbing.people import PEOPLE
 from tests.scrubbing.texts import CORPORA, Labelled, Part, Role, clean, parse, traces
 from tests.scrubbing.values import KINDS
 
-_FAMILIES = ("people", "devices", "network", "places", "secrets")
+_FAMILIES = ("people", "said", "devices", "network", "places", "secrets")
 _FILLER = re.compile(r"«(int|hex|HEX|ver)(\d+)»|«(bare|dated)»")
 # Names of people's own making: where they end, only a sign after them can say.
 _NAMES = {"ssid", "bluetooth_name"}

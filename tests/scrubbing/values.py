@@ -5,7 +5,7 @@ A value may hold text between ‹ and › that need not go, such as the name of 
 
 from dataclasses import dataclass
 
-from tests.scrubbing import devices, places, secrets
+from tests.scrubbing import devices, places, said, secrets
 from tests.scrubbing.drawing import Maker, any_of, hexadecimal
 from tests.scrubbing.people import PEOPLE, WRITTEN, fill
 
@@ -55,6 +55,9 @@ KINDS: dict[str, Kind] = {
     "iban": Kind(places.iban, places.iban),
     **{name: _person(name) for name in PEOPLE},
     "passport": Kind(places.passport),
+    "person_name": Kind(said.person_name, said.person_name),
+    "one_time_code": Kind(said.one_time_code, said.one_time_code),
+    "birth_date": Kind(said.birth_date, said.birth_date),
     "coordinates": Kind(places.degree, places.coordinates),
     "url_user": Kind(None, places.url_user),
     "url_query": Kind(None, places.url_query),

@@ -51,8 +51,8 @@ FORMS: tuple[Recogniser, ...] = (
         r"|[0-9<\x01]).*)?",
         examples=("logged in as truus1951", "Failed password for jvisser from here", "username is sk8terboy, retrying"),
         counter_examples=("password for the user", "user is not found", "signed in as guest", "for user 10 (0 of 3)"),
-        hint=r"(?i:logged|signed|logging|signing) (?i:in|on|out) (?i:as|for) |(?i:password|publickey|/pam|opened"
-        r"|closed|failed) "
+        hint=r"(?i:logged|signed|logging|signing) (?i:in|on|out) (?i:as|for) |(?:password|publickey|/pam|opened"
+        r"|closed|entication failed) "
         r"for |\b(?i:(?:for|by|of|as) user )|\b(?i:user(?:name)? is )|\b(?i:user)['\"]? ['\"\[]"
         r"|(?i:(?:invalid|illegal|unknown|authenticating) user )|\b(?i:user(?:name)?) [^\s]+ (?:denied|logged|joined"
         r"|left|disconnected|connected|authenticated)|: TTY=|\) CMD",
@@ -68,8 +68,8 @@ FORMS: tuple[Recogniser, ...] = (
         replacement=r"\1<SECRET>",
         examples=("curl -u jan:geheim https://example.com/", "docker login -u jan -p dckr1"),
         counter_examples=("curl -s https://example.com/", "mysql -h db"),
-        hint=r"\b(?:curl|wget|ldapsearch|mysql|psql|smbclient|sshpass|redis-cli|mongo\w*|kinit|docker login"
-        r"|az login)\b[^\n]* -",
+        hint=r"\b(?:curl|wget|ldapsearch|mysql|psql|smbclient|sshpass|redis-cli|mongo\w*|kinit|docker login|az login)\b"
+        r"[^\n]* (?:-[upUwa] ?[\"']?[^\s\"'-]|--(?:user|pass))",
     ),
     Recogniser(
         name="statement_values",
@@ -78,7 +78,7 @@ FORMS: tuple[Recogniser, ...] = (
         # all that is put into columns of people, and what a column is compared with
         pattern=rf"((?i:insert into|replace into) [^\n(]+\([^)\n]*(?i:name|mail|phone|pass|pw|token|imei|imsi|serial"
         rf"|address|user)"
-        rf"[^)\n]*\) ?(?i:values) ?\([^'\"\n]*)['\"][^)\n{MARKS}][^)\n]*"
+        rf"[^)\n]*\) ?(?i:values) ?\([^'\"\n]*)['\"][^)\n?{MARKS}][^)\n]*"
         rf"|((?i:\b(?:where|and|or|like|set) )(?:[\w.\"`]+ ?(?i:=|like|<>) ?)?'%?)[^'\n%{MARKS}]+",
         replacement=r"\1\2<VALUE>",
         # a word of the program, not of a person
@@ -86,7 +86,7 @@ FORMS: tuple[Recogniser, ...] = (
         r"|set).*'[A-Z][a-z]+",
         examples=("INSERT INTO u(username,pw) VALUES('jan','geheim')", "WHERE name LIKE '%Jan Jansen%'"),
         counter_examples=("INSERT INTO u(name) VALUES(?)", "WHERE type='table' AND name = 'android_metadata'"),
-        hint=r"(?i:values) ?\([^\n]*['\"]|\b(?i:where|and|or|like|set) (?:[\w.\"`]+ ?(?i:=|like|<>) ?)?'",
+        hint=r"(?i:values) ?\([^\n]*['\"][^)\n?]|\b(?i:where|and|or|like|set) (?:[\w.\"`]+ ?(?i:=|like|<>) ?)?'",
     ),
     Recogniser(
         name="notice",

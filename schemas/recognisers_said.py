@@ -48,7 +48,7 @@ SAID: tuple[Recogniser, ...] = (
         clause="1.1.2-dev",
         keys=r"(?i:serial(?:[ _.-]?(?:number|no|nr))?\.?|installation[ _-]?id|udid)|\b[sS]/[nN]|\b(?:sn|SN)",
         loosely=rf"{LOOSELY}|{JOINED}?",
-        start=r"[0-9A-Za-z]{7}",
+        start=r"[A-Za-z_-]*[0-9]",
         shape=r"[0-9A-Za-z]{7,20}\b|[\w-]{22}\b",
         accept=_MIXED,
         refuse=_ONE_DIGIT,
@@ -93,7 +93,7 @@ SAID: tuple[Recogniser, ...] = (
         replacement=r"<SECRET>\1\2",
         examples=("558210 is your Example verification code", "482913 is the OTP"),
         counter_examples=("1234 is the code of an error", "404 is the status code"),
-        hint=r"[0-9] (?i:is|это) |[0-9][^\n]{0,9}验证码",
+        hint=r"[0-9]{4} (?i:(?:is|это) (?:your|my|ваш|the|an?) )|[0-9][^\n]{0,9}验证码",
     ),
     named_shape(
         name="password_said",

@@ -17,6 +17,9 @@ from schemas.recogniser import (
     whole_words,
 )
 
+# Three digits, or signs between them, in base64: too short a text of it is taken for a word.
+_IN_BASE64 = r"(?:[I-O][CDSTijyz][AEIMQUYcgkosw048][g-z0-5])"
+
 PEOPLE: tuple[Recogniser, ...] = (
     named_shape(
         name="phone_pair",
@@ -34,8 +37,9 @@ PEOPLE: tuple[Recogniser, ...] = (
             r"|originating[_ .-]?address|dest(?:ination)?[_ .-]?address"
         ),
         loosely=rf"{LOOSELY}|{JOINED}",
-        start=r"(?:%2B|[+(])?[0-9](?:[ ()./-]{0,2}[0-9]){5}",
-        shape=r"(?:%2B|[+(])?[0-9](?:[ ()./-]{0,2}[0-9]){5,}",
+        start=rf"(?:%2B|[+(])?[0-9](?:[ ()./-]{{0,2}}[0-9]){{5}}|{_IN_BASE64}{{2}}",
+        shape=r"(?:%2B|[+(])?[0-9](?:[ ()./-]{0,2}[0-9]){5,}"
+        rf"|{_IN_BASE64}{{2,7}}(?:[I-O][CDSTijyz][AEIMQUYcgkosw048]=?|[I-O][AQgw](?:==)?)?",
         examples=(
             "dialling, phone: 06 1234 5678",
             "tel 020/7940800 busy",
@@ -46,6 +50,7 @@ PEOPLE: tuple[Recogniser, ...] = (
             "SMS_DELIVER from 0201234567",
             "https://wa.me/31612345678",
             '{"msisdn":"31612345678"}',
+            "mobile=NjQwLTI3NDA= up",
         ),
         counter_examples=(
             "mobile: CONNECTED",

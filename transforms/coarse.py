@@ -13,10 +13,11 @@ import pyarrow.compute as pc
 
 from transforms.pieces import EDGE, in_pieces, put_together
 from transforms.sieve import Lines, Sieve
-from transforms.warm import matched, occurs, replaced
+from transforms.warm import joined, matched, occurs, replaced
 
 UNITS = {"day": 86_400, "hour": 3_600}  # in seconds
 _HEX = "[0-9A-Fa-f]"
+_TOGETHER = 20  # patterns that are looked for together
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class _Rule:
     def apply(self, texts: pa.StringArray) -> pa.StringArray:
         if self.kept is None:
             return replaced(texts, self.pattern, self.coarse)
-        if not occurs(texts, self.pattern):
+        if not occurs(joined(texts), self.pattern):
             return texts
         pieces, form = in_pieces(texts, self.pattern, self.coarse, r"\0")
         original = np.flatnonzero(form == 2)
@@ -145,7 +146,8 @@ def _rules(unit: str) -> tuple[tuple[_Rule, ...], Sieve]:
     """What is applied from top to bottom, and the sieve of all that `coarsen` looks for."""
     moment = r"\1\3" if unit == "day" else r"\1 \2h\3"
     rules = (*(_Rule(pattern, moment) for pattern in _MOMENTS), *_OTHER_TIMES, *_ADDRESSES)
-    return rules, Sieve([EDGE, *(rule.pattern for rule in rules), _EPOCH, _UPTIME, *(pattern for pattern, _ in _IDS)])
+    patterns = [EDGE, *(rule.pattern for rule in rules), _EPOCH, _UPTIME, *(pattern for pattern, _ in _IDS)]
+    return rules, Sieve([patterns[start : start + _TOGETHER] for start in range(0, len(patterns), _TOGETHER)])
 
 
 def coarsen(texts: pa.StringArray, unit: str = "day") -> pa.StringArray:
@@ -179,7 +181,8 @@ def _marked(lines: pa.StringArray, needs: np.ndarray, seconds: int, rules: tuple
         *(lambda found, pattern=pattern: _floored(found, pattern, seconds) for pattern in (_EPOCH, _UPTIME)),
         *(_Rule(pattern, marked.replace("^", EDGE)).apply for pattern, marked in _IDS),
     ]
-    for step, flagged in zip(steps, needs, strict=True):
+    for number, step in enumerate(steps):
+        flagged = needs[number // _TOGETHER]
         if flagged.any():
             lines = pc.replace_with_mask(lines, flagged, step(lines.filter(pa.array(flagged))))
     return lines

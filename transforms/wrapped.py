@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.sieve import joined, starts
+from transforms.warm import joined, starts
 
 _HEX = "[0-9A-Fa-f]"
 _DATE = r"(?:[0-9]{4}-)?[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}[.,][0-9]{3,6}(?:[+-][0-9]{4})?"

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from transforms.pieces import EDGE, in_pieces, put_together
 from transforms.sieve import Lines, Sieve
-from transforms.warm import joined, matched, occurs, replaced
+from transforms.warm import matched, replaced
 
 UNITS = {"day": 86_400, "hour": 3_600}  # in seconds
 _HEX = "[0-9A-Fa-f]"
@@ -29,15 +29,8 @@ class _Rule:
     kept: str | None = None
 
     def apply(self, texts: pa.StringArray) -> pa.StringArray:
-        if self.kept is None:
-            return replaced(texts, self.pattern, self.coarse)
-        if not occurs(joined(texts), self.pattern):
-            return texts
-        pieces, form = in_pieces(texts, self.pattern, self.coarse, r"\0")
-        original = np.flatnonzero(form == 2)
-        goes = np.zeros(len(form), bool)
-        goes[original - matched(pieces.values.take(pa.array(original)), self.kept)] = True
-        return put_together(pieces, pc.if_else(goes, "", pieces.values))
+        accepts = None if self.kept is None else lambda found: ~matched(found, self.kept)
+        return replaced(texts, self.pattern, self.coarse, accepts)
 
 
 _MINUTES = r":[0-9]{2}(?::[0-9]{2})?(?:[.,:][0-9]{1,9})?(?: ?[AaPp][Mm]\b)?"

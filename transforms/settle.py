@@ -6,7 +6,7 @@ no recogniser touches one again, and replacements are counted exactly.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import compress
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -16,13 +16,13 @@ from schemas.recognisers import Recogniser
 from transforms.pieces import EDGE
 from transforms.sieve import Sieve
 from transforms.validators import VALIDATORS
-from transforms.warm import captured, joined, kept, matched, matches, occurs, replaced, rewritten, rows_of
+from transforms.warm import joined, kept, matched, replaced, rewritten, rows_of
 
 _OPEN, _CLOSE, _FRESH = "\x01", "\x02", "\x03"  # around a tag; opens one that is new
-_TOGETHER = 20  # recognisers whose hints are looked for together
+_TOGETHER = 15  # recognisers whose hints are looked for together
 _ROUNDS = 8
 REMOVED = "REMOVED"
-_NONE = pa.array([], pa.string()), np.zeros(0, np.int64)
+_NOTHING = pa.array([], pa.string()), np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, repr=False)
@@ -115,27 +115,18 @@ class Settler:
 
 
 def _replaced(recogniser: Recogniser, text: bytes) -> tuple[pa.StringArray, np.ndarray]:
-    """The rows that are joined, with fresh tags in them, and how many in each."""
-    if not occurs(text, recogniser.pattern):
-        return _NONE
-    tag, groups = recogniser.tag, r"\1" in recogniser.replacement
-    if recogniser.accept or recogniser.refuse or recogniser.validator:
-        found = list(matches(text, recogniser.pattern))
-        candidates = pa.array([text[slice(*spans[0])] for spans in found], pa.binary()).view(pa.string())
-        found = list(compress(found, _accepts(recogniser, candidates)))
-        if groups:  # it takes long to tell them
-            found = list(captured(text, recogniser.pattern, found))
-    else:
-        found = list(matches(text, recogniser.pattern, captures=groups))
-    if not found:
-        return _NONE
-    rows = rows_of(rewritten(text, found, recogniser.replacement.replace(f"<{tag}>", f"{_FRESH}{tag}{_CLOSE}")))
+    """The rows that are joined, with fresh tags in them, and how many in each; nothing where nothing is replaced."""
+    tag = recogniser.tag
+    judged = recogniser.accept or recogniser.refuse or recogniser.validator
+    replacement = recogniser.replacement.replace(f"<{tag}>", f"{_FRESH}{tag}{_CLOSE}")
+    new = rewritten(text, recogniser.pattern, replacement, partial(_accepts, recogniser) if judged else None)
+    if new is text:
+        return _NOTHING
+    rows = rows_of(new)
     return rows, pc.count_substring(rows, _FRESH).to_numpy()
 
 
 def _accepts(recogniser: Recogniser, candidates: pa.StringArray) -> np.ndarray:
-    distinct = candidates.dictionary_encode()
-    candidates = distinct.dictionary
     accepted = np.ones(len(candidates), bool)
     if recogniser.accept:
         accepted &= matched(candidates, recogniser.accept)
@@ -143,7 +134,7 @@ def _accepts(recogniser: Recogniser, candidates: pa.StringArray) -> np.ndarray:
         accepted &= ~matched(candidates, recogniser.refuse)
     if recogniser.validator:
         accepted[accepted] = VALIDATORS[recogniser.validator](candidates.filter(pa.array(accepted)))
-    return accepted[distinct.indices.to_numpy()]
+    return accepted
 
 
 def unmarked(texts: pa.StringArray) -> pa.StringArray:

@@ -8,8 +8,9 @@ No row is null or has a line break in it. Patterns are in the syntax of RE2; `^`
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
+from itertools import compress
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +23,7 @@ _NOWHERE = -1, -1
 
 Spans = Sequence[tuple[int, int]]
 """Where a match begins and ends, and each group of it."""
+Accepts = Callable[[pa.StringArray], np.ndarray]
 
 
 @cache
@@ -73,17 +75,33 @@ def matches(text: bytes, pattern: str, captures: bool = False, once: bool = Fals
                 begin, end = text.find(b"\n", stop) + 1 or len(text) + 1, len(text)
 
 
-def captured(text: bytes, pattern: str, found: Iterable[Spans]) -> Iterator[Spans]:
-    """The same matches with their groups."""
-    search = kept(pattern, True)
-    return (search(text, *spans[0]) for spans in found)
+def rewritten(text: bytes, pattern: str, rewrite: str, accepts: Accepts | None = None) -> bytes:
+    r"""The rows that are joined, with what the pattern matches and `accepts` passes rewritten: `\0` is all of a match,
+    `\1` a group. Where there is nothing of it, what comes back is the text itself.
 
-
-def rewritten(text: bytes, found: Iterable[Spans], rewrite: str) -> bytes:
-    r"""The text with other signs for some of its matches: `\0` is all of one, `\1` a group."""
+    `accepts` is given the matches as a column of distinct texts, and tells which of them pass.
+    """
+    if not occurs(text, pattern):
+        return text
     parts = _GROUP.split(rewrite)
     literals = [part.replace(r"\\", "\\").encode() for part in parts[::2]]
     groups = [int(group) for group in parts[1::2]]
+    found = list(matches(text, pattern, captures=any(groups) and not accepts))
+    if accepts:
+        found = list(compress(found, _accepted(text, found, accepts)))
+        if any(groups):  # which takes so long to tell that it is asked of those alone
+            search = kept(pattern, captures=True)
+            found = [search(text, *spans[0]) for spans in found]
+    return _put_together(text, found, literals, groups) if found else text
+
+
+def _accepted(text: bytes, found: Sequence[Spans], accepts: Accepts) -> np.ndarray:
+    candidates = pa.array([text[slice(*spans[0])] for spans in found], pa.binary()).view(pa.string())
+    distinct = candidates.dictionary_encode()
+    return accepts(distinct.dictionary)[distinct.indices.to_numpy()]
+
+
+def _put_together(text: bytes, found: Sequence[Spans], literals: Sequence[bytes], groups: Sequence[int]) -> bytes:
     pieces, end = [], 0
     for spans in found:
         pieces.append(text[end : spans[0][0]])
@@ -95,13 +113,11 @@ def rewritten(text: bytes, found: Iterable[Spans], rewrite: str) -> bytes:
     return b"".join([*pieces, text[end:]])
 
 
-def replaced(rows: pa.StringArray, pattern: str, rewrite: str) -> pa.StringArray:
-    """The rows with what the pattern matches `rewritten`."""
+def replaced(rows: pa.StringArray, pattern: str, rewrite: str, accepts: Accepts | None = None) -> pa.StringArray:
+    """The rows `rewritten`."""
     text = joined(rows)
-    if not occurs(text, pattern):
-        return rows
-    groups = not {"0"}.issuperset(_GROUP.findall(rewrite))
-    return rows_of(rewritten(text, matches(text, pattern, captures=groups), rewrite))
+    new = rewritten(text, pattern, rewrite, accepts)
+    return rows if new is text else rows_of(new)
 
 
 def found(rows: pa.StringArray, pattern: str) -> np.ndarray:

@@ -1,3 +1,4 @@
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -42,11 +43,22 @@ def test_a_pattern_is_found_in_the_rows_that_have_it(rows, rewrite):
 
 @unhurried
 @given(ROWS, st.sampled_from(REWRITES))
-def test_the_groups_of_a_match_are_those_of_the_same_match(rows, rewrite):
-    text = warm.joined(pa.array(rows, pa.string()))
-    bare = list(warm.matches(text, rewrite[0]))
-    assert list(warm.captured(text, rewrite[0], bare)) == list(warm.matches(text, rewrite[0], captures=True))
-    assert [spans[0] for spans in warm.captured(text, rewrite[0], bare)] == [spans[0] for spans in bare]
+def test_what_is_accepted_is_rewritten_and_nothing_else(rows, rewrite):
+    column = pa.array(rows, pa.string())
+    all_of_them = warm.replaced(column, *rewrite, lambda found: np.ones(len(found), bool))
+    assert all_of_them.equals(warm.replaced(column, *rewrite))
+    assert warm.replaced(column, *rewrite, lambda found: np.zeros(len(found), bool)) is column
+
+
+def test_each_distinct_match_is_judged_once():
+    judged = []
+
+    def long_enough(found):
+        judged.extend(found.to_pylist())
+        return pc.greater(pc.binary_length(found), 1).to_numpy(zero_copy_only=False)
+
+    assert warm.replaced(pa.array(["bb b", "bb"]), "(b)b*", r"<\1>", long_enough).to_pylist() == ["<b> b", "<b>"]
+    assert judged == ["bb", "b"]
 
 
 def test_of_no_rows_none_has_a_pattern():

@@ -17,7 +17,7 @@ from transforms.warm import matched, replaced
 
 UNITS = {"day": 86_400, "hour": 3_600}  # in seconds
 _HEX = "[0-9A-Fa-f]"
-_TOGETHER = 20  # patterns that are looked for together
+_TOGETHER = 10  # patterns that are looked for together
 
 
 @dataclass(frozen=True)

@@ -145,6 +145,8 @@ class Scrubber:
         scrubbed than if they are only now; what is left then, and what was found."""
         hidden = hidden[warm.found(rows.take(pa.array(hidden)), _HIDES)]
         hidden = hidden[warm.found(settled.take(pa.array(hidden)), _HIDES_STILL)]
+        if not len(hidden):
+            return hidden, settled.slice(0, 0), []
         disguised, plain = rows.take(pa.array(hidden)), disguises.undisguised(settled.take(pa.array(hidden)))
         # A value in groups may be known by its groups alone, or only once they are joined.
         forms = pa.concat_arrays([disguises.spelt_out(disguised), disguises.undisguised(disguised)])

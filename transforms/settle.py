@@ -101,7 +101,7 @@ class Settler:
         for group, need in zip(self._groups, needs, strict=False):
             where = np.flatnonzero(need & live)
             text = joined(rows[where])
-            for recogniser in group:
+            for recogniser in group if len(where) else ():
                 new, counts = _replaced(recogniser, text)
                 hit = np.flatnonzero(counts)
                 if not len(hit):

@@ -8,7 +8,7 @@ No row is null or has a line break in it. Patterns are in the syntax of RE2; `^`
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, partial
 from itertools import compress
 
@@ -86,22 +86,22 @@ def rewritten(text: bytes, pattern: str, rewrite: str, accepts: Accepts | None =
     parts = _GROUP.split(rewrite)
     literals = [part.replace(r"\\", "\\").encode() for part in parts[::2]]
     groups = [int(group) for group in parts[1::2]]
-    found = list(matches(text, pattern, captures=any(groups) and not accepts))
-    if accepts:
-        found = list(compress(found, _accepted(text, found, accepts)))
-        if any(groups):  # which takes so long to tell that it is asked of those alone
-            search = kept(pattern, captures=True)
-            found = [search(text, *spans[0]) for spans in found]
-    return _put_together(text, found, literals, groups) if found else text
+    if accepts is None:
+        return _put_together(text, matches(text, pattern, captures=any(groups)), literals, groups)
+    accepted = _accepted(text, [spans[0] for spans in matches(text, pattern)], accepts)
+    # Which groups they have takes so long to tell that it is asked of those alone.
+    search = kept(pattern, captures=any(groups))
+    return _put_together(text, (search(text, *span) for span in accepted), literals, groups)
 
 
-def _accepted(text: bytes, found: Sequence[Spans], accepts: Accepts) -> np.ndarray:
-    candidates = pa.array([text[slice(*spans[0])] for spans in found], pa.binary()).view(pa.string())
-    distinct = candidates.dictionary_encode()
-    return accepts(distinct.dictionary)[distinct.indices.to_numpy()]
+def _accepted(text: bytes, spans: Sequence[tuple[int, int]], accepts: Accepts) -> Iterable[tuple[int, int]]:
+    if not spans:
+        return spans
+    distinct = pa.array([text[start:stop] for start, stop in spans], pa.binary()).view(pa.string()).dictionary_encode()
+    return compress(spans, accepts(distinct.dictionary)[distinct.indices.to_numpy()])
 
 
-def _put_together(text: bytes, found: Sequence[Spans], literals: Sequence[bytes], groups: Sequence[int]) -> bytes:
+def _put_together(text: bytes, found: Iterable[Spans], literals: Sequence[bytes], groups: Sequence[int]) -> bytes:
     pieces, end = [], 0
     for spans in found:
         pieces.append(text[end : spans[0][0]])
@@ -110,7 +110,7 @@ def _put_together(text: bytes, found: Sequence[Spans], literals: Sequence[bytes]
             pieces += (literal, text[start:stop])
         pieces.append(literals[-1])
         end = spans[0][1]
-    return b"".join([*pieces, text[end:]])
+    return b"".join([*pieces, text[end:]]) if pieces else text
 
 
 def replaced(rows: pa.StringArray, pattern: str, rewrite: str, accepts: Accepts | None = None) -> pa.StringArray:

@@ -183,8 +183,7 @@ def _marked(lines: pa.StringArray, needs: np.ndarray, seconds: int, rules: tuple
 
 def _floored(texts: pa.StringArray, pattern: str, seconds: int) -> pa.StringArray:
     """The texts with the numbers that the pattern ends in cut to whole units; behind them may stand `s` or `ms`."""
-    pieces, form = in_pieces(texts, pattern, r"\0")
-    matches = pa.array(form == 1)
+    pieces, matches = in_pieces(texts, pattern)
     before, whole, rest = pc.extract_regex(pieces.values.filter(matches), _NUMBER).flatten()
     digits = pc.binary_length(whole).to_numpy().astype(np.int64)
     # Ten digits are seconds since 1970, thirteen milliseconds, and so on; fewer are seconds only if the text says so.

@@ -195,8 +195,7 @@ class _Disguise:
         hidden = found(rows, self.hint)
         if not hidden.any():
             return rows
-        pieces, form = in_pieces(rows.filter(pa.array(hidden)), self._pattern, r"\0")
-        matches = pa.array(form == 1)
+        pieces, matches = in_pieces(rows.filter(pa.array(hidden)), self._pattern)
         plain = self._plain(pieces.values.filter(matches))
         bare = put_together(pieces, pc.replace_with_mask(pieces.values, matches, plain))
         return pc.replace_with_mask(rows, pa.array(hidden), bare)

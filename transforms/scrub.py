@@ -20,12 +20,6 @@ from transforms.sieve import Across, Lines
 
 _ROUNDS = 8
 _HIDES, _HIDES_STILL = "|".join(disguises.HINTS), "|".join([*disguises.HINTS, disguises.REST])
-# A number that may go on in the next line, which is no date and no time, a line that says that it goes on, and a key.
-_GOES_ON = (
-    rf"[0-9][ /-]?[\\=]?\r?\n[ \t]*(?:{wrapped.LOG_PREFIX})?[0-9]{{1,6}}(?:[^0-9:.-]|-[A-Za-z0-9]\b|-[0-9]{{3}}|$)",
-    r"\w[\\=]\r?\n[ \t]*[\w-]",
-    r"\b(?:A[KS]IA|AIza|gh[pousr]_|GOCSPX-)[\w-]*\r?\n.",
-)
 # What a cut may have split: the last token, with the groups of digits that stand before it.
 _LAST_TOKEN = r"[0-9 ().,+:-]*\S*\z"
 
@@ -45,14 +39,14 @@ class Scrubber:
     text, that no valid UTF-8 raises, and that scrubbing a second time changes nothing. It does not find what has
     neither shape nor key, such as a bare name (1.1.1, 1.1.2-log).
 
-    Arrow compiles the patterns that hit anew in each call, some milliseconds in all: pass large columns. A malformed
-    pattern raises `re2.error` here.
+    A call takes some milliseconds whatever it is given, so pass large columns. A malformed pattern raises `re2.error`
+    here.
     """
 
     def __init__(self, recognisers: tuple[Recogniser, ...] = RECOGNISERS, max_bytes: int = 8192):
         self._recognisers, self._max_bytes = recognisers, max_bytes
-        self._settler = Settler(recognisers, disguises.HINTS)
-        self._across = Across([*wrapped.HINTS, *_GOES_ON])
+        self._settler = Settler(recognisers, [*disguises.HINTS, disguises.REST])
+        self._across = Across(wrapped.HINTS)
         self._sieve = self._settler.sieve
 
     def __reduce__(self):

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import re2
 
-_MEMORY = 128 << 20  # bytes an automaton, of which it takes what it needs; one that outgrows them grows anew
+_MEMORY = 32 << 20  # bytes an automaton, of which it takes what it needs; one that outgrows them grows anew
 _GROUP = re.compile(r"\\([0-9])")
 _NOWHERE = -1, -1
 

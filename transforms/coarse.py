@@ -13,10 +13,11 @@ import pyarrow.compute as pc
 
 from transforms.pieces import EDGE, in_pieces, put_together
 from transforms.sieve import Lines, Sieve
-from transforms.warm import matched, occurs, replaced
+from transforms.warm import matched, replaced
 
 UNITS = {"day": 86_400, "hour": 3_600}  # in seconds
 _HEX = "[0-9A-Fa-f]"
+_TOGETHER = 10  # patterns that are looked for together
 
 
 @dataclass(frozen=True)
@@ -28,15 +29,8 @@ class _Rule:
     kept: str | None = None
 
     def apply(self, texts: pa.StringArray) -> pa.StringArray:
-        if self.kept is None:
-            return replaced(texts, self.pattern, self.coarse)
-        if not occurs(texts, self.pattern):
-            return texts
-        pieces, form = in_pieces(texts, self.pattern, self.coarse, r"\0")
-        original = np.flatnonzero(form == 2)
-        goes = np.zeros(len(form), bool)
-        goes[original - matched(pieces.values.take(pa.array(original)), self.kept)] = True
-        return put_together(pieces, pc.if_else(goes, "", pieces.values))
+        accepts = None if self.kept is None else lambda found: ~matched(found, self.kept)
+        return replaced(texts, self.pattern, self.coarse, accepts)
 
 
 _MINUTES = r":[0-9]{2}(?::[0-9]{2})?(?:[.,:][0-9]{1,9})?(?: ?[AaPp][Mm]\b)?"
@@ -145,7 +139,8 @@ def _rules(unit: str) -> tuple[tuple[_Rule, ...], Sieve]:
     """What is applied from top to bottom, and the sieve of all that `coarsen` looks for."""
     moment = r"\1\3" if unit == "day" else r"\1 \2h\3"
     rules = (*(_Rule(pattern, moment) for pattern in _MOMENTS), *_OTHER_TIMES, *_ADDRESSES)
-    return rules, Sieve([EDGE, *(rule.pattern for rule in rules), _EPOCH, _UPTIME, *(pattern for pattern, _ in _IDS)])
+    patterns = [EDGE, *(rule.pattern for rule in rules), _EPOCH, _UPTIME, *(pattern for pattern, _ in _IDS)]
+    return rules, Sieve([patterns[start : start + _TOGETHER] for start in range(0, len(patterns), _TOGETHER)])
 
 
 def coarsen(texts: pa.StringArray, unit: str = "day") -> pa.StringArray:
@@ -179,7 +174,8 @@ def _marked(lines: pa.StringArray, needs: np.ndarray, seconds: int, rules: tuple
         *(lambda found, pattern=pattern: _floored(found, pattern, seconds) for pattern in (_EPOCH, _UPTIME)),
         *(_Rule(pattern, marked.replace("^", EDGE)).apply for pattern, marked in _IDS),
     ]
-    for step, flagged in zip(steps, needs, strict=True):
+    for number, step in enumerate(steps):
+        flagged = needs[number // _TOGETHER]
         if flagged.any():
             lines = pc.replace_with_mask(lines, flagged, step(lines.filter(pa.array(flagged))))
     return lines
@@ -187,8 +183,7 @@ def _marked(lines: pa.StringArray, needs: np.ndarray, seconds: int, rules: tuple
 
 def _floored(texts: pa.StringArray, pattern: str, seconds: int) -> pa.StringArray:
     """The texts with the numbers that the pattern ends in cut to whole units; behind them may stand `s` or `ms`."""
-    pieces, form = in_pieces(texts, pattern, r"\0")
-    matches = pa.array(form == 1)
+    pieces, matches = in_pieces(texts, pattern)
     before, whole, rest = pc.extract_regex(pieces.values.filter(matches), _NUMBER).flatten()
     digits = pc.binary_length(whole).to_numpy().astype(np.int64)
     # Ten digits are seconds since 1970, thirteen milliseconds, and so on; fewer are seconds only if the text says so.

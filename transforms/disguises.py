@@ -12,11 +12,9 @@ from itertools import groupby
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import re2
 
 from transforms.pieces import in_pieces, put_together
-from transforms.sieve import joined
-from transforms.warm import replaced
+from transforms.warm import found, joined, replaced
 
 _HEX = "[0-9A-Fa-f]"
 
@@ -56,12 +54,12 @@ _FOREIGN = dict(_foreign())
 
 
 @cache
-def _stand_for() -> tuple[pa.StringArray, pa.StringArray]:
-    """Signs in disguise, and what each stands for. A hundred thousand of them, so not before the first is met."""
+def _stand_for() -> dict[str, str]:
+    """What each sign in disguise stands for. A hundred thousand of them, so not before the first is met."""
     plain = _FOREIGN | {r"\n": " ", r"\r": " ", r"\t": " ", r"\/": "/"}
     for sign, stands_for in [*_FOREIGN.items(), *((sign, sign) for sign in [*_MATERIAL, *_LETTERS])]:
         plain |= dict.fromkeys(_escaped(sign), stands_for)
-    return pa.array(plain.keys()), pa.array(plain.values())
+    return plain
 
 
 _PERCENT = "%(?:25)*"
@@ -129,8 +127,9 @@ _SIXES[list(b"-_")] = 62, 63
 
 
 def _plain(signs: pa.StringArray) -> pa.StringArray:
-    disguised, stand_for = _stand_for()
-    return pc.coalesce(stand_for.take(pc.index_in(_one_form(signs), value_set=disguised)), signs)
+    distinct, stand_for = signs.dictionary_encode(), _stand_for()
+    forms = zip(_one_form(distinct.dictionary).to_pylist(), distinct.dictionary.to_pylist(), strict=True)
+    return pa.array([stand_for.get(form, sign) for form, sign in forms], pa.string()).take(distinct.indices)
 
 
 def _one_form(signs: pa.StringArray) -> pa.StringArray:
@@ -191,15 +190,15 @@ class _Disguise:
     def __init__(self, pattern: str, plain: Callable[[pa.StringArray], pa.StringArray], hint: str | None = None):
         self._pattern, self._plain = f"(?:{pattern})", plain
         self.hint = hint or pattern
-        self._seen = re2.compile(self.hint)
 
     def off(self, rows: pa.StringArray) -> pa.StringArray:
-        if not self._seen.search(joined(rows)):
+        hidden = found(rows, self.hint)
+        if not hidden.any():
             return rows
-        pieces, form = in_pieces(rows, self._pattern, r"\0")
-        matches = pa.array(form == 1)
+        pieces, matches = in_pieces(rows.filter(pa.array(hidden)), self._pattern)
         plain = self._plain(pieces.values.filter(matches))
-        return put_together(pieces, pc.replace_with_mask(pieces.values, matches, plain))
+        bare = put_together(pieces, pc.replace_with_mask(pieces.values, matches, plain))
+        return pc.replace_with_mask(rows, pa.array(hidden), bare)
 
 
 _DISGUISES = (

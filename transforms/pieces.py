@@ -9,16 +9,12 @@ from transforms.warm import replaced
 EDGE = "\x04"  # stands between pieces: no text has one in it
 
 
-def in_pieces(texts: pa.StringArray, pattern: str, *forms: str) -> tuple[pa.ListArray, np.ndarray]:
-    r"""The pieces of each text, none of them null, and what each piece is: 0 between matches, n the nth form of one.
-
-    A match yields one piece for each form, which is a rewrite in the syntax of RE2: `\0` is the match as it stands.
-    """
-    rewrite = EDGE + EDGE.join(forms) + EDGE
-    pieces = pc.split_pattern(replaced(texts, pattern, rewrite), EDGE)
+def in_pieces(texts: pa.StringArray, pattern: str) -> tuple[pa.ListArray, pa.BooleanArray]:
+    """The pieces of each text, none of them null, and which of all pieces are matches."""
+    pieces = pc.split_pattern(replaced(texts, pattern, rf"{EDGE}\0{EDGE}"), EDGE)
     offsets = pieces.offsets.to_numpy()
     place = np.arange(len(pieces.values)) - np.repeat(offsets[:-1], np.diff(offsets))
-    return pieces, place % (len(forms) + 1)
+    return pieces, pa.array(place % 2 == 1)
 
 
 def put_together(pieces: pa.ListArray, values: pa.StringArray) -> pa.StringArray:

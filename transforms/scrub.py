@@ -13,19 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.recognisers import MARKS, RECOGNISERS, Recogniser
+from schemas.recognisers import RECOGNISERS, Recogniser
 from transforms import disguises, warm, wrapped
-from transforms.settle import REMOVED, Found, Settler
+from transforms.settle import REMOVED, Found, Settler, unmarked
 from transforms.sieve import Across, Lines
 
 _ROUNDS = 8
-_HIDES = "|".join([*disguises.HINTS, disguises.REST])
-# A number that may go on in the next line, which is no date and no time, a line that says that it goes on, and a key.
-_GOES_ON = (
-    rf"[0-9][ /-]?[\\=]?\r?\n[ \t]*(?:{wrapped.LOG_PREFIX})?[0-9]{{1,6}}(?:[^0-9:.-]|-[A-Za-z0-9]\b|-[0-9]{{3}}|$)",
-    r"\w[\\=]\r?\n[ \t]*[\w-]",
-    r"\b(?:A[KS]IA|AIza|gh[pousr]_|GOCSPX-)[\w-]*\r?\n.",
-)
+_HIDES, _HIDES_STILL = "|".join(disguises.HINTS), "|".join([*disguises.HINTS, disguises.REST])
 # What a cut may have split: the last token, with the groups of digits that stand before it.
 _LAST_TOKEN = r"[0-9 ().,+:-]*\S*\z"
 
@@ -45,17 +39,15 @@ class Scrubber:
     text, that no valid UTF-8 raises, and that scrubbing a second time changes nothing. It does not find what has
     neither shape nor key, such as a bare name (1.1.1, 1.1.2-log).
 
-    Arrow compiles the patterns that hit anew in each call, some milliseconds in all: pass large columns. A malformed
-    pattern raises `re2.error` here.
+    A call takes some milliseconds whatever it is given, so pass large columns. A malformed pattern raises `re2.error`
+    here.
     """
 
     def __init__(self, recognisers: tuple[Recogniser, ...] = RECOGNISERS, max_bytes: int = 8192):
         self._recognisers, self._max_bytes = recognisers, max_bytes
-        self._settler = Settler(recognisers, [f"[{MARKS}]", *disguises.HINTS, disguises.REST])
-        self._across = Across([*wrapped.HINTS, *_GOES_ON])
+        self._settler = Settler(recognisers, [*disguises.HINTS, disguises.REST])
+        self._across = Across(wrapped.HINTS)
         self._sieve = self._settler.sieve
-        self._marks = len(recognisers) + 1
-        self._hides = slice(self._marks + 1, self._marks + 1 + len(disguises.HINTS))
 
     def __reduce__(self):
         return Scrubber, (self._recognisers, self._max_bytes)
@@ -85,8 +77,10 @@ class Scrubber:
             texts = pc.replace_with_mask(texts, too_long, self._cut(texts.filter(too_long)))
             rows = np.flatnonzero(too_long.to_numpy(zero_copy_only=False))
             found.append(Found("cut", rows, np.ones(len(rows), np.int64)))
-        lines = Lines.of(texts, self._sieve.exact_flags) if len(texts) else None
+        given, texts = texts, unmarked(texts)
+        lines = Lines.of(texts, self._sieve.flags) if len(texts) else None
         suspects = lines.doubtful() | self._across.suspects(texts) if lines else np.zeros(0, bool)
+        suspects |= texts is not given and np.asarray(pc.not_equal(texts, given))
         if not suspects.any():
             return texts
         scrubbed, found_in_suspects = self._scrub_lines(lines.only(suspects), _ROUNDS)
@@ -106,17 +100,12 @@ class Scrubber:
 
     def _scrub_lines(self, lines: Lines, rounds: int) -> tuple[pa.StringArray, list[Found]]:
         offsets, row, rows, needs = lines.offsets, lines.row, lines.rows, lines.needs
-        marked = np.flatnonzero(needs[self._marks])
-        if len(marked):
-            rows = _put(rows, marked, pc.replace_substring_regex(rows.take(pa.array(marked)), f"[{MARKS}]", " "))
-            needs = self._sieve.exact_flags(rows)
-
-        joints = wrapped.joints(offsets, row, rows, needs[: len(self._recognisers)].any(axis=0))
+        joints = wrapped.joints(offsets, row, rows, needs[:-1].any(axis=0))
         beside = pa.concat_arrays([joints.joined, joints.token])
         settled, found = self._settler.settle(
             pa.concat_arrays([rows, beside]), np.hstack([needs, self._sieve.flags(beside)])
         )
-        hidden, bare, found_bare = self._undisguise(rows, np.flatnonzero(needs[self._hides].any(axis=0)), settled)
+        hidden, bare, found_bare = self._undisguise(rows, np.flatnonzero(needs[-1]), settled)
         found += [replace(each, rows=each.rows + len(settled)) for each in found_bare]
         shown = np.arange(len(rows))
         shown[hidden] = len(settled) + np.arange(len(hidden))
@@ -140,9 +129,7 @@ class Scrubber:
             return scrubbed, by_text
         # In what was hidden, or stood apart, there may be more of it.
         again = np.logical_or.reduceat(changed, offsets[:-1])
-        more, found_more = self._scrub_lines(
-            Lines.of(scrubbed.filter(pa.array(again)), self._sieve.exact_flags), rounds - 1
-        )
+        more, found_more = self._scrub_lines(Lines.of(scrubbed.filter(pa.array(again)), self._sieve.flags), rounds - 1)
         return pc.replace_with_mask(scrubbed, again, more), by_text + _at(np.flatnonzero(again), found_more)
 
     def _undisguise(
@@ -150,8 +137,10 @@ class Scrubber:
     ) -> tuple[np.ndarray, pa.StringArray, list[Found]]:
         """Of the rows that may hide something those of which less is left if they are undisguised before they are
         scrubbed than if they are only now; what is left then, and what was found."""
-        hidden = hidden[self._sieve.flags(settled.take(pa.array(hidden)))[self._hides.start :].any(axis=0)]
-        hidden = hidden[warm.found(settled.take(pa.array(hidden)), _HIDES)]
+        hidden = hidden[warm.found(rows.take(pa.array(hidden)), _HIDES)]
+        hidden = hidden[warm.found(settled.take(pa.array(hidden)), _HIDES_STILL)]
+        if not len(hidden):
+            return hidden, settled.slice(0, 0), []
         disguised, plain = rows.take(pa.array(hidden)), disguises.undisguised(settled.take(pa.array(hidden)))
         # A value in groups may be known by its groups alone, or only once they are joined.
         forms = pa.concat_arrays([disguises.spelt_out(disguised), disguises.undisguised(disguised)])

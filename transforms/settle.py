@@ -6,21 +6,23 @@ no recogniser touches one again, and replacements are counted exactly.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import re2
 
 from schemas.recognisers import Recogniser
-from transforms import warm
-from transforms.pieces import in_pieces, put_together
+from transforms.pieces import EDGE
 from transforms.sieve import Sieve
 from transforms.validators import VALIDATORS
+from transforms.warm import joined, kept, matched, replaced, rewritten, rows_of
 
 _OPEN, _CLOSE, _FRESH = "\x01", "\x02", "\x03"  # around a tag; opens one that is new
+_TOGETHER = 15  # recognisers whose hints are looked for together
 _ROUNDS = 8
 REMOVED = "REMOVED"
+_NOTHING = pa.array([], pa.string()), np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, repr=False)
@@ -53,12 +55,13 @@ class Settler:
     """
 
     def __init__(self, recognisers: Sequence[Recogniser], beside: Sequence[str] = ()):
-        self._recognisers = recognisers
+        self._groups = [recognisers[start : start + _TOGETHER] for start in range(0, len(recognisers), _TOGETHER)]
         tags = "|".join(sorted({REMOVED, *(recogniser.tag for recogniser in recognisers)}))
         self.tags = f"<({tags})>"
-        self.sieve = Sieve([*(recogniser.hint for recogniser in recognisers), self.tags, *beside])
+        hints = [[recogniser.hint for recogniser in group] for group in self._groups]
+        self.sieve = Sieve([*hints, [self.tags, *beside]])
         for recogniser in recognisers:
-            re2.compile(recogniser.pattern)
+            kept(recogniser.pattern)
 
     def settle(self, rows: pa.StringArray, needs: np.ndarray) -> tuple[pa.StringArray, list[Found]]:
         """The rows, scrubbed until nothing changes, and what was found; `needs` is what the sieve says of them.
@@ -66,7 +69,6 @@ class Settler:
         What one recogniser replaces can bring out what another one looks for. A row that goes on changing, which takes
         one made for it, is removed.
         """
-        needs = needs[: len(self._recognisers) + 1]
         doubtful = np.flatnonzero(needs.any(axis=0))
         settled, found = self._settle(rows.take(pa.array(doubtful)), needs[:, doubtful])
         mask = np.zeros(len(rows), bool)
@@ -76,77 +78,75 @@ class Settler:
     def _settle(self, doubtful: pa.StringArray, needs: np.ndarray) -> tuple[pa.StringArray, list[Found]]:
         rows, found = _Rows(doubtful), []
         tagged = np.flatnonzero(needs[-1])
-        rows[tagged] = pc.replace_substring_regex(rows[tagged], self.tags, rf"{_OPEN}\1{_CLOSE}")
+        rows[tagged] = replaced(rows[tagged], self.tags, rf"{_OPEN}\1{_CLOSE}")
+        changed = np.ones(len(doubtful), bool)
         for _ in range(_ROUNDS):
-            changed = self._sweep(rows, needs, found)
-            if not len(changed):
+            changed = self._sweep(rows, needs, changed, found)
+            if not changed.any():
                 break
         else:
-            rows[changed] = pa.array([f"{_OPEN}{REMOVED}{_CLOSE}"] * len(changed))
-            found.append(Found("removed", changed, np.ones(len(changed), np.int64)))
+            removed = np.flatnonzero(changed)
+            rows[removed] = pa.array([f"{_OPEN}{REMOVED}{_CLOSE}"] * len(removed))
+            found.append(Found("removed", removed, np.ones(len(removed), np.int64)))
         touched = np.unique(np.concatenate([tagged, *(each.rows for each in found)]))
         rows[touched] = _translated(rows[touched], _OPEN + _CLOSE, "<>")
         return rows[np.arange(len(doubtful))], found
 
-    def _sweep(self, rows: _Rows, needs: np.ndarray, found: list[Found]) -> np.ndarray:
-        """The recognisers from top to bottom, each on the rows that need it; which rows have changed.
+    def _sweep(self, rows: _Rows, needs: np.ndarray, live: np.ndarray, found: list[Found]) -> np.ndarray:
+        """The recognisers from top to bottom, on the `live` rows that need them; which rows have changed.
 
         What changed is sieved anew at once, so that all is as if each recogniser saw each row.
         """
-        changed = np.zeros(needs.shape[1], bool)
-        for number, recogniser in enumerate(self._recognisers):
-            where = np.flatnonzero(needs[number])
-            if not len(where):
-                continue
-            replaced, counts = _replace(recogniser, rows[where])
-            needs[number] = False
-            hit = np.flatnonzero(counts)
-            if len(hit):
-                where, replaced = where[hit], _translated(replaced.take(pa.array(hit)), _FRESH, _OPEN)
-                rows[where], needs[:, where] = replaced, self.sieve.flags_of_alike(replaced)[: len(needs)]
-                changed[where] = True
-                found.append(Found(recogniser.name, where, counts[hit]))
-        return np.flatnonzero(changed)
+        changed = np.zeros(len(live), bool)
+        for group, need in zip(self._groups, needs, strict=False):
+            where = np.flatnonzero(need & live)
+            text = joined(rows[where])
+            for recogniser in group if len(where) else ():
+                new, counts = _replaced(recogniser, text)
+                hit = np.flatnonzero(counts)
+                if not len(hit):
+                    continue
+                at, new = where[hit], _translated(new.take(pa.array(hit)), _FRESH, _OPEN)
+                rows[at], needs[:, at], changed[at] = new, self.sieve.flags(new), True
+                found.append(Found(recogniser.name, at, counts[hit]))
+                where = np.flatnonzero(need & live)
+                text = joined(rows[where])
+        return changed
 
 
-def _replace(recogniser: Recogniser, texts: pa.StringArray) -> tuple[pa.StringArray, np.ndarray]:
-    """The texts with fresh tags in them, and how many in each."""
+def _replaced(recogniser: Recogniser, text: bytes) -> tuple[pa.StringArray, np.ndarray]:
+    """The rows that are joined, with fresh tags in them, and how many in each; nothing where nothing is replaced."""
     tag = recogniser.tag
+    judged = recogniser.accept or recogniser.refuse or recogniser.validator
     replacement = recogniser.replacement.replace(f"<{tag}>", f"{_FRESH}{tag}{_CLOSE}")
-    if recogniser.accept or recogniser.refuse or recogniser.validator:
-        replaced = _replace_accepted(recogniser, replacement, texts)
-    else:
-        replaced = warm.replaced(texts, recogniser.pattern, replacement)
-    return replaced, pc.count_substring(replaced, _FRESH).to_numpy()
-
-
-def _replace_accepted(recogniser: Recogniser, replacement: str, texts: pa.StringArray) -> pa.StringArray:
-    """Each candidate stands there replaced and as it is, and one of the two goes."""
-    if not warm.occurs(texts, recogniser.pattern):
-        return texts
-    pieces, form = in_pieces(texts, recogniser.pattern, replacement, r"\0")
-    candidates = np.flatnonzero(form == 2)
-    accepted = _accepts(recogniser, pieces.values.take(pa.array(candidates)))
-    goes = np.zeros(len(form), bool)
-    goes[candidates - ~accepted] = True
-    return put_together(pieces, pc.if_else(goes, "", pieces.values))
+    new = rewritten(text, recogniser.pattern, replacement, partial(_accepts, recogniser) if judged else None)
+    if new is text:
+        return _NOTHING
+    rows = rows_of(new)
+    return rows, pc.count_substring(rows, _FRESH).to_numpy()
 
 
 def _accepts(recogniser: Recogniser, candidates: pa.StringArray) -> np.ndarray:
     accepted = np.ones(len(candidates), bool)
     if recogniser.accept:
-        accepted[:] = warm.matched(candidates, recogniser.accept)
+        accepted &= matched(candidates, recogniser.accept)
     if recogniser.refuse:
-        accepted &= ~warm.matched(candidates, recogniser.refuse)
+        accepted &= ~matched(candidates, recogniser.refuse)
     if recogniser.validator:
         accepted[accepted] = VALIDATORS[recogniser.validator](candidates.filter(pa.array(accepted)))
     return accepted
 
 
+def unmarked(texts: pa.StringArray) -> pa.StringArray:
+    """The texts, none of them null, with blanks for marks that they bring along."""
+    return _translated(texts, _OPEN + _CLOSE + _FRESH + EDGE, " " * 4)
+
+
 def _translated(texts: pa.StringArray, signs: str, others: str) -> pa.StringArray:
     """The texts with some signs of ASCII, each of them one byte, for others."""
     _, offsets, data = texts.buffers()
-    if not data:
+    data = data.to_pybytes() if data else b""
+    if not any(sign in data for sign in signs.encode()):
         return texts
-    translated = data.to_pybytes().translate(bytes.maketrans(signs.encode(), others.encode()))
+    translated = data.translate(bytes.maketrans(signs.encode(), others.encode()))
     return pa.StringArray.from_buffers(len(texts), offsets, pa.py_buffer(translated), offset=texts.offset)

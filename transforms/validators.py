@@ -12,6 +12,7 @@ from importlib import import_module
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import re2
 
 from schemas.recognisers_numbers import NATIONAL_FORMS, form_pattern
 from transforms.phones import is_international, is_national
@@ -44,8 +45,9 @@ def is_snils(candidate: str) -> bool:
 
 def is_national_form(candidate: str) -> bool:
     """Whether one of those who issue numbers written like this one would have issued it."""
-    written = ((pattern.search(candidate), issuers) for pattern, issuers in _issuers_by_form().items())
-    return any(_issued(issuer, found[0]) for found, issuers in written if found for issuer in issuers)
+    issuers_by_form, forms = _issuers_by_form()
+    written = (issuers_by_form[form] for form in forms.Match(candidate) or ())
+    return any(_issued(issuer, pattern.search(candidate)[0]) for pattern, issuers in written for issuer in issuers)
 
 
 def is_national_number(candidate: str) -> bool:
@@ -63,9 +65,15 @@ def _issued(issuer: str, number: str) -> bool:
 
 
 @cache
-def _issuers_by_form() -> dict[re.Pattern, tuple[str, ...]]:
-    alone = {form: rf"(?<![0-9A-Za-z]){form_pattern(form)}(?![0-9A-Za-z])" for form in NATIONAL_FORMS}
-    return {re.compile(alone[form]): issuers for form, issuers in NATIONAL_FORMS.items()}
+def _issuers_by_form() -> tuple[list[tuple[re.Pattern, tuple[str, ...]]], re2.Set]:
+    """The forms with those who issue them, and what tells at once which of the forms are in a text."""
+    alone, together = [], re2.Set.SearchSet()
+    for form, issuers in NATIONAL_FORMS.items():
+        pattern = form_pattern(form)
+        alone.append((re.compile(rf"(?<![0-9A-Za-z]){pattern}(?![0-9A-Za-z])"), issuers))
+        together.Add(rf"(?:^|[^0-9A-Za-z]){pattern}(?:[^0-9A-Za-z]|$)")
+    together.Compile()
+    return alone, together
 
 
 @cache

@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.sieve import joined, starts
+from transforms.warm import joined, starts
 
 _HEX = "[0-9A-Fa-f]"
 _DATE = r"(?:[0-9]{4}-)?[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}[.,][0-9]{3,6}(?:[+-][0-9]{4})?"
 # What logcat writes before each line, in its formats threadtime, time and brief.
-LOG_PREFIX = rf"(?:{_DATE} +(?:[0-9]+ +){{1,3}}[A-Z] [^:\n]+: |(?:{_DATE} +)?[A-Z]/[^(\n]+\( *[0-9]+\): )"
-_LEAD = rf"[ \t]*(?:{LOG_PREFIX}[ \t]*)?(?:[>|] )?"
+_LOG_PREFIX = rf"(?:{_DATE} +(?:[0-9]+ +){{1,3}}[A-Z] [^:\n]+: |(?:{_DATE} +)?[A-Z]/[^(\n]+\( *[0-9]+\): )"
+_LEAD = rf"[ \t]*(?:{_LOG_PREFIX}[ \t]*)?(?:[>|] )?"
 _BREAK = r"[\\=]?\r?"  # a line may say that it goes on
 
 # A digit, and as many more as a count behind it says.
@@ -24,24 +24,34 @@ _DIGITS = r"[0-9](?:[ ./()-]{0,2}[0-9])"
 # No date or time of the next line.
 _NO_DATE = r"(?:[^0-9: T./()-]|$|[ ./()-]{1,2}(?:[^0-9 ./()-]|$))"
 
-HINTS = tuple(
-    pattern.replace("#", _DIGITS).replace("!", _NO_DATE).replace("h", _HEX).replace("~", rf" ?{_BREAK}\n{_LEAD} ?")
-    for pattern in (
-        r"@[\w\x{80}-\x{10FFFF}-]*~[\w\x{80}-\x{10FFFF}-]*\.[\w\x{80}-\x{10FFFF}]|@[^\s<>]*\.~\w",
-        # a number, of which few digits may stand on one side
-        r"[0-9][./()-]{0,2}~[./()-]{0,2}#{5,}!|#{2,}[./()-]{0,2}~[./()-]{0,2}#{2,}!|#{3,}[./()-]{0,2}~[./()-]{0,2}#{0,2}!",
-        r"h{8}~(?:h{3}|h{1,2}(?:[^0-9A-Za-z-]|$))|h~h{8}|h{8}-h{4}(?:h|-)*~(?:h|-)|(?:h|-)~(?:h|-)*h{4}-h{12}",
-        r"h[:-]h{2}[:-]h{0,2}~h{0,2}[:-]?h|h[:_-]?~h{0,2}[:_-]h{2}[:_-]h|:h{1,4}:h{0,4}~:?h{0,4}:",
-        r"\bh{4}\.h{0,4}\.?h{0,4}~\.?h{1,4}\b|h~h{0,3}\.?h{4}\.h{4}\b",
-        r"[0-9]\.[0-9]{0,3}\.?~\.?[0-9]{1,3}\.[0-9]|[0-9]\.[0-9]{1,3}\.[0-9]{0,3}~\.?[0-9]"
-        r"|[0-9]~\.[0-9]{1,3}\.[0-9]",
-        # accounts, keys, and numbers with letters in them, at the beginning of each
-        r"\b[A-Za-z]{2}[0-9](?:[ .-]?[0-9A-Za-z]){0,9}~[0-9A-Z]{2}|:APA(?:9|91[\w-]*)?~[\w-]{8}|\bAIza[\w-]{0,9}~\w"
-        r"|\bA[KS]IA[0-9A-Z]{0,15}~[0-9A-Z]|\bg\x68[pousr]_\w{0,9}~\w|\beyJ\w{0,9}~\w",
-        r"(?i:\b[A-Z]{3}[ -]?[A-Z]{3}[ -]?[0-9]{1,2}[0-9A-Z -]{0,9}~[0-9A-Z]+ ?[0-9A-Z]*\b"
-        r"|[A-Z]~[A-Z]{0,2}[ -]?[0-9]{2}[A-Z][0-9]{2}[ -]?[A-Z][0-9])",
-        r"[^\s=]\\\r?\n|[0-9@%+/][\w.:/@-]* ?=\r?\n",
+# A number that may go on in the next line, which is no date and no time, a line that says that it goes on, and a key.
+_GOES_ON = (
+    rf"[0-9][ /-]?[\\=]?\r?\n[ \t]*(?:{_LOG_PREFIX})?[0-9]{{1,6}}(?:[^0-9:.-]|-[A-Za-z0-9]\b|-[0-9]{{3}}|$)",
+    r"\w[\\=]\r?\n[ \t]*[\w-]",
+    r"\b(?:A[KS]IA|AIza|gh[pousr]_|GOCSPX-)[\w-]*\r?\n.",
+)
+
+HINTS = (
+    tuple(
+        pattern.replace("#", _DIGITS).replace("!", _NO_DATE).replace("h", _HEX).replace("~", rf" ?{_BREAK}\n{_LEAD} ?")
+        for pattern in (
+            r"@[\w\x{80}-\x{10FFFF}-]*~[\w\x{80}-\x{10FFFF}-]*\.[\w\x{80}-\x{10FFFF}]|@[^\s<>]*\.~\w",
+            # a number, of which few digits may stand on one side
+            r"[0-9][./()-]{0,2}~[./()-]{0,2}#{5,}!|#{2,}[./()-]{0,2}~[./()-]{0,2}#{2,}!|#{3,}[./()-]{0,2}~[./()-]{0,2}#{0,2}!",
+            r"h{8}~(?:h{3}|h{1,2}(?:[^0-9A-Za-z-]|$))|h~h{8}|h{8}-h{4}(?:h|-)*~(?:h|-)|(?:h|-)~(?:h|-)*h{4}-h{12}",
+            r"h[:-]h{2}[:-]h{0,2}~h{0,2}[:-]?h|h[:_-]?~h{0,2}[:_-]h{2}[:_-]h|:h{1,4}:h{0,4}~:?h{0,4}:",
+            r"\bh{4}\.h{0,4}\.?h{0,4}~\.?h{1,4}\b|h~h{0,3}\.?h{4}\.h{4}\b",
+            r"[0-9]\.[0-9]{0,3}\.?~\.?[0-9]{1,3}\.[0-9]|[0-9]\.[0-9]{1,3}\.[0-9]{0,3}~\.?[0-9]"
+            r"|[0-9]~\.[0-9]{1,3}\.[0-9]",
+            # accounts, keys, and numbers with letters in them, at the beginning of each
+            r"\b[A-Za-z]{2}[0-9](?:[ .-]?[0-9A-Za-z]){0,9}~[0-9A-Z]{2}|:APA(?:9|91[\w-]*)?~[\w-]{8}|\bAIza[\w-]{0,9}~\w"
+            r"|\bA[KS]IA[0-9A-Z]{0,15}~[0-9A-Z]|\bg\x68[pousr]_\w{0,9}~\w|\beyJ\w{0,9}~\w",
+            r"(?i:\b[A-Z]{3}[ -]?[A-Z]{3}[ -]?[0-9]{1,2}[0-9A-Z -]{0,9}~[0-9A-Z]+ ?[0-9A-Z]*\b"
+            r"|[A-Z]~[A-Z]{0,2}[ -]?[0-9]{2}[A-Z][0-9]{2}[ -]?[A-Z][0-9])",
+            r"[^\s=]\\\r?\n|[0-9@%+/][\w.:/@-]* ?=\r?\n",
+        )
     )
+    + _GOES_ON
 )
 """What occurs where a shape goes on in the next line though neither line alone has the hint of it."""
 

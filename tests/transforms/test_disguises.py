@@ -2,7 +2,10 @@
 
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from transforms.disguises import undisguised
 from transforms.scrub import Scrubber
 
 SCRUBBER = Scrubber()
@@ -145,3 +148,25 @@ def test_a_value_that_goes_over_the_end_of_a_line_goes_alone(text, left):
 @pytest.mark.parametrize("behind", NEXT)
 def test_a_value_at_the_end_of_its_line_leaves_the_next_line_alone(end, behind):
     assert scrub(f"{end}\n{behind}").split("\n")[1] == behind
+
+
+ROWS = [
+    "panther:14/UP1A.231105.003/11010452:user \u200b",
+    "49 01 54 20 32 37 51 8",
+    r"niss\\n85073003328 x\\\/y",
+    "IMEI=NDkwMTU0MjAzMjM3NTE4",
+    "a [at] b",
+    "plain",
+]
+
+
+@given(st.lists(st.sampled_from(ROWS), max_size=9))
+def test_a_row_is_undisguised_as_if_it_stood_alone(rows):
+    alone = [undisguised(pa.array([row]))[0].as_py() for row in rows]
+    assert undisguised(pa.array(rows, pa.string())).to_pylist() == alone
+
+
+def test_a_sign_that_is_escaped_twice_is_bare_in_few_rows_as_in_many():
+    row = r"niss\\n85073003328"
+    assert undisguised(pa.array([row])).to_pylist() == ["niss 85073003328"]
+    assert undisguised(pa.array([row] * 500)).to_pylist() == ["niss 85073003328"] * 500

@@ -18,7 +18,9 @@ from pipelines.command import OK, UNRECONCILED
 from pipelines.errors import ConfigurationError, InputError, StoreError
 from pipelines.ledger_topic import LedgerTopic, Undelivered
 from pipelines.outbox import Batch, ClockAhead, Outbox
+from transforms.block import few_lines
 from transforms.decode import decode_ledger
+from transforms.lines import merged
 
 BATCH = 2_000
 _AHEAD_MS = 5_000  # how far the clock may seem ahead of the broker's: an acknowledgement takes its time
@@ -67,7 +69,7 @@ class Relay:
         """Entries that the job will not read are sent all the same: there a rejected line restricts whom it is about,
         and one that was held back here would stop nothing."""
         block = b"\n".join(entry.line for entry in batch.entries)
-        faults = decode_ledger(block).faults
+        faults = merged(*(decode_ledger(part).faults for part in few_lines(block)))
         self.faults += len(faults.line)
         for reason, count in faults.counts().items():
             self._say(f"{count} of the next {len(batch.entries)} entries do not read ({reason}); {_SENT}")

@@ -94,6 +94,9 @@ class Field:
     values: tuple[str, ...] = ()
     lenient: bool = False
 
+    def __hash__(self) -> int:
+        return hash(self.path)  # whole tables are keys of caches that each block asks
+
     @property
     def column(self) -> str:
         """The name of the column in a store: `app.package` is `app_package`."""

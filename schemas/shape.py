@@ -14,6 +14,7 @@ MAX_LINE_BYTES = 64 * 1024
 _ARROW = {STRING: pa.string(), INTEGER: pa.int64(), NUMBER: pa.float64(), STRINGS: pa.list_(pa.string())}
 _INT64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _PYTHON: dict[str, Any] = {STRING: str, INTEGER: _INT64, NUMBER: float, STRINGS: list[str | None]}
+_LENIENT: dict[str, Any] = {STRING: str | int | bool, INTEGER: _INT64 | str}
 
 
 @cache
@@ -55,9 +56,13 @@ def arrow_schema(fields: tuple[Field, ...]) -> pa.Schema:
     return pa.schema([pa.field(name, _arrow_type(node)) for name, node in field_tree(fields).items()])
 
 
+def _python_type(field: Field) -> Any:
+    return _LENIENT[field.type] if field.lenient else _PYTHON[field.type]
+
+
 def _line_type(name: str, node: dict[str, Any]) -> type[msgspec.Struct]:
     members = [
-        (key, (_PYTHON[child.type] if isinstance(child, Field) else _line_type(key, child)) | None, None)
+        (key, (_python_type(child) if isinstance(child, Field) else _line_type(key, child)) | None, None)
         for key, child in node.items()
     ]
     return msgspec.defstruct(name, members, gc=False)
@@ -65,7 +70,8 @@ def _line_type(name: str, node: dict[str, Any]) -> type[msgspec.Struct]:
 
 @cache
 def line_type(fields: tuple[Field, ...]) -> type[msgspec.Struct]:
-    """The type that one line is decoded into when its neighbours must not suffer for it: same types."""
+    """The type that one line is decoded into when its neighbours must not suffer for it: same types, but that fields
+    which senders quote as they please may hold either."""
     return _line_type("Line", field_tree(fields))
 
 

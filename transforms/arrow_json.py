@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable
-from functools import cached_property
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
 
-from schemas.fields import NUMBER, PAYLOADS, STRING, STRINGS, Field
+from schemas.fields import NUMBER, PAYLOADS, Field
 from schemas.shape import arrow_schema, field_names, field_tree, leaf_columns, unknown_path
+from transforms.by_type import member
 from transforms.verdict import MAX_DEPTH, rewriting
 
 UNKNOWN_FIELD = "unexpected field"  # in the words of pyarrow.json, as all obstacles
@@ -21,8 +22,9 @@ UNKNOWN_FIELD = "unexpected field"  # in the words of pyarrow.json, as all obsta
 # times lines is bounded, and in a block that brings a flood of names every line from there on is judged by itself.
 _UNKNOWN_NAMES = 256
 
-_NUL = rb"\u0000"
-_TWICE = re.compile(r"Column\(/(?:.*/)?(.*)\) was specified twice in row (\d+)$", re.DOTALL)
+_STARTS = {"string": b'"', "number": b"[-0-9]", "boolean": b"[tf]", "object": rb"\{", "array": rb"\["}
+_ROW = re.compile(r" in row (\d+)$")
+_LONGEST_NAME = 64  # of a key that is searched for
 
 Columns = dict[str, pa.Array]
 
@@ -31,8 +33,9 @@ class Obstacle(NamedTuple):
     """What keeps pyarrow.json from reading lines, as far as it is known."""
 
     what: str = ""  # UNKNOWN_FIELD, or a field that senders quote or not: a key of `rewriting`
-    row: int = -1  # of a line that names a key twice
-    key: bytes = b""  # the last name in that key's path
+    rows: tuple[int, ...] = ()  # lines that are likely to be at fault
+    twice: str = ""  # the last name in the path of a key that such a line names twice
+    signs: tuple[bytes, ...] = ()  # patterns: of lines like those; or, if they are the most, of those they differ from
 
 
 class ArrowJson:
@@ -43,20 +46,20 @@ class ArrowJson:
     are not expected.
     """
 
-    def __init__(self, block: bytes, fields: tuple[Field, ...], expected: pa.Schema | None) -> None:
+    def __init__(self, fields: tuple[Field, ...], expected: pa.Schema | None) -> None:
         self.expected, self.unknown = expected, Counter[str]()
         self._fields, self._schema = fields, arrow_schema(fields)
         self._tree, self._names, self._complaints = field_tree(fields), field_names(fields), rewriting(fields)
         self._few_names = True
-        self._block = block
 
     def read(self, data: bytes, rows: int, unexpected: str, kind: str = "") -> tuple[Columns | None, Obstacle]:
-        """The columns of so many lines, each an object, or None and the obstacle. What pyarrow says of a failure may
-        hold values: it goes no further than this function."""
-        nul = self._nul and _NUL in data
-        if not rows or (unexpected == "infer" and (not self._few_names or nul or _nests_deep(data))):
+        """The columns of so many lines, each an object in UTF-8 without U+0000, or None and the obstacle. What pyarrow
+        says of a failure may hold values: it goes no further than this class."""
+        if not rows or (unexpected == "infer" and not self._few_names):
             return None, Obstacle()
-        counting = unexpected != "ignore" and not nul  # in an unknown field U+0000 would pass unseen
+        if unexpected == "infer" and (deep := _deep(data)):
+            return None, Obstacle(rows=deep)
+        counting = unexpected != "ignore"
         expected = (counting and self.expected) or self._schema
         if unexpected == "error" and kind:
             expected = pa.schema([field for field in expected if field.name == kind or field.name not in PAYLOADS])
@@ -65,27 +68,36 @@ class ArrowJson:
         try:
             table = pa.json.read_json(pa.BufferReader(data), whole, options)
         except pa.ArrowException as error:
-            said = str(error)
-            if twice := _TWICE.search(said):
-                return None, Obstacle(row=int(twice[2]), key=twice[1].encode())
-            return None, Obstacle(next((what for what in (UNKNOWN_FIELD, *self._complaints) if what in said), ""))
+            return None, self._obstacle(str(error))
         if table.num_rows != rows:
             return None, Obstacle()
         (batch,) = table.combine_chunks().to_batches()
         columns = leaf_columns(batch, self._fields)
-        checked = self._fields if nul else [field for field in self._fields if field.type == NUMBER]
-        if not all(_is_sound(columns[field.path], field) for field in checked):
-            return None, Obstacle()
         unknown = self._unknown_columns(batch) if counting else []
-        if not all(_is_finite(column) for _, column in unknown):
-            return None, Obstacle()
+        numbers = [columns[field.path] for field in self._fields if field.type == NUMBER]
+        if odd := {row for column in chain(numbers, (column for _, column in unknown)) for row in _not_finite(column)}:
+            return None, Obstacle(rows=tuple(sorted(odd)))
         if unknown:
             self._learn(batch.schema, expected, unknown)
         return columns, Obstacle()
 
-    @cached_property
-    def _nul(self) -> bool:
-        return _NUL in self._block
+    def _obstacle(self, said: str) -> Obstacle:
+        what = next((what for what in (UNKNOWN_FIELD, *self._complaints) if what in said), "")
+        rows = tuple(map(int, _ROW.findall(said)))
+        path, twice, _ = said.rpartition(") was specified twice in row ")
+        if not twice:
+            path, _, types = said.rpartition(") changed from ")
+        name = path.rpartition("/")[2]
+        if not name or len(name) > _LONGEST_NAME:
+            return Obstacle(what, rows)
+        if twice:
+            return Obstacle(what, rows, name, (member([name]) + b".*" + member([name]),))
+        before, _, now = types.partition(" in row ")[0].partition(" to ")
+        return Obstacle(what, rows, signs=tuple(member([name]) + _STARTS.get(each, b"") for each in (now, before)))
+
+    def forget(self) -> None:
+        """What was learnt of unknown fields, since most lines have it otherwise."""
+        self.expected = None
 
     def no_columns(self) -> Columns:
         """What is read of no line."""
@@ -165,30 +177,22 @@ def _settled_type(type_: pa.DataType, tree: dict[str, Any]) -> pa.DataType:
     return pa.string() if pa.types.is_temporal(type_) else type_
 
 
-def _is_sound(column: pa.Array, field: Field) -> bool:
-    """Whether a column is free of what pyarrow.json lets pass: infinities, NaN, U+0000 (of which the escape is the only
-    way into a string)."""
-    if field.type == NUMBER:
-        return _is_finite(column)
-    if field.type in (STRING, STRINGS):
-        text = (column.values if field.type == STRINGS else column).buffers()[2]
-        return text is None or bool(np.frombuffer(text, np.uint8).min(initial=1))
-    return True
-
-
-def _is_finite(column: pa.Array) -> bool:
-    """Whether no number in it, however deep, is NaN or an infinity."""
+def _not_finite(column: pa.Array) -> list[int]:
+    """The rows in which a number, however deep, is NaN or an infinity."""
     if pa.types.is_struct(column.type):
-        return all(map(_is_finite, column.flatten()))
+        return [row for part in column.flatten() for row in _not_finite(part)]
     if pa.types.is_list(column.type):
-        return _is_finite(column.flatten())
-    return not pa.types.is_floating(column.type) or pc.all(pc.is_finite(column), min_count=0).as_py()
+        odd = _not_finite(column.flatten())
+        return pc.list_parent_indices(column).to_numpy()[odd].tolist() if odd else []
+    if not pa.types.is_floating(column.type) or pc.all(pc.is_finite(column), min_count=0).as_py():
+        return []
+    return np.flatnonzero(pc.is_finite(column).fill_null(True).to_numpy(zero_copy_only=False) == 0).tolist()
 
 
-def _nests_deep(data: bytes) -> bool:
-    """Whether a line has so many brackets that an unknown field in it might nest tens of thousands deep, on which
+def _deep(data: bytes) -> tuple[int, ...]:
+    """The lines that have so many brackets that an unknown field in one might nest tens of thousands deep, on which
     pyarrow.json overflows the stack where it infers types."""
     content = np.frombuffer(data, np.uint8)
     starts = np.append(0, np.flatnonzero(content == ord("\n"))[:-1])
     opened = np.add.reduceat((content == ord("{")) | (content == ord("[")), starts, dtype=np.int32)
-    return bool(opened.max() > MAX_DEPTH)
+    return tuple(np.flatnonzero(opened[opened > 0] > MAX_DEPTH).tolist())  # a blank line opens nothing, and is no row

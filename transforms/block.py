@@ -62,6 +62,11 @@ class Layout:
     too_long: np.ndarray
     ends: np.ndarray
 
+    def of(self, which: np.ndarray) -> "Layout":
+        """Some of these lines."""
+        each = (self.start, self.end, self.number, self.plain, self.too_long)
+        return Layout(*(values[which] for values in each), self.ends)
+
     def pieces(self, begin: int, end: int, lines: int, size: int) -> Iterator[tuple[int, int]]:
         """[begin, end) in ranges of at most so many lines, and of about so many bytes."""
         while begin < end:
@@ -82,11 +87,8 @@ def layout_of(block: bytes) -> Layout:
     # If every line is plain no value spans two: JSON has no LF in a string, and none that could stand between } and {.
     plain = (content[start] == ord("{")) & (content[end - 1] == ord("}")) & ~too_long
     blank = [i for i in np.flatnonzero(~plain & ~too_long) if not block[start[i] : end[i]].strip(SPACE)]
-    keep = np.ones(len(number), bool)
-    keep[blank] = False
-    if blank:
-        start, end, number, plain, too_long = (a[keep] for a in (start, end, number, plain, too_long))
-    return Layout(start, end, number, plain, too_long, ends)
+    layout = Layout(start, end, number, plain, too_long, ends)
+    return layout.of(np.delete(np.arange(len(number)), blank)) if blank else layout
 
 
 class Lines:

@@ -1,38 +1,38 @@
 """Lines of JSON to Arrow columns: as fast as pyarrow.json, and strict.
 
 The verdict on a line depends on that line alone, and a good line's values are those that pyarrow.json reads from it.
-pyarrow.json itself fails a whole block for one bad line (transforms/arrow_json.py). So a block is read in pieces; where
-one does not read, or reads in a way that is not certain, lines are looked at one by one, and those that are certainly
-bad are left out. That goes on while it finds some; then all that stayed is read at once.
+pyarrow.json itself fails a whole block for one bad line (transforms/arrow_json.py). So lines that are certainly bad are
+left out, each judged alone: at once where cheap signs tell them, then those that pyarrow.json fails in, and if that
+does not help all that msgspec refuses. A good line that keeps others from being read is read apart.
 """
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from itertools import chain, repeat
-from operator import length_hint
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 
 from schemas.fields import EVENT_TYPES, Field
-from schemas.shape import field_tree, line_type
+from schemas.shape import field_names, field_tree, line_type
 from transforms.arrow_json import UNKNOWN_FIELD, ArrowJson, Columns, Obstacle, concatenated, is_utf8
-from transforms.block import SPACE, Layout, Lines, layout_of
-from transforms.by_type import Group, by_type
+from transforms.block import SPACE, Lines, layout_of
+from transforms.by_type import Group, by_type, matching, oddities, of_other_types
+from transforms.refused import refused
 from transforms.verdict import CODE, REASONS, Judge, Reason, rewriting, rewritten
 
 # A piece that fails costs its own reading once more. Smaller ones are lost on pyarrow's fixed cost a call.
 _PIECE_LINES, _PIECE_BYTES = 1_600, 1 << 20
-_SIFTED_LINES, _SIFTED_BYTES = 400, 1 << 18  # where new names of fields make columns as long as what is read at once
-_ODD_LINES = 100  # where a line has another type in an unknown field: to judge its neighbours takes long
-_WARY = 3
+_NAMED_LINES, _NAMED_BYTES = 400, 1 << 18  # where new names of fields make columns as long as what is read at once
 _SELDOM = 400  # lines for each bad one, or more: then it is worth while to try
-_REPEATED_KEYS = 4  # that lines are read again for, each found in all of them at once
+_REPEATED_KEYS = 4  # that are searched for before lines are read
+_TRIES = 3  # to read lines without those that pyarrow.json fails in: before all are looked at, and after
 
 _BOM = b"\xef\xbb\xbf"
-_GOOD = -1
+_NUL = rb"\u0000"
+_GOOD, _APART = -1, -2  # apart: good, and not to be read with the others
 
 
 @dataclass(frozen=True, repr=False)
@@ -80,12 +80,12 @@ class Parsed:
 
 @dataclass(repr=False)
 class Habits:
-    """What reading earlier blocks has taught: which unknown fields to expect, and whether blocks tend to read as a
-    whole, or to have bad lines all over. It changes how fast the next block is read, never what comes of it."""
+    """What reading earlier blocks has taught: which unknown fields to expect, and whether blocks tend to have bad lines
+    all over. It changes how fast the next block is read, never what comes of it."""
 
     expected: pa.Schema | None = None
-    whole: bool = False
     spoilt: bool = False
+    repeated: tuple[str, ...] = ()  # keys, known ones only, that lines of the last block named twice
     of_kind: dict[str, "Habits"] = field(default_factory=dict)
 
     def of(self, kind: str) -> "Habits":
@@ -97,16 +97,16 @@ def parse(block: bytes, fields: tuple[Field, ...], habits: Habits | None = None)
     """Reads a block of lines strictly. It raises for no input, and no value of a line is in what it says of faults."""
     layout, habits = layout_of(block), habits or Habits()
     kinds = tuple(name for name in field_tree(fields) if name in EVENT_TYPES)
-    sifters = [_Reader(Group("", block, layout), fields, habits)] if habits.spoilt else []
-    left = sifters[0].sifted() if sifters else (block, layout)
-    readers = [_Reader(group, fields, habits.of(group.kind)) for group in by_type(*left, kinds)]
-    parts = [columns for reader in readers for columns in reader.parts(sifted=habits.spoilt)]
+    odd = oddities(habits.repeated) if habits.spoilt else b""
+    readers = [_Reader(group, fields, habits.of(group.kind)) for group in by_type(block, layout, kinds, odd)]
+    numbers, columns = zip(*(reader.read(habits.spoilt) for reader in readers), strict=True)
     unknown = sum((reader.json.unknown for reader in readers), Counter())
-    faults = merged(*(reader.faults for reader in (*sifters, *readers)))
+    faults = merged(*(reader.faults for reader in readers))
+    habits.repeated = tuple(sorted(set().union(*(reader.repeated for reader in readers))))[:_REPEATED_KEYS]
     habits.spoilt = len(faults.line) * _SELDOM > len(layout.start)
     return Parsed(
-        columns=concatenated(parts or [readers[0].json.no_columns()]),
-        line=np.concatenate([reader.good for reader in readers]),
+        columns=concatenated(columns),
+        line=np.concatenate(numbers),
         faults=faults,
         blank=len(layout.ends) - len(layout.number),
         lines=len(layout.ends),
@@ -119,207 +119,173 @@ class _Reader:
     """Reads the lines of one group, and notes the verdict on each that is rejected."""
 
     def __init__(self, group: Group, fields: tuple[Field, ...], habits: Habits) -> None:
-        self.block, self.layout, self.habits = group.block, group.layout, habits
-        self.kind = group.kind
-        self.json = ArrowJson(self.block, fields, habits.expected)
+        self.group, self.block, self.layout, self.habits = group, group.block, group.layout, habits
+        self.json = ArrowJson(fields, habits.expected)
         self.decode, self.judge = msgspec.json.Decoder(line_type(fields)).decode, Judge(fields)
-        self.rewriting = rewriting(fields)
-        self.rules = [rule for rules in self.rewriting.values() for rule in rules]
-        self.verdict = np.full(len(self.layout.start), _GOOD, np.int8)
+        self.rewriting, self.names = rewriting(fields), field_names(fields)
         self.lines = Lines(self.block, self.layout)
-
-    @property
-    def good(self) -> np.ndarray:
-        """The numbers of the good lines, once all parts were read."""
-        return self.layout.number[self.verdict == _GOOD]
+        self.verdict = np.where(self.layout.too_long, CODE[Reason.TOO_LONG], _GOOD).astype(np.int8)
+        self.sifted = np.zeros(len(self.layout.start), bool)
+        self.strangers_sought, self.repeated = not group.kind, set[str]()
 
     @property
     def faults(self) -> Faults:
-        """The others, once all parts were read."""
-        rejected = np.flatnonzero(self.verdict != _GOOD)
+        """The lines that were rejected, once all parts were read."""
+        rejected = np.flatnonzero(self.verdict >= 0)
         return Faults(self.layout.number[rejected], self.verdict[rejected])
 
-    def sifted(self) -> tuple[bytes, Layout]:
-        """The lines that are not certainly bad, as they are to be read, and their layout, under their own numbers."""
-        everything = len(self.layout.start)
-        self._sift(0, everything)
-        at = self._good(0, everything)
-        text = self.lines.text(at)
-        return text, replace(layout_of(text), number=self.layout.number[at], ends=self.layout.ends)
-
-    def parts(self, sifted: bool) -> Iterator[Columns]:
-        """The columns of the good lines, in order, in as few parts as it takes."""
-        yield from self._sifted(0, len(self.layout.start)) if sifted else self._tried()
+    def read(self, spoilt: bool) -> tuple[np.ndarray, Columns]:
+        """The numbers of the good lines, in order, and their columns."""
+        everything = self._left(0, len(self.verdict))
+        self._sift(everything if spoilt else everything[self._doubtful(everything)])
+        self._judge_nul()
+        parts = [*self._together(0, len(self.verdict)), *self._apart()]
         self.habits.expected = self.json.expected
+        if not parts:
+            return everything[:0], self.json.no_columns()
+        at, columns = np.concatenate([at for at, _ in parts]), concatenated([columns for _, columns in parts])
+        if (np.diff(at) < 0).any():
+            order = np.argsort(at)
+            at, columns = at[order], {path: column.take(pa.array(order)) for path, column in columns.items()}
+        return self.layout.number[at], columns
 
-    def _tried(self) -> Iterator[Columns]:
-        """As `parts`, where most pieces should read as they stand."""
-        everything = len(self.layout.start)
-        if self.habits.whole and everything:
-            columns, _ = self._whole(0, everything, "error")
-            if columns is not None:
-                yield columns
-                return
-        self.habits.whole = True  # unless a piece says otherwise
-        # One bad line tells little of where the next is, several tell that it is near: then to read before one sifts is
-        # more often in vain. So for a bad piece more, as many good ones more are sifted, up to a few.
-        unread, wary = None, 0  # where lines begin that are sifted and not read yet
-        for begin, end in self.layout.pieces(0, everything, _PIECE_LINES, _PIECE_BYTES):
-            if unread is None:
-                columns, obstacle = self._whole(begin, end, "error")
-                if columns is not None:
-                    yield columns
-                    continue
-                if obstacle.what == UNKNOWN_FIELD:  # which will be known from now on
-                    yield from self._with_new_names(begin, end)
-                    continue
-                unread = begin
-            wary = min(wary + 1, _WARY) if self._sift(begin, end) else wary - 1
-            if wary <= 0:
-                yield from self._sifted(unread, end)
-                unread, wary = None, 0
-        if unread is not None:
-            yield from self._sifted(unread, everything)
+    def _doubtful(self, at: np.ndarray) -> np.ndarray:
+        """Which of these lines are not plain, or may be no UTF-8."""
+        doubtful = ~self.layout.plain[at]
+        if len(at) and not is_utf8(self.block):
+            content = np.frombuffer(self.block, np.uint8)
+            doubtful |= np.maximum.reduceat(content, self.layout.start)[at] >= 0x80
+        return doubtful
 
-    def _whole(self, begin: int, end: int, unexpected: str) -> tuple[Columns | None, Obstacle]:
-        """All of [begin, end) as it stands, or None and the obstacle."""
-        start, stop = self.layout.start[begin], self.layout.end[end - 1]
-        data = self.block[start : stop + 1]  # one copy, or none if it is the whole block
-        if not data.endswith(b"\n"):
-            data = data[: stop - start] + b"\n"
-        if not (self.layout.plain[begin:end].all() and is_utf8(data)):
-            return None, Obstacle()
-        columns, obstacle = self.json.read(data, end - begin, unexpected, self.kind)
-        untried = dict(self.rewriting)
-        while obstacle.what in untried:
-            data = rewritten(data, untried.pop(obstacle.what))
-            columns, obstacle = self.json.read(data, end - begin, unexpected, self.kind)
-        return columns, obstacle
+    def _judge_nul(self) -> None:
+        """Judges the lines that may hold U+0000, which pyarrow.json lets pass."""
+        if b"\\" in self.block and _NUL in self.block:  # to look for a single byte first takes a fiftieth of the time
+            for i in self._left(0, len(self.verdict)).tolist():
+                if _NUL in self.lines.line(i):
+                    self._judge(i)
 
-    def _with_new_names(self, begin: int, end: int) -> Iterator[Columns]:
-        """The columns of the good lines of [begin, end), which brings fields that are not expected."""
-        for first, last in self.layout.pieces(begin, end, _SIFTED_LINES, _SIFTED_BYTES):
-            columns, _ = self._whole(first, last, "infer")
-            if columns is not None:
-                yield columns
-            else:
-                self._sift(first, last)
-                yield from self._inferred(first, last)
-
-    def _sifted(self, begin: int, end: int) -> Iterator[Columns]:
-        """The columns of the good lines of [begin, end), all of which were sifted."""
-        columns, obstacle = self._weeded(begin, end, "error")
+    def _together(self, begin: int, end: int) -> Iterator[tuple[np.ndarray, Columns]]:
+        """The places of the good lines of [begin, end) that can be read together, and their columns."""
+        at, columns = self._weeded(begin, end, "error")
         pieces = list(self.layout.pieces(begin, end, _PIECE_LINES, _PIECE_BYTES))
         if columns is not None:
-            yield columns
+            yield at, columns
         elif len(pieces) > 1:
             for piece in pieces:
-                yield from self._sifted(*piece)
-        else:
-            lines = _SIFTED_LINES if obstacle.what == UNKNOWN_FIELD else _ODD_LINES
-            for first, last in self.layout.pieces(begin, end, lines, _SIFTED_BYTES):
-                yield from self._inferred(first, last)
+                yield from self._together(*piece)
+        elif len(at):
+            for first, last in self.layout.pieces(begin, end, _NAMED_LINES, _NAMED_BYTES):
+                at, columns = self._weeded(first, last, "infer")
+                if columns is not None:
+                    yield at, columns
+                else:
+                    self._set_apart(at)
 
-    def _inferred(self, begin: int, end: int) -> Iterator[Columns]:
-        """As `_sifted`, of few lines with fields that are not expected."""
-        columns, _ = self._weeded(begin, end, "infer")
-        if columns is not None:
-            yield columns
-        else:
-            yield from self._judged(begin, end)
+    def _weeded(self, begin: int, end: int, unexpected: str) -> tuple[np.ndarray, Columns | None]:
+        """The lines of [begin, end) but for those that were found to be in the way, and their columns, or None if
+        something is in the way still."""
+        at = self._left(begin, end)
+        columns, obstacle = self._columns(at, unexpected)
+        remedies = iter([*[self._weed] * _TRIES, self._sift_for, *[self._weed] * _TRIES])
+        while columns is None and any(remedy(at, obstacle) for remedy in remedies):
+            at = self._left(begin, end)
+            columns, obstacle = self._columns(at, unexpected)
+        return at, columns
 
-    def _sift(self, begin: int, end: int) -> bool:
-        """Rejects the lines of [begin, end) that are certainly bad, each judged alone. Whether there are any."""
-        self.habits.whole = False
-        plain, too_long = self.layout.plain[begin:end], self.layout.too_long[begin:end]
-        self.verdict[begin:end][too_long] = CODE[Reason.TOO_LONG]
-        for i in (begin + np.flatnonzero(~(plain | too_long))).tolist():
-            self.lines.mend(i, self.lines.line(i).removeprefix(_BOM).strip(SPACE))
-        at = self._good(begin, end)
-        lines = self.lines.of(at)
-        for place, of_type in chain(_undecodable(lines), _refused(lines, self.decode)):
-            self._suspect(int(at[place]), of_type)
-        return len(self._good(begin, end)) < end - begin
-
-    def _suspect(self, i: int, of_type: bool) -> None:
-        """Judges a line that msgspec refuses, unless it is only that its sender quotes fields as he pleases."""
-        if of_type:
-            line = self.lines.line(i)
-            mended = rewritten(line, self.rules)
-            if mended != line:
-                self.lines.mend(i, mended)
-                if not any(_refused([mended], self.decode)):
-                    return
-        self._judge(i)
-
-    def _weeded(self, begin: int, end: int, unexpected: str) -> tuple[Columns | None, Obstacle]:
-        """The good lines of [begin, end), all of which were sifted, or None and the obstacle."""
-        at = self._good(begin, end)
-        columns, obstacle = self.json.read(self.lines.text(at), len(at), unexpected, self.kind)
-        # msgspec takes the last of two equal keys; pyarrow.json tells the first line in which it finds a key twice.
-        for _ in range(_REPEATED_KEYS):
-            if obstacle.row < 0:
-                break
-            for i in self._repeating(at, obstacle).tolist():
-                self._judge(i)
-            at = self._good(begin, end)
-            columns, obstacle = self.json.read(self.lines.text(at), len(at), unexpected, self.kind)
+    def _columns(self, at: np.ndarray, unexpected: str) -> tuple[Columns | None, Obstacle]:
+        """The columns of these lines, or None and the obstacle."""
+        data, untried = self.lines.text(at), dict(self.rewriting)
+        columns, obstacle = self.json.read(data, len(at), unexpected, self.group.kind)
+        while obstacle.what in untried:
+            data = rewritten(data, untried.pop(obstacle.what))
+            columns, obstacle = self.json.read(data, len(at), unexpected, self.group.kind)
         return columns, obstacle
 
-    def _repeating(self, at: np.ndarray, obstacle: Obstacle) -> np.ndarray:
-        """Of these lines the one that names a key twice, and those that might."""
-        named = repeat(b'"%s"' % obstacle.key)
-        places = self.layout.start[at].tolist(), self.layout.end[at].tolist()
-        several = np.fromiter(map(self.block.count, named, *places), np.int64, len(at)) > 1
-        several[obstacle.row] = True
-        return at[several]
+    def _weed(self, at: np.ndarray, obstacle: Obstacle) -> bool:
+        """Sets the lines that pyarrow.json told of apart, and those like them. Whether there are any."""
+        if obstacle.what == UNKNOWN_FIELD:
+            told = self._strangers()
+        else:
+            told = at[np.array([row for row in obstacle.rows if row < len(at)], int)]
+        self.repeated |= {obstacle.twice} & self.names
+        self._set_apart(told)
+        self._set_apart(self._alike(at, obstacle.signs))
+        return len(told) > 0
 
-    def _judged(self, begin: int, end: int) -> Iterator[Columns]:
-        """As `_sifted`, where msgspec says too little: it takes the last of two equal keys, for one."""
-        unknown = {i: self._judge(i) for i in self._good(begin, end).tolist()}
-        at = self._good(begin, end)
-        columns, _ = self.json.read(self.lines.text(at), len(at), "ignore")
-        if columns is None:
-            # The judge knows no reason, and still pyarrow.json refuses: whatever that is, it is one line's own fault.
-            alone = {i: self.json.read(self.lines.line(i) + b"\n", 1, "ignore")[0] for i in at.tolist()}
-            self.verdict[[i for i, part in alone.items() if part is None]] = CODE[Reason.BAD_NUMBER]
-            good = [part for part in alone.values() if part is not None]
-            columns = concatenated(good) if good else None
-        for i in self._good(begin, end).tolist():
-            self.json.unknown.update(unknown[i])
-        if columns is not None:
-            yield columns
+    def _alike(self, at: np.ndarray, signs: tuple[bytes, ...]) -> np.ndarray:
+        """The lines of a sign that no more than half of all have. Where it is not the first, what was expected came
+        from few lines."""
+        for number, sign in enumerate(signs):
+            alike = matching(self.group, sign, int(at[0]), int(at[-1]) + 1)
+            alike = alike[self.verdict[alike] == _GOOD]
+            if 2 * len(alike) <= len(at):
+                if number:
+                    self.json.forget()
+                return alike
+        return at[:0]
+
+    def _strangers(self) -> np.ndarray:
+        """The lines that hold what belongs to another event type: for the first who asks."""
+        if self.strangers_sought:
+            return np.array([], np.int64)
+        self.strangers_sought = True
+        strange = of_other_types(self.group)
+        return strange[self.verdict[strange] == _GOOD]
+
+    def _sift_for(self, at: np.ndarray, obstacle: Obstacle) -> bool:
+        """Sifts what was not sifted yet, unless that is no remedy. Whether any was bad."""
+        if obstacle.what == UNKNOWN_FIELD:
+            return False
+        self._sift(at[~self.sifted[at]])
+        return bool((self.verdict[at] != _GOOD).any())
+
+    def _sift(self, at: np.ndarray) -> None:
+        """Rejects those of these lines that are certainly bad, each judged alone."""
+        self.sifted[at] = True
+        for i in at[~self.layout.plain[at]].tolist():
+            self.lines.mend(i, self.lines.line(i).removeprefix(_BOM).strip(SPACE))
+        lines = self.lines.of(at)
+        for place in refused(lines, self.decode):
+            self._judge(int(at[place]))
 
     def _judge(self, i: int) -> Counter[str]:
         """Rejects a line if it is bad; what it holds of unknown fields."""
-        reason, unknown = self.judge.verdict(self.lines.line(i))
+        line = self.lines.line(i)
+        reason, unknown = self.judge.verdict(line)
+        if reason is Reason.WRONG_TYPE:
+            rules = chain.from_iterable(self.rewriting.values())
+            reason, unknown = self.judge.verdict(rewritten(line, rules))
         if reason:
             self.verdict[i] = CODE[reason]
         return unknown
 
-    def _good(self, begin: int, end: int) -> np.ndarray:
-        """The lines of [begin, end) that are not rejected so far."""
-        return begin + np.flatnonzero(self.verdict[begin:end] == _GOOD)
+    def _set_apart(self, at: np.ndarray) -> None:
+        """Judges these lines; good ones are not read with the others, and their unknown fields are counted now."""
+        for i in at.tolist():
+            unknown = self._judge(i)
+            if self.verdict[i] == _GOOD:
+                self.verdict[i] = _APART
+                self.json.unknown.update(unknown)
 
-
-def _undecodable(lines: list[bytes]) -> Iterator[tuple[int, bool]]:
-    """As `_refused`, lines that are no UTF-8: msgspec does not look at the text that it skips."""
-    for place in np.flatnonzero(~np.fromiter(map(bytes.isascii, lines), bool, len(lines))).tolist():
-        try:
-            lines[place].decode()
-        except UnicodeDecodeError:
-            yield place, False
-
-
-def _refused(lines: list[bytes], decode: Callable[[bytes], object]) -> Iterator[tuple[int, bool]]:
-    """The places of lines that msgspec does not take for what they should be, and whether it is for a type."""
-    rest = iter(lines)
-    while True:
-        try:
-            deque(map(decode, rest), maxlen=0)
+    def _apart(self) -> Iterator[tuple[np.ndarray, Columns]]:
+        """As `_together`, the good lines that were set apart."""
+        at = np.flatnonzero(self.verdict == _APART)
+        columns, _ = self._columns(at, "ignore")
+        if columns is not None:
+            yield at, columns
             return
-        except msgspec.ValidationError:
-            of_type = True
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            of_type = False
-        yield len(lines) - length_hint(rest) - 1, of_type
+        # The judge knows no reason, and still pyarrow.json refuses: whatever that is, it is one line's own fault.
+        for i in at.tolist():
+            columns, _ = self._columns(np.array([i]), "ignore")
+            if columns is None:
+                self._refuse(i)
+            else:
+                yield np.array([i]), columns
+
+    def _refuse(self, i: int) -> None:
+        self.json.unknown.subtract(self._judge(i))
+        self.verdict[i] = CODE[Reason.BAD_NUMBER]
+
+    def _left(self, begin: int, end: int) -> np.ndarray:
+        """The lines of [begin, end) that are not rejected so far, nor set apart."""
+        return begin + np.flatnonzero(self.verdict[begin:end] == _GOOD)

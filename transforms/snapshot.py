@@ -22,6 +22,7 @@ from schemas.editions import Editions
 from schemas.recognisers import LABEL_RECOGNISERS
 from schemas.regions import SIGNALS
 from schemas.tallies import Counts, Tally
+from transforms.block import few_lines
 from transforms.border import REGISTER, ledger_pieces
 from transforms.columns import tag_blocks
 from transforms.decode import decode_ledger
@@ -91,6 +92,10 @@ class Snapshotter:
 
     def seal(self, block: bytes) -> Iterator[Part]:
         """What is to be kept of a block of lines, in parts of one dataset and region. It raises for no input."""
+        for part in few_lines(block):
+            yield from self._seal(part)
+
+    def _seal(self, block: bytes) -> Iterator[Part]:
         ledger = decode_ledger(block, self._habits)
         regions, _ = locate({name: ledger.columns[f"residency.{name}"] for name in SIGNALS}, self._where)
         entries, unreadable = self._sealer.seal(ledger, regions)

@@ -57,7 +57,9 @@ stream.
 is told if it comes again, and those until the age limit of the pack has passed (`tests/transforms/test_state.py`). Of
 the statistics of a day there waits what the pack's bounds leave of each device, in each window, whatever words it
 sends (`tests/transforms/test_contributions.py`). Of unknown fields a path is kept only where all its words are ours
-(`tests/transforms/test_lines.py`).
+(`tests/transforms/test_lines.py`). A flood through a whole stream, window after window, changes nothing of what others'
+is stored as either, and takes the memory of the windows that are open, not of all of them
+(`tests/invariants/test_flood_in_a_stream.py`).
 
 Lines so short that they hold nothing, a bomb of blank lines say, are read in small blocks: 200 MB of them in a file
 of 6 kB take 378 MB (`tests/pipelines/test_blocks.py`).
@@ -74,7 +76,12 @@ A few thousand are part of every test run (`tests/fuzz/test_fuzz.py`).
 `python -m benchmarks.bad_lines` tells how many times the time of good telemetry the same telemetry takes with some of
 its lines spoilt, their quarantine included. Eight kinds of fault are in it, each as often as the others. One of them
 is a line of more than 64 KiB, as long as a hundred good ones: all of it is searched for where it belongs, and 64 KiB
-are sealed. So every share of bad lines is measured with such lines among them and without (`none too long`)."""
+are sealed. So every share of bad lines is measured with such lines among them and without (`none too long`).
+
+Where bad lines are rare, the line that the parser stops at is judged, and those like it, and the others are read again.
+Where the last block had more than one in 400, every line is first read by a decoder that is strict and fast, and lines
+that repeat a key as others did, or hold objects of two event types, are read apart. A block costs more where its lines
+repeat many different keys: then most lines are judged one by one."""
 
 
 def written(all_cases: list[Case]) -> str:

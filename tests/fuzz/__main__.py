@@ -9,6 +9,7 @@ import random
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 
@@ -32,6 +33,8 @@ def main() -> int:
     if options.target:
         _fuzz(options.target, options.lines, options.seed)
         return 0
+    if find_spec("atheris") is None:
+        arguments.error("Atheris is not installed here: `make fuzz` sees to it")
     print(f"{'target':<14}{'blocks':>10}{'lines':>12}{'code reached':>14}{'seconds':>10}")
     failed = [_report(target, options.lines * share // 100, options.seed) for target, share in SHARES.items()]
     return int(any(failed))

@@ -5,6 +5,7 @@ import json
 import resource
 import time
 import tracemalloc
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import ClassVar
@@ -20,14 +21,20 @@ _TIME = "2021-03-01T12:00:00.000Z"
 
 
 def write(path: Path, lines: int, kind: str) -> None:
-    """Events of one device in one window: `alike`, or in `words` each with a version and a model of its own, in
+    """Events of one device in one window."""
+    with open(path, "wb") as file:
+        file.writelines(lines_of(range(1, lines + 1), kind, _TIME))
+
+
+def lines_of(numbers: Iterable[int], kind: str, received: str) -> Iterator[bytes]:
+    """Events of one device, received at once: `alike`, or in `words` each with a version and a model of its own, in
     `fields` each with an unknown field of its own name. Those of `devices` are each of another one, for comparison."""
     line = {
         "event_id": "%032x",
         "event_type": "crash",
         "schema_version": 1,
-        "event_time": _TIME,
-        "received_time": _TIME,
+        "event_time": received,
+        "received_time": received,
         "source": "device",
         "service": "browser",
         "residency": {"account_country": "NL"},
@@ -41,8 +48,7 @@ def write(path: Path, lines: int, kind: str) -> None:
     if kind == "fields":
         line["x%d"] = 1
     text = json.dumps(line) + "\n"
-    with open(path, "w", encoding="ascii") as file:
-        file.writelines(text % ((n,) * text.count("%")) for n in range(1, lines + 1))
+    return ((text % ((number,) * text.count("%"))).encode() for number in numbers)
 
 
 def grant(path: Path) -> None:

@@ -1,44 +1,22 @@
 """A stream checks its books window by window: what is lost raises an alarm, what is only late does not."""
 
 import logging
-from dataclasses import dataclass, replace
 
-import apache_beam as beam
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.testing import test_stream
-from apache_beam.transforms.window import TimestampedValue
-from apache_beam.utils.timestamp import Timestamp
 
-from pipelines import job as jobs
 from pipelines.audit_rows import read_totals
-from pipelines.options import parse
 from schemas.datasets import AUDIT
 from schemas.pack_files import load_pack
 from schemas.tallies import Totals
+from tests.invariants import scripted
 from tests.invariants.runs import Site
+from tests.invariants.scripted import MINUTE, script_of
 from tests.lines import ANDROID_ID, NOW, event, ndjson
 from transforms import consent_gate
 from transforms.reconcile import DECODED, alarms, of_regions
 
 pytestmark = pytest.mark.clause("4.1-c")
-MINUTE = 60_000
 PACK = load_pack()
-
-
-def as_it_is(block: bytes):
-    """Stands in for reading: an element is a block."""
-    yield block, None
-
-
-@dataclass
-class _Telemetry(beam.PTransform):
-    """In place of the files of telemetry, a script of what arrives; in place of those of the ledger, nothing."""
-
-    script: test_stream.TestStream | None
-
-    def expand(self, pbegin):
-        return pbegin | (self.script or beam.Create([]))
 
 
 @pytest.fixture
@@ -47,35 +25,18 @@ def stream(tmp_path, monkeypatch):
     minute that the watermark has just passed. Returns the totals."""
 
     def ran(*steps) -> Totals:
-        site, empty = Site.new(tmp_path / "site"), tmp_path / "empty.ndjson"
-        empty.write_bytes(b"")
-        given = ["--events", str(empty), "--no-ledger", "--deployment", str(site.file), "--cell", "eu", "--streaming"]
-        planned = jobs.plan(parse(given), say=lambda _: None)
-        partition = replace(planned.partition, window_ms=MINUTE)
-        job = replace(planned, partition=partition, spans=(_script(steps),), read=as_it_is)
-        monkeypatch.setattr(jobs, "_Spans", lambda spans: _Telemetry(spans[0] if spans else None))
-        pipeline = beam.Pipeline(options=PipelineOptions(["--runner=BundleBasedDirectRunner", "--streaming"]))
-        jobs.build(pipeline, job)
-        pipeline.run().wait_until_finish()
-        return read_totals([site.place("eu")], job.run)
+        site = Site.new(tmp_path / "site")
+        run = scripted.stream(site, script_of(*map(_step, steps)), tmp_path, monkeypatch)
+        return read_totals([site.place("eu")], run)
 
     return ran
 
 
-def _script(steps) -> test_stream.TestStream:
-    script = test_stream.TestStream(coder=beam.coders.BytesCoder())
-    for step in steps:
-        if isinstance(step, list):
-            received = min(number for number, _ in step)
-            lines = [event(at, received=NOW + at, device__android_id=who) for at, who in step]
-            script.add_elements([TimestampedValue(ndjson(*lines), _at(received))])
-        else:
-            script.advance_watermark_to(_at(int(step * MINUTE) + 10))
-    return script.advance_watermark_to_infinity()
-
-
-def _at(ms: int) -> Timestamp:
-    return Timestamp(micros=(NOW + ms) * 1000)
+def _step(step):
+    if not isinstance(step, list):
+        return step
+    lines = [event(at, received=NOW + at, device__android_id=who) for at, who in step]
+    return min(number for number, _ in step), ndjson(*lines)
 
 
 def at(*received, who=ANDROID_ID):

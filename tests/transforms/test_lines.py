@@ -232,7 +232,7 @@ def test_neighbours_change_nothing(mix, piece, sifted, crlf, end, fewest, spoilt
     block = ending.join(text) + (ending if end and text else b"")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lines, "_PIECE_LINES", piece)
-        patch.setattr(lines, "_SIFTED_LINES", sifted)
+        patch.setattr(lines, "_NAMED_LINES", sifted)
         patch.setattr(by_type, "_FEWEST", fewest)
         parsed = parse(block, EVENT_FIELDS, Habits(spoilt=spoilt))
     assert verdicts(parsed) == {k: ALL[i][1] for k, i in enumerate(mix) if i >= 0}
@@ -348,9 +348,10 @@ def test_what_is_read_leniently_is_named_once(fields):
 
 def test_lenient_fields_cost_no_sifting(monkeypatch):
     """That pyarrow.json complains in the words that the reader waits for."""
-    monkeypatch.setattr(lines._Reader, "_sift", None)
+    sifted = []
+    monkeypatch.setattr(lines, "refused", lambda found, _: sifted.extend(found) or iter(()))
     parsed = parse(b"\n".join(GOOD[12:14] + GOOD[15:17] + GOOD[18:19]), EVENT_FIELDS)
-    assert len(parsed.line) == 5
+    assert len(parsed.line) == 5 and not sifted
     assert parsed.columns["location.mcc"].to_pylist()[:2] == [460, 460]
     assert parsed.columns["crash.signal"].to_pylist()[1:3] == ["11", "true"]
 
@@ -373,9 +374,65 @@ def test_a_looser_type_in_an_unknown_field_costs_no_judging(monkeypatch, once, l
     assert not judged(monkeypatch, first, first + second)
 
 
-def test_another_type_in_an_unknown_field_has_few_neighbours_judged(monkeypatch):
-    first = b'{"gpu":1}\n' * 400
-    assert 0 < judged(monkeypatch, first, first + b'{"gpu":"a"}\n' + first[:-10]) <= 100
+@pytest.mark.parametrize("odd", [b'"a"', b"true", b"[1]", b'{"a":1}'])
+def test_of_two_types_in_an_unknown_field_the_lines_of_the_rarer_are_judged(monkeypatch, odd):
+    usual = b'{"gpu":1}\n'
+    block = usual * 380 + (b'{"gpu":%s}\n' % odd + 9 * usual) * 40 + 20 * usual
+    assert 40 <= judged(monkeypatch, usual * 400, block) <= 50
+    monkeypatch.undo()
+    assert parse(block, EVENT_FIELDS).unknown == {"*": 800}
+
+
+def test_a_type_that_was_learnt_of_few_lines_is_learnt_anew(monkeypatch):
+    habits, usual = Habits(), b'{"gpu":1}\n' * 800
+    parse(b'{"gpu":"a"}\n', EVENT_FIELDS, habits)
+    parse(usual, EVENT_FIELDS, habits)
+    monkeypatch.setattr(lines.Judge, "verdict", None)
+    assert parse(usual, EVENT_FIELDS, habits).unknown == {"*": 800}
+
+
+def test_lines_with_an_object_of_another_event_type_cost_their_own_judgement_alone(monkeypatch):
+    count, verdict = [], lines.Judge.verdict
+    monkeypatch.setattr(lines.Judge, "verdict", lambda *given: count.append(1) or verdict(*given))
+    usual = b'{"event_type":"session","session":{"events":3}}\n'
+    strange = b'{"event_type":"session","session":{"events":4},"crash":{"signal":"6"}}\n'
+    parsed = parse((strange + 99 * usual) * 30, EVENT_FIELDS)
+    assert len(count) == 30 and len(parsed.line) == 3_000 and (np.diff(parsed.line) > 0).all()
+    assert parsed.columns["crash.signal"].to_pylist() == (["6"] + 99 * [None]) * 30
+    assert parsed.columns["session.events"].to_pylist() == ([4] + 99 * [3]) * 30
+
+
+KEYS = ["a\nb", "a/b", "中", "x" * 60, "x" * 9_000, "(", ") changed from string to ", "\\E", ""]
+
+
+@pytest.mark.parametrize("name", KEYS, ids=lambda name: name[:9])
+def test_whatever_a_key_is_called_what_is_wrong_with_it_is_found(name):
+    key, good = json.dumps(name).encode(), b'{"event_id":"a"}'
+    twice, others = b"{%s:1,%s:2}" % (key, key), [b"{%s:%s}" % (key, value) for value in (b"1", b'"a"', b"[1]")]
+    parsed = parse(b"\n".join([good, twice, *others, good]), EVENT_FIELDS)
+    assert verdicts(parsed) == {0: None, 1: "duplicate_key"} | dict.fromkeys(range(2, 6))
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [b'{"event_id":"\\u0000"}'],
+        [b'{"x":NaN}', b'{"x":[1,{"a":-Infinity}]}'],
+        [b'{"x":' + b"[" * 40 + b"]" * 40 + b"}"],
+        [b'{"event_id":"a\x01b"}', b'{"event_id":"\xff"}', b'{"source":17}'],
+        [b'{"session":{"events":1.0}}', b'{"ip":1,"ip":1}'],
+    ],
+)
+def test_where_a_hundredth_of_the_lines_is_bad_few_good_ones_are_judged(monkeypatch, faults):
+    count, verdict = [], lines.Judge.verdict
+    monkeypatch.setattr(lines.Judge, "verdict", lambda *given: count.append(1) or verdict(*given))
+    good = [b'{"event_id":"%d","ip":"b","x":1.5}' % number for number in range(99)]
+    block = b"\n".join(line for number in range(40) for line in [*good, faults[number % len(faults)]])
+    for habits in (Habits(), Habits(spoilt=True)):
+        count.clear()
+        parsed = parse(block, EVENT_FIELDS, habits)
+        assert len(parsed.faults.line) == 40 and len(parsed.line) == 3_960
+        assert 40 <= len(count) <= 80
 
 
 def test_a_key_that_many_lines_repeat_costs_few_readings(monkeypatch):

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from transforms.pieces import EDGE, in_pieces, put_together
 from transforms.sieve import Lines, Sieve
-from transforms.warm import matched, replaced
+from transforms.warm import joined, matched, occurs, replaced
 
 UNITS = {"day": 86_400, "hour": 3_600}  # in seconds
 _HEX = "[0-9A-Fa-f]"
@@ -60,6 +60,7 @@ _OTHER_TIMES = (
     ),
     _Rule(r"(\[) *[0-9]+\.[0-9]{6}(\])", r"\1<TIME>\2"),  # since the kernel started
 )
+_USER = _Rule(r"(\b[Uu]ser )[0-9]{4,7}\b", r"\1<UID>")  # below are those who share a phone
 
 _REGISTER = r"x[0-9]{1,2}|r[0-9]{1,2}|lr|sp|pc|fp|ip|sl|pst|cpsr|[re](?:ax|bx|cx|dx|si|di|bp|sp|ip)"
 _POINTER = r"(?:fault )?addr(?:ess)?|at|ptr|pointer|self|this|obj(?:ect)?|handle|near|stack|native\w*|from|to|lock"
@@ -130,15 +131,16 @@ _IDS = (
     (r"(\[)([0-9]+)(:)([0-9]+)([:\]])", r"\1^\2^\3^\4^\5"),
     (r"\b((?i:kill(?:ing|ed)?|process|proc|died) )([0-9]+)(:[a-z])", r"\1^\2^\3"),
     (r"\b(u[0-9]+_?a)([0-9]+)\b", r"\1^\2^"),
-    (r"(\b[Uu]ser )([0-9]{4,7})\b", r"\1^\2^"),  # below are those who share a phone
 )
+# An id that runs into a month or the like, which its ordinal may make a date of.
+_DATED = rf"{EDGE}[0-9]+{EDGE}(?:[ /-]{_MONTH}|[./-][0-9])"
 
 
 @cache
 def _rules(unit: str) -> tuple[tuple[_Rule, ...], Sieve]:
     """What is applied from top to bottom, and the sieve of all that `coarsen` looks for."""
     moment = r"\1\3" if unit == "day" else r"\1 \2h\3"
-    rules = (*(_Rule(pattern, moment) for pattern in _MOMENTS), *_OTHER_TIMES, *_ADDRESSES)
+    rules = (*(_Rule(pattern, moment) for pattern in _MOMENTS), *_OTHER_TIMES, _USER, *_ADDRESSES)
     patterns = [EDGE, *(rule.pattern for rule in rules), _EPOCH, _UPTIME, *(pattern for pattern, _ in _IDS)]
     return rules, Sieve([patterns[start : start + _TOGETHER] for start in range(0, len(patterns), _TOGETHER)])
 
@@ -160,9 +162,12 @@ def coarsen(texts: pa.StringArray, unit: str = "day") -> pa.StringArray:
     if not doubtful.any():
         return texts
     lines = lines.only(doubtful)
-    marked = _marked(lines.rows, lines.needs, seconds, rules).take(pa.array(lines.row))
-    whole = pc.binary_join(pa.ListArray.from_arrays(pa.array(lines.offsets, pa.int32()), marked), "\n")
-    coarse = pc.replace_with_mask(present, doubtful, _numbered(whole))
+    marked = _marked(lines.rows, lines.needs, seconds, rules)
+    whole = pa.ListArray.from_arrays(pa.array(lines.offsets, pa.int32()), marked.take(pa.array(lines.row)))
+    numbered = _numbered(pc.binary_join(whole, "\n"))
+    if occurs(joined(marked), _DATED) and not numbered.equals(present.filter(pa.array(doubtful))):
+        numbered = coarsen(numbered, unit)
+    coarse = pc.replace_with_mask(present, doubtful, numbered)
     return pc.replace_with_mask(texts, texts.is_valid(), coarse)
 
 

@@ -15,7 +15,7 @@ import fnmatch
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
@@ -23,7 +23,7 @@ from pathlib import Path
 
 from pipelines.errors import InputError
 from pipelines.whole_files import ATTEMPT, alone, put_apart, put_if, put_whole, writing
-from transforms.keyring import make_durable, side_by_side
+from transforms.keyring import make_durable, make_folder, side_by_side
 
 FORMAT = 1
 PENDING, PUBLISHED = ".pending", ".published"
@@ -153,31 +153,38 @@ class Manifest:
             return put_if(path, _content(new), stands) and self._kept(new)
 
     def publish(self) -> None:
-        """Shows all that the attempt has put, at one moment. Raises `StoreError`, and then nothing of it is shown."""
+        """Shows all that the attempt has put, at one moment. Raises `StoreError`: then nothing of it is shown, or all
+        where the disk does not answer for what it has shown."""
         pending, published = (self._folder / state / self._attempt for state in (PENDING, PUBLISHED))
         with writing(published):
             if pending.exists():
                 make_durable(pending)
-                published.parent.mkdir(exist_ok=True)
+                make_folder(published.parent)
                 os.rename(pending, published)
                 make_durable(published.parent)
 
-    def settle(self) -> None:
-        """Puts the entries of published attempts in place. Whenever it is interrupted readers see the same. Raises
-        `StoreError`."""
-        for attempt in self.published():
-            folder = self._folder / PUBLISHED / attempt
-            with writing(folder):
-                entries = {path: _read(path) for path in _put_in(folder)}
-                for path, entry in entries.items():
-                    place = self._path(entry.dataset, entry.received_date, entry.logical, _LIVE)
-                    place.parent.mkdir(parents=True, exist_ok=True)
-                    with alone(place.parent):
-                        os.replace(path, place)
-                    self._kept(entry)
-                dates = {self._folder / entry.dataset / entry.received_date for entry in entries.values()}
-                side_by_side(make_durable, dates)
-                shutil.rmtree(folder)
+    def settle(self, first: Callable[[str], object]) -> None:
+        """Puts the entries of published attempts in place, after `first` was told of each. One run at a time does so;
+        whenever it is interrupted readers see the same. Raises `StoreError`."""
+        published = self._folder / PUBLISHED
+        if not self.published():
+            return
+        with writing(published / "*"), alone(published):
+            for attempt in self.published():
+                first(attempt)
+                self._settle(published / attempt)
+
+    def _settle(self, folder: Path) -> None:
+        entries = {path: _read(path) for path in _put_in(folder)}
+        for path, entry in entries.items():
+            place = self._path(entry.dataset, entry.received_date, entry.logical, _LIVE)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with alone(place.parent):
+                os.replace(path, place)
+            self._kept(entry)
+        dates = {self._folder / entry.dataset / entry.received_date for entry in entries.values()}
+        side_by_side(make_durable, dates | {date.parent for date in dates} | {self._folder})
+        shutil.rmtree(folder)
 
     def withdraw(self, prefix: str, before: float) -> set[str]:
         """Takes back attempts of a name that begins so and that put nothing since `before`, in seconds since the epoch:

@@ -89,7 +89,9 @@ def commit(staged: Iterable[Staged]) -> None:
     """Makes files durable, all of them before the first one is named by the manifest, and puts them in it."""
     staged = list(staged)
     side_by_side(on_disk, (one.path for one in staged if one.path))
-    side_by_side(on_disk, {one.path.parent for one in staged if one.path})
+    # Of a folder that was made for them its name, too: the partition's, the dataset's.
+    folders = {folder for one in staged if one.path for folder in one.path.parents[:3]}
+    side_by_side(on_disk, folders)
     named = side_by_side(lambda one: one.place.manifest.put(one.entry), staged)
     for one, kept in zip(staged, named, strict=True):
         if one.path and not kept:  # erased in the meantime: nothing of it may stay

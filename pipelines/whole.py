@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pipelines import job as jobs
@@ -84,6 +85,4 @@ def _publish(places: Iterable[RegionalPlace], input_id: str) -> None:
 
 
 def _settle(place: RegionalPlace) -> None:
-    for attempt in place.manifest.published():
-        place_releases(place, attempt)
-    place.manifest.settle()
+    place.manifest.settle(partial(place_releases, place))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipelines.errors import InputError, StoreError
-from transforms.keyring import make_durable
+from transforms.keyring import make_durable, make_folder
 
 ATTEMPT = ".part"  # how the names of files end that are not in place
 
@@ -56,7 +56,7 @@ def writing(path: Path) -> Iterator[None]:
 def put_if(path: Path, content: bytes | memoryview, still: Callable[[], bool]) -> bool:
     """As `put_whole`, unless it is not `still` wanted, looked at when nobody else puts anything into that folder: then
     False."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with _attempt(path, content) as attempt:
         with alone(path.parent):
             if not still():

@@ -74,7 +74,8 @@ IDENTIFYING = frozenset(
 STRING, INTEGER, NUMBER, STRINGS = "string", "int64", "float64", "list<string>"
 
 
-@dataclass(frozen=True)
+# Each is itself alone: tables of them are keys of caches that each block asks.
+@dataclass(frozen=True, eq=False)
 class Field:
     """One leaf of a line. `path` is dotted; `kind` names the canonical form of an identifier, or what a
     text is compared by if that is not the text itself; `minimum` and `maximum`
@@ -93,9 +94,6 @@ class Field:
     maximum: float | None = None
     values: tuple[str, ...] = ()
     lenient: bool = False
-
-    def __hash__(self) -> int:
-        return hash(self.path)  # whole tables are keys of caches that each block asks
 
     @property
     def column(self) -> str:

@@ -52,9 +52,8 @@ class RecordBatchCoder(beam.coders.Coder):
         return from_ipc(encoded)
 
     def estimate_size(self, value: pa.RecordBatch) -> int:
-        """What its buffers take, those of a slice whole: Beam counts the bytes of what it passes on, and would encode
-        all of it for that."""
-        return value.get_total_buffer_size()
+        """What its values take: Beam counts the bytes of what it passes on, and would encode all of it for that."""
+        return value.nbytes
 
     def is_deterministic(self) -> bool:
         return True

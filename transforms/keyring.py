@@ -20,6 +20,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
@@ -142,22 +143,22 @@ class Keyring:
 
 def create_once(path: Path, content: bytes) -> None:
     """Puts a file in place whole, readable by its owner only, unless it exists already."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     attempt = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
+        make_folder(path.parent, 0o700)
         descriptor = os.open(attempt, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.link(attempt, path)
+        with suppress(FileExistsError):  # somebody was faster: theirs counts, and may not be on the disk yet
+            os.link(attempt, path)
         make_durable(path.parent)
-    except FileExistsError:
-        pass  # somebody was faster; theirs counts
     except OSError as error:
         raise KeyUnavailable(f"{path.parent} cannot be written ({error.strerror}): no key can be kept there") from None
     finally:
-        attempt.unlink(missing_ok=True)
+        with suppress(OSError):  # as a rule it is not there
+            attempt.unlink()
 
 
 def side_by_side(function: Callable, *items: Iterable) -> list[Any]:
@@ -165,6 +166,14 @@ def side_by_side(function: Callable, *items: Iterable) -> list[Any]:
     after the other they would take longer than the rest of a run. Raises what the first that fails has raised."""
     with ThreadPoolExecutor(DISK_THREADS) as threads:
         return list(threads.map(function, *items))
+
+
+def make_folder(folder: Path, mode: int = 0o777) -> None:
+    """Makes a folder, and those above it that are missing, for good."""
+    if not folder.is_dir():
+        make_folder(folder.parent, mode)
+        folder.mkdir(mode, exist_ok=True)
+        make_durable(folder.parent)
 
 
 def make_durable(path: Path) -> None:

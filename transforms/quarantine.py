@@ -218,7 +218,8 @@ def _said(text: bytes) -> tuple[str | None, ...] | None:
 def _loosely(line: bytes, where: Residency) -> tuple[str | None, ...]:
     """The signals of any line, each the strongest of its values."""
     signals = _signals(line.decode(errors="replace"))
-    return tuple(_strongest(signal, signals.get(signal, []), where) for signal in _NEAR_NAME)
+    given = (signals.get(signal, []) if signal in where.signals else [] for signal in _NEAR_NAME)
+    return tuple(_strongest(signal, values, where) for signal, values in zip(_NEAR_NAME, given, strict=True))
 
 
 _NO_FRACTION = re.compile(r"(?<=\d)\.0+$")

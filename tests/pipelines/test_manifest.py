@@ -183,3 +183,16 @@ def test_what_is_taken_back_is_taken_at_one_moment(tmp_path, monkeypatch):
     assert list(Manifest(tmp_path).entries("service")) == []
     monkeypatch.setattr(manifest.shutil, "rmtree", remove)  # the first was killed: the next ends it
     assert Manifest(tmp_path).withdraw("abc-", time.time() + 1) == set()
+
+
+def test_runs_that_end_at_once_do_not_fail_each_other(tmp_path):
+    for _ in range(10):
+        attempt = Manifest(tmp_path, "in-run")
+        for number in range(40):
+            attempt.put(replace(ENTRY, logical=f"in-{number}"))
+        attempt.publish()
+        told = []
+        with ThreadPoolExecutor(3) as runs:
+            list(runs.map(Manifest(tmp_path).settle, [told.append] * 3))
+        assert told == ["in-run"]
+        assert len(list(Manifest(tmp_path).entries(ENTRY.dataset))) == 40 and not attempt.published()

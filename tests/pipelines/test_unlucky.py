@@ -425,7 +425,7 @@ def test_readers_see_all_of_a_run_or_nothing_while_it_is_shown(site):
         look()
         attempt.publish()
         look()
-        place.manifest.settle()
+        place.manifest.settle(lambda _: None)
         look()
     assert [*map(sorted, seen)] == [["1"]] * 2 + [["2"]] * (len(seen) - 2) and len(seen) > 12
 

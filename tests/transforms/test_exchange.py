@@ -134,3 +134,4 @@ def test_how_large_a_batch_is_is_told_without_encoding_it(monkeypatch):
     encoded = len(to_ipc(batch))
     monkeypatch.setattr(RecordBatchCoder, "encode", lambda *_: pytest.fail("it was encoded"))
     assert coder.estimate_size((1, batch)) == pytest.approx(encoded, rel=0.01)
+    assert coder.estimate_size((1, batch.slice(5_000, 10))) < 1_000

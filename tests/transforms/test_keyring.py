@@ -137,10 +137,20 @@ def test_of_a_destroyed_key_nothing_is_left(tmp_path, monkeypatch):
     assert not list((tmp_path / "wrapping").iterdir())  # nothing was made to be destroyed
 
 
-def test_a_file_and_its_name_are_made_durable(tmp_path, monkeypatch):
+def test_a_file_its_name_and_those_of_new_folders_are_made_durable(tmp_path, monkeypatch):
     synced = _synced(monkeypatch)
-    create_once(tmp_path / "a" / "file", b"first")
-    assert len(synced) == 2 and synced[0].parent == synced[1] == tmp_path / "a"
+    create_once(tmp_path / "a" / "b" / "file", b"first")
+    *folders, file, folder = synced
+    assert folders == [tmp_path, tmp_path / "a"]
+    assert file.parent == folder == tmp_path / "a" / "b"
+    create_once(tmp_path / "a" / "b" / "file", b"second")
+    assert synced[-1] == folder  # whoever was faster may not have got so far
+
+
+def test_a_folder_that_cannot_be_made_is_told_as_a_key_that_cannot_be_kept(tmp_path):
+    (tmp_path / "a").write_bytes(b"")
+    with pytest.raises(KeyUnavailable, match="no key can be kept there"):
+        create_once(tmp_path / "a" / "file", b"first")
 
 
 def _synced(monkeypatch):

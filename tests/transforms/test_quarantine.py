@@ -1,5 +1,6 @@
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from transforms.quarantine import PUBLIC_KEY, Quarantine, hours, locate_lines, p
 from transforms.verdict import CODE, Reason
 
 WHERE = load_pack().where
+RULES = st.sampled_from([WHERE, *(replace(WHERE, signals=(signal,)) for signal in WHERE.signals)])
 REGIONS = WHERE.regions
 EU, US, CN, RU = (WHERE.code(name) for name in ("eu", "us", "cn", "ru"))
 NOT_JSON, WRONG_TYPE = CODE[Reason.NOT_JSON], CODE[Reason.WRONG_TYPE]
@@ -185,14 +187,21 @@ class TestLocating:
         assert locate_lines([residing(**each) for each in residencies], WHERE).tolist() == expected
 
     @unhurried
-    @given(st.lists(st.sampled_from(PIECES), max_size=9).map("".join), st.sampled_from(NOISE))
-    def test_a_line_in_order_is_located_as_by_the_slow_reader(self, members, noise):
+    @given(st.lists(st.sampled_from(PIECES), max_size=9).map("".join), st.sampled_from(NOISE), RULES)
+    def test_a_line_in_order_is_located_as_by_the_slow_reader(self, members, noise, where):
         members = members.rstrip(",").encode()
         lines = [b"{%s%s}" % (members, noise), b'{"residency":{%s},"x":"%s"}' % (members, noise)]
-        fast = locate_lines(lines, WHERE).tolist()
+        fast = locate_lines(lines, where).tolist()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(quarantine, "_in_order", lambda *_: None)
-            assert locate_lines(lines, WHERE).tolist() == fast
+            assert locate_lines(lines, where).tolist() == fast
+
+    @pytest.mark.parametrize("signal", WHERE.signals)
+    def test_a_signal_that_the_pack_does_not_go_by_counts_for_nothing_however_often_it_is_named(self, signal):
+        where = replace(WHERE, signals=(signal,))
+        members = b'"account_country":"CN","account_country":"RU","device_region":"CN","device_region":"RU"'
+        line = b'{"residency":{%s,"sim_mcc":460,"sim_mcc":250}}' % members
+        assert locate_lines([line], where).tolist() == [where.code("cn")]
 
     def test_a_line_as_devices_send_it_is_located_fast(self, monkeypatch):
         monkeypatch.setattr(quarantine, "_signals", None)

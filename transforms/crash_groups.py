@@ -30,7 +30,7 @@ _CLASS = (
     rf"(?:[{_LETTER}][{_LETTER}0-9]*\.)+[A-Z][{_LETTER}0-9]*|[A-Z]\w*(?:Error|Exception)"
     r"|[a-z]{1,2}(?:\.[a-z]{1,2}){1,3}"
 )
-_HEAD = rf"^(?:Exception in thread \"[^\"]*\" |Uncaught )?(?P<name>{_CLASS})(?::|$)"
+_HEAD = rf"^(?:Exception in thread \"[^\"]*\" |Uncaught |Fatal Exception: )?(?P<name>{_CLASS})(?::|$)"
 _CAUSE = rf"^Caused by: (?P<name>{_CLASS})(?::|$)"
 _SIGNAL = r"^(?:Fatal )?signal [0-9]+ \((?P<name>SIG[A-Z0-9]+)\)"
 _MAIN, _ANR = r'^"main" ', "ANR"
@@ -40,19 +40,26 @@ _ASIDE = r'^"[^"]*" |^--- --- ---|^\s+Suppressed: '
 # A frame is a name and a place in source: a line of a message may begin with `at`, too.
 _JAVA = rf"^\s*at (?:[\w.@]*//?)?(?P<name>[{_LETTER}][{_LETTER}0-9<>/-]*(?:\.[{_LETTER}0-9<>/-]+)+)\(-\)$"
 _NATIVE = (
-    r"^\s*(?:native: )?#[0-9]+\s+pc\s+\S+\s+(?:[^\s\[<]*[/!])?(?P<file>\[[^\]]*\]|<|[^\s/!]+)\S*"
+    r"^\s*(?:native: )?#[0-9]+\s+pc\s+\S+\s+(?:(?:[^\s\[<]|<[A-Z]+>)*[/!])?(?P<file>\[[^\]]*\]|<|[^\s/!]+)\S*"
     r"(?:\s+\((?:offset|deleted)[^)]*\))*(?:\s+\((?P<name>.*?)(?:\+(?:0x)?[0-9a-f]+)?\))??"
     r"(?:\s+\(BuildId: [^)]*\))?\s*$"
 )
-_DART = r"^#[0-9]+\s+(?P<name>\S.*?) \((?P<file>(?:package|dart):[^:)]+)[:0-9]*\)"
-_FOLDER = r"(?:address at )?(?:[^()]*[/\\])?"
-_SCRIPT_FILE = r"[^()\s/\\]+?\.(?:[cm]?[jt]sx?|(?:js)?bundle|html?|vue)"
-_QUERY = r"(?:\?[^()\s]*?)?"
+_CLOSURE = r"<anonymous closure>|<fn>"
+_DART_NAME = (
+    rf"(?:new |\[tear-off\] )?(?:[\w$&@|#:]+|{_CLOSURE})"
+    rf"(?:\.(?:[\w$&@|#:]+=?|{_CLOSURE}|\[\]=?|[=<>~+*/%^-]+))*"
+)
+_DART = rf"^#[0-9]+\s+(?P<name>{_DART_NAME}) \((?P<file>(?:package|dart):[^\s:()]+)[:0-9]*\)"
+_FOLDER = r"(?:address at )?(?:[^()?]*[/\\])?"
+_SCRIPT = r"\.(?:[cm]?[jt]sx?|(?:js)?bundle|html?|vue)"
+_SCRIPT_FILE = rf"[^()\s/\\]+?{_SCRIPT}"
+_SCRIPT_NAME = r"(?:[gs]et )?[\w$.<>#]+(?: \[as [\w$.<>]+\])?"
+_QUERY = r"(?:[?;#][^()\s]*?)?"
 _SCRIPT_CALL = (
-    rf"^\s*at (?:async |new )?(?P<name>(?:[gs]et )?[\w$.<>#]+(?: \[as [\w$.<>]+\])?) \({_FOLDER}"
+    rf"^\s*at (?:async |new )?(?P<name>{_SCRIPT_NAME}) \({_FOLDER}"
     rf"(?P<file>{_SCRIPT_FILE}|[^()\s/\\?0-9][^()\s/\\?]*?){_QUERY}:[0-9]+:[0-9]+\)$"
 )
-_SCRIPT = rf"^\s*at (?:async )?{_FOLDER}(?P<file>{_SCRIPT_FILE})(?P<name>){_QUERY}(?::[0-9]+){{1,2}}$"
+_SCRIPT_LINE = rf"^\s*at (?:async )?{_FOLDER}(?P<file>{_SCRIPT_FILE})(?P<name>){_QUERY}(?::[0-9]+){{1,2}}$"
 
 # Frames of the platform; an application of the maker may be com.android.browser.
 _PLATFORM = (
@@ -64,20 +71,47 @@ _PLATFORM = (
 )
 _APPLICATION = r"\s/(?:system|system_ext|vendor|product|odm)/(?:priv-)?app/"
 
-# What logcat writes before each line; a coarse one has lost its time, or its minutes.
-_DATE = r"(?:[0-9]{4}-)?[0-9]{2}-[0-9]{2}(?: [0-9:.,+-]+h?)? +"
-_LOGGED = rf"^(?:{_DATE}(?:[0-9]+ +){{1,3}}[VDIWEFA] [^:]+: |(?:{_DATE})?[VDIWEFA]/[^(:]+(?:\( *[0-9]+\))?: )"
-# Where the line of a frame is in its source, if that is known.
-_AT = (
-    r"[^()\s]*:-?[0-9]+|[^()\s]+\.(?:java|kts?|scala|groovy)|Native [Mm]ethod|Unknown Source(?::[0-9]+)?|SourceFile"
-    r"|<[a-z]+>|lambda|unavailable"
+# What a bare group may hold of a frame. A frame can be a line that a person wrote, so no two words stand side by side
+# but those of a language: `unsigned long`, `char const*`, `T as core::fmt::Display`, `virtual thunk to A::b()`.
+_SYMBOL_PART = (
+    r"[\w$~.:(){}<>\[\]&*#?-]| (?:const|volatile|restrict)\b|\b(?:const|volatile|unsigned|signed|operator|void|bool|int"
+    r"|char|auto|mut|dyn) |\blong (?:long|int|double)\b| >| (?:as )?\w*::| \[clone [\w.]+\]|\(anonymous namespace\)"
+    r"|'lambda[0-9]*'|\) -> | \([\w:]*[*&]+\)|operator(?:[=!<>+*/%^&|~-]+|\"\" ?_\w+)|@plt|(?:non-)?virtual thunk to "
 )
+_SYMBOL = rf"(?:{_SYMBOL_PART})+(?:[(<](?:{_SYMBOL_PART}|, ?)*)?"
+_MODULE = (
+    r"[\w.+~$-]+\.(?:so[.0-9]*|odex|oat|vdex|dex|apk|jar|art)|(?:app_process|linker|dalvikvm)(?:32|64)?"
+    r"|\[[\w.:-]+\]|<"
+)
+_SCRIPT_PLACE = rf"[\w.+~$@-]+{_SCRIPT}|<[a-z]+>|native|eval|node:\w+"
+_TOLD = (
+    rf"[{_LETTER}0-9<>/.-]+|(?:{_MODULE}) (?:{_SYMBOL})?|(?:package|dart):[\w./-]+ {_DART_NAME}"
+    rf"|(?:{_SCRIPT_PLACE}) (?:{_SCRIPT_NAME})?"
+)
+
+# What logcat writes before each line; a coarse one has lost its time, or its minutes.
+_DATE = r"(?:(?:[0-9]{4}-)?[0-9]{2}-[0-9]{2}(?: [0-9:.,+-]+h?)?|<TIME>|[0-9]+[:.][0-9:.]+h?) +"
+_PROCESS = r"(?:u[0-9]+_[a-z]+[0-9]+ +)?(?:[0-9]+ +){1,3}"
+_LOGGED = (
+    rf"^(?:{_DATE}{_PROCESS}[VDIWEFA] .+?: |(?:{_DATE})?[VDIWEFA]/[^(]+?(?:\( *[0-9]+\))?: "
+    r"|[VDIWEFA]\( *[0-9]+: *[0-9]+\) )"
+)
+# Where the line of a frame is in its source, if that is known: a file, or what stands for one.
+_AT = (
+    r"[^()\s]*:-?[0-9]+|[^()]+\.(?:java|kts?|scala|groovy|clj|aj)(?::-?[0-9]+)?|Native [Mm]ethod|Compiled Code"
+    r"|[Uu]nknown [Ss]ource(?::-?[0-9]+)?|SourceFile|ProGuard|PG|null|<[a-z]+>|lambda|unavailable|[RD]8\$\$\w+"
+    r"|(?:r8-map-id|chromium)-[^()\s]+|go/retraceme [^()\s]+|:?[\w.]+@[^()]+\([^()]*\)(?::-?[0-9]+)?"
+)
+# What follows: the archive, how often the frame repeats, or that it was inlined.
+_AFTER = r"(?: ?~?\[[^\]]*\])?(?: \{[0-9,]+\})?(?: \(inlined\)| <[0-9]+ more>)?"
 # What lines of one place have of their own: when they were logged, file and line, or an address.
 _OWN = (
     (_LOGGED, ""),
-    (rf"^(\s*at \S+?\()(?:{_AT})\)(?: ~?\[[^\]]*\])?$", r"\1-)"),
+    (rf"^(\s*at \S+?\()(?:{_AT})\){_AFTER}$", r"\1-)"),
     (r"^(\s*#[0-9]+ pc )[0-9a-f]+ ", r"\1- "),
 )
+
+_BEFORE = " \t\r\n\ufeff"  # stands before a trace, and is none of it
 
 # The numbers that compilers give, which change with any line of source.
 _NUMBERS = (
@@ -85,6 +119,7 @@ _NUMBERS = (
     (r"(\$_?|#)[0-9]+", r"\1"),
     (r"(ExternalSynthetic\w*?|Proxy|MethodAccessor|ConstructorAccessor)[0-9]+", r"\1"),
     (r"\.(?:llvm|cfi)[.0-9]*", ""),
+    (r"\[stack:[0-9]+\]", "[stack]"),
 )
 
 
@@ -107,8 +142,8 @@ def crash_groups(traces: pa.StringArray, exceptions: pa.StringArray) -> pa.Strin
     A key is made of names in source code, but of a text in no known format it is that text: it is no more public than
     the trace, and goes into a dataset only under a key of its purpose.
     """
-    lists = pc.split_pattern(traces, "\n")
-    distinct = lists.flatten().dictionary_encode()
+    lists = pc.split_pattern(pc.utf8_ltrim(traces, _BEFORE), "\n")
+    distinct = pc.utf8_rtrim_whitespace(lists.flatten()).dictionary_encode()  # of CRLF, too
     for own, common in _OWN:  # first, since it leaves few lines to look at
         distinct = _replaced(distinct, own, common)
     lines, codes = _looked_at(distinct.dictionary), distinct.indices.to_numpy()
@@ -124,16 +159,20 @@ def crash_groups(traces: pa.StringArray, exceptions: pa.StringArray) -> pa.Strin
 
 
 def bare_groups(keys: pa.StringArray, traces: pa.StringArray) -> pa.StringArray:
-    """The keys of these traces as people read them. Null where a trace names no frame, where it is its own key, and
-    where something in the key does not print: of what is in no known format nothing is told."""
+    """The keys of these traces as people read them. Null where a trace names no frame, where it is its own key, where
+    something in the key does not print, and where a frame is not of the shape that its language gives it: of what
+    somebody may have written in words nothing is told (1.1.4-b)."""
     parts = pc.extract_regex(keys, r"(?s)^(?P<head>[^\n]*)\n(?P<root>[^\n]*)\n(?P<frames>.+)$")
     head, root, frames = (pc.struct_field(parts, name) for name in ("head", "root", "frames"))
     root = pc.if_else(pc.equal(root, ""), "", pc.binary_join_element_wise(" caused by ", root, ""))
-    at = pc.if_else(pc.equal(head, ""), "", " at ")
+    crash = pc.utf8_ltrim_whitespace(pc.binary_join_element_wise(head, root, ""))
+    at = pc.if_else(pc.equal(crash, ""), "", " at ")
     where = pc.replace_substring(pc.replace_substring(frames, " \n", "\n"), "\n", " < ")  # a frame may lack a name
     where = pc.utf8_rtrim_whitespace(where)
-    bare = pc.utf8_slice_codeunits(pc.binary_join_element_wise(head, root, at, where, ""), 0, _LONGEST)
-    return pc.if_else(pc.and_(pc.not_equal(keys, traces), pc.utf8_is_printable(bare)), bare, None)
+    bare = pc.utf8_slice_codeunits(pc.binary_join_element_wise(crash, at, where, ""), 0, _LONGEST)
+    told = pc.match_substring_regex(frames, rf"^(?:(?:{_TOLD})(?:\n|$))+$")
+    told = pc.and_(told, pc.and_(pc.not_equal(keys, traces), pc.utf8_is_printable(bare)))
+    return pc.if_else(told, bare, None)
 
 
 def _replaced(lines: pa.DictionaryArray, pattern: str, by: str) -> pa.DictionaryArray:
@@ -161,7 +200,7 @@ def _head(lines: pa.StringArray) -> pa.StringArray:
 def _frame(lines: pa.StringArray) -> pa.StringArray:
     """Where a frame is, as far as it is the same in all builds of one source."""
     frames = _named(lines, _JAVA)
-    for pattern in (_NATIVE, _DART, _SCRIPT_CALL, _SCRIPT):
+    for pattern in (_NATIVE, _DART, _SCRIPT_CALL, _SCRIPT_LINE):
         parts = pc.extract_regex(lines, pattern)
         place = pc.binary_join_element_wise(pc.struct_field(parts, "file"), pc.struct_field(parts, "name"), " ")
         frames = pc.coalesce(frames, place)

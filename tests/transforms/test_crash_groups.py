@@ -278,7 +278,7 @@ def test_no_line_of_a_message_is_in_a_bare_group(lines):
 def test_a_bare_group_tells_groups_apart_and_is_not_long():
     traces = [trace for trace, _ in KEYS.values()]
     known = [group for group in bare(*traces) if group is not None]
-    assert len(set(known)) == len(known) == len(traces) - 2
+    assert len(set(known)) == len(known) == len(traces) - 3
     symbol = "std::map<" * 400
     (long,) = bare(f"signal 11 (SIGSEGV)\n #00 pc 00aee48  /data/app/libgame.so ({symbol}+4)")
     assert long.startswith("SIGSEGV at libgame.so std::map<") and len(long) == 1_000

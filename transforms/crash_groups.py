@@ -74,16 +74,17 @@ _APPLICATION = r"\s/(?:system|system_ext|vendor|product|odm)/(?:priv-)?app/"
 # What a bare group may hold of a frame. A frame can be a line that a person wrote, so no two words stand side by side
 # but those of a language: `unsigned long`, `char const*`, `T as core::fmt::Display`, `virtual thunk to A::b()`.
 _SYMBOL_PART = (
-    r"[\w$~.:(){}<>\[\]&*#?-]| (?:const|volatile|restrict)\b|\b(?:const|volatile|unsigned|signed|operator|void|bool|int"
-    r"|char|auto|mut|dyn) |\blong (?:long|int|double)\b| >| (?:as )?\w*::| \[clone [\w.]+\]|\(anonymous namespace\)"
-    r"|'lambda[0-9]*'|\) -> | \([\w:]*[*&]+\)|operator(?:[=!<>+*/%^&|~-]+|\"\" ?_\w+)|@plt|(?:non-)?virtual thunk to "
+    r"[\w$~.:(){}<>\[\]&*#?-]|operator(?:[=!<>+*/%^&|~-]+|\"\" ?_\w+)|'lambda[0-9]*'|@plt"
+    r"|\b(?:const|volatile|unsigned|signed|void|bool|int|char|mut|dyn) |\blong (?:long|int|double)\b"
+    r"| (?:const|volatile|restrict)\b| &&?| >| \([\w:]*[*&]+\)|[>)] \w+<|\) -> | (?:as )?\w*::| \[clone [\w.]+\]"
+    r"|\boperator [\w:]+[(<*&\[]|\(anonymous namespace\)|(?:non-)?virtual thunk to "
 )
 _SYMBOL = rf"(?:{_SYMBOL_PART})+(?:[(<](?:{_SYMBOL_PART}|, ?)*)?"
 _MODULE = (
     r"[\w.+~$-]+\.(?:so[.0-9]*|odex|oat|vdex|dex|apk|jar|art)|(?:app_process|linker|dalvikvm)(?:32|64)?"
-    r"|\[[\w.:-]+\]|<"
+    r"|(?:memfd:)?(?:dalvik-)?(?:jit-cache|jit-code-cache|zygote-cache)|(?:[\w.-]+@)+classes\.v?dex|\[[\w.:-]+\]|<"
 )
-_SCRIPT_PLACE = rf"[\w.+~$@-]+{_SCRIPT}|<[a-z]+>|native|eval|node:\w+"
+_SCRIPT_PLACE = rf"[\w.+~$-]+{_SCRIPT}|<[a-z]+>|native|eval|node:\w+"
 _TOLD = (
     rf"[{_LETTER}0-9<>/.-]+|(?:{_MODULE}) (?:{_SYMBOL})?|(?:package|dart):[\w./-]+ {_DART_NAME}"
     rf"|(?:{_SCRIPT_PLACE}) (?:{_SCRIPT_NAME})?"

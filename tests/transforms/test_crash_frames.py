@@ -123,6 +123,9 @@ SYMBOLS = (
     "A::operator<<(char)",
     "non-virtual thunk to A::b()",
     "A::~A() [clone .cold]",
+    "A::b() &&",
+    "std::pair<int, int> a<int>(int)",
+    "decltype(auto) a<int>(int)",
     "core::ops::function::FnOnce::call_once{{vtable.shim}}::h0a1b",
     "<alloc::vec::Vec<T> as core::fmt::Debug>::fmt",
     "<&mut dyn a::B as a::C>::d",
@@ -139,6 +142,22 @@ def test_a_symbol_of_a_language_is_told(symbol):
     assert name == "SIGSEGV at libx.so " + re.sub("#[0-9]", "#", symbol)
 
 
+MODULES = {
+    "/data/app/a/base.apk!libx.so": "libx.so",
+    "/apex/com.android.runtime/bin/linker64": "linker64",
+    "/data/dalvik-cache/arm64/data@app@a-1@base.apk@classes.dex": "data@app@a-1@base.apk@classes.dex",
+    "/memfd:jit-cache (deleted)": "memfd:jit-cache",
+    "/dev/ashmem/dalvik-jit-code-cache (deleted)": "dalvik-jit-code-cache",
+    "[anon:libc_malloc]": "[anon:libc_malloc]",
+    "libx.so.1": "libx.so.1",
+}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_is_told(module):
+    assert bare(f"signal 11 (SIGSEGV)\n #00 pc 0001a2 {module} (f+4)") == [f"SIGSEGV at {MODULES[module]} f"]
+
+
 DART = ("_A.b", "new A.of", "main.<anonymous closure>", "_A&B.c", "A.b.<fn>", "A.==", "A.[]=", "main", "A|get#b")
 
 
@@ -151,6 +170,7 @@ WORDS = (
     " #00 pc 0001a2 /data/x.so (Ada Lovelace lives in Main Street and is ill)",
     " #00 pc 0001a2 /data/x.so (Ada, Lovelace, ill)",
     " #00 pc 0001a2 /data/x.so (tell(Ada Lovelace))",
+    " #00 pc 0001a2 /data/x.so (operator Ada)",
     ' #00 pc 0001a2 /data/x.so (open("/home/u/diary.txt")+4)',
     " #00 pc 0001a2 /data/[Ada Lovelace]/x.so (f+4)",
     " #00 pc 0001a2 /data/ada (f+4)",

@@ -74,10 +74,10 @@ _APPLICATION = r"\s/(?:system|system_ext|vendor|product|odm)/(?:priv-)?app/"
 # What a bare group may hold of a frame. A frame can be a line that a person wrote, so no two words stand side by side
 # but those of a language: `unsigned long`, `char const*`, `T as core::fmt::Display`, `virtual thunk to A::b()`.
 _SYMBOL_PART = (
-    r"[\w$~.:(){}<>\[\]&*#?-]|operator(?:[=!<>+*/%^&|~-]+|\"\" ?_\w+)|'lambda[0-9]*'|@plt"
+    r"[\w$~.:(){}<>\[\]&*#?-]|operator(?:[=!<>+*/%^&|~-]+|\"\" ?_\w+)|\boperator [\w:]+[(<*&\[]|'lambda[0-9]*'|@plt"
     r"|\b(?:const|volatile|unsigned|signed|void|bool|int|char|mut|dyn) |\blong (?:long|int|double)\b"
-    r"| (?:const|volatile|restrict)\b| &&?| >| \([\w:]*[*&]+\)|[>)] \w+<|\) -> | (?:as )?\w*::| \[clone [\w.]+\]"
-    r"|\boperator [\w:]+[(<*&\[]|\(anonymous namespace\)|(?:non-)?virtual thunk to "
+    r"| (?:const|volatile|restrict)\b| &&?| >| \([\w:]*[*&]+\)|[>)*&] \w+(?:<|::)|::(?:type|string|size_t) |\) -> "
+    r"| as \w+::|\(anonymous namespace\)|(?:non-)?virtual thunk to | \[clone [\w.]+\]"
 )
 _SYMBOL = rf"(?:{_SYMBOL_PART})+(?:[(<](?:{_SYMBOL_PART}|, ?)*)?"
 _MODULE = (

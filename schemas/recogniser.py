@@ -25,7 +25,8 @@ class Recogniser:
 
     `replacement` holds `<tag>` once and may keep groups of the pattern (`\\1`). A candidate is replaced only if it
     passes what is given of these: `accept` and `refuse` (RE2, matched against the whole candidate) and `validator` (a
-    name in `transforms.validators`). `clause` is the duty that forbids the value to pass. An example has values of
+    name in `transforms.validators`). `inside`, what does not pass is looked into behind its first group: the value of a
+    pair may begin with a pair. `clause` is the duty that forbids the value to pass. An example has values of
     this kind in it and of no other, a counter-example looks like one and is clean.
     """
 
@@ -40,6 +41,7 @@ class Recogniser:
     accept: str | None = None
     refuse: str | None = None
     validator: str | None = None
+    inside: bool = False
 
     @property
     def example(self) -> str:
@@ -155,6 +157,7 @@ def named_text(
     ]
     return Recogniser(
         tag=tag,
+        inside=True,
         pattern=rf"({head(keys)})(?:{'|'.join(values)})",
         replacement=rf"\1\2\3\4\5<{tag}>\6",
         hint=rf"(?:{keys}){_SUFFIX}{SEPARATOR_HINT}",

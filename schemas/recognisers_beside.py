@@ -50,8 +50,9 @@ BESIDE: tuple[Recogniser, ...] = (
         clause="1.1.2-dev",
         pattern=rf"({_MAC},? ?{_NEAR}\bname(?:[=:] ?|[ \t]))[\"']?[^\s\"',;=:\[\](){{}}<>&{MARKS}][^,;\"\n{MARKS}]*"
         rf"|(: )[^\s:,{MARKS}]+( : {_MAC})|(\")[^\"\n{MARKS}]+(\" \(?{_MAC})"
-        rf"|(\bname[=:] ?)[^\s\"',;={{}}<>{MARKS}][^,;\"\n{MARKS}]*(, ?{_NEAR}{_MAC})",
-        replacement=r"\1\2\4\6<NAME>\3\5\7",
+        rf"|(\bname[=:] ?)[^\s\"',;={{}}<>{MARKS}][^,;\"\n{MARKS}]*(, ?{_NEAR}{_MAC})"
+        rf"|(\bname[=: ] ?)[^\s\"',;={{}}<>{MARKS}][^,;=\"\n{MARKS}]*( (?:for|of|at) {_MAC})",
+        replacement=r"\1\2\4\6\8<NAME>\3\5\7\9",
         refuse=_TELLS_NOTHING,
         examples=("adv from <MAC> name=oortjes van Rik", "name:tv 2, address:<MAC>", '"oortjes" (<MAC>) is on'),
         counter_examples=("adv from <MAC> name=null", "<MAC> is up"),
@@ -62,8 +63,9 @@ BESIDE: tuple[Recogniser, ...] = (
         tag="SECRET",
         clause="1.1.1",
         pattern=rf"({_PERSON}{_NEAR}\bcode[\"']?[=:] ?[\"']?)[0-9]{{4,8}}\b"
+        rf"|({_PERSON} code )[0-9]{{5,8}}\b"
         rf"|(\bcode[\"']?[=:] ?[\"']?)[0-9]{{4,8}}([\"']?[,;&] ?{_NEAR}{_PERSON})",
-        replacement=r"\1\2<SECRET>\3",
+        replacement=r"\1\2\3<SECRET>\4",
         examples=('{"phone":"<PHONE>","code":"482913"}',),
         counter_examples=('{"phone":"<PHONE>","code":404}', '{"code":"100230"}'),
         hint=rf"{_PERSON}[^\n]*\bcode|\bcode[^\n]*{_PERSON}",

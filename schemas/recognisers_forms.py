@@ -1,6 +1,6 @@
 """Recognisers of the forms in which programs write: calls, commands, statements, addresses, cards and directories."""
 
-from schemas.recogniser import MARKS, Recogniser
+from schemas.recogniser import MARKS, NOTHING, SENTENCE, Recogniser
 
 _IP_TAG = r"[<\x01]IP[>\x02]"
 _WORD = rf"[^\s\"',;:=()\[\]{{}}<>{MARKS}]+"
@@ -21,8 +21,12 @@ FORMS: tuple[Recogniser, ...] = (
         rf"|(\bset(?:Device|Display|User|Friendly|Adapter)?Name\()[^\s\"'().:{MARKS}]+ [^\"'():\n{MARKS}]+(\))",
         replacement=r"\1\2\3<VALUE>\4",
         examples=('setUserId("u_8812345_nl")', 'addHeader("X-Api-Key", "k8d2")', "setName(Jans telefoon)"),
-        counter_examples=('setContentView("main")', "setName(Native"
-        " Method)", 'getString("name", "x")', "setName(a.java:3)"),
+        counter_examples=(
+            'setContentView("main")',
+            "setName(Native Method)",
+            'getString("name", "x")',
+            "setName(a.java:3)",
+        ),
         hint=r"\b(?:set|with|identify|put|add|append|header|field|param)\w*\(\\*[\"'][^\"'\\]"
         r"|\bset\w{0,8}Name\([^\s\"'().:]+ ",
         refuse=r".*\((?:Native Method|Unknown Source)\)",
@@ -79,14 +83,79 @@ FORMS: tuple[Recogniser, ...] = (
         pattern=rf"((?i:insert into|replace into) [^\n(]+\([^)\n]*(?i:name|mail|phone|pass|pw|token|imei|imsi|serial"
         rf"|address|user)"
         rf"[^)\n]*\) ?(?i:values) ?\([^'\"\n]*)['\"][^)\n?{MARKS}][^)\n]*"
-        rf"|((?i:\b(?:where|and|or|like|set) )(?:[\w.\"`]+ ?(?i:=|like|<>) ?)?'%?)[^'\n%{MARKS}]+",
-        replacement=r"\1\2<VALUE>",
+        rf"|((?i:\b(?:where|and|or|like|set) )(?:[\w.\"`]+ ?(?i:=|like|<>) ?)?'%?)[^'\n%{MARKS}]+"
+        # a row that breaks a rule of its table
+        rf"|(\bKey \([^)\n]*(?i:name|mail|phone|user|login|account|imei|token)[^)\n]*\)=\()[^)\n{MARKS}]+"
+        rf"|(\bDuplicate entry ')[^'\n{MARKS}]+(' for key '[^'\n]*(?i:name|mail|phone|user|login|account|imei|token))",
+        replacement=r"\1\2\3\4<VALUE>\5",
         # a word of the program, not of a person
         refuse=r"(?i:where|and|or|like|set).*'%?(?:[a-z_]*|[A-Z_]*|[0-9]{1,4}|%[a-z]|sqlite_.*)|(?i:where|and|or"
         r"|set).*'[A-Z][a-z]+",
         examples=("INSERT INTO u(username,pw) VALUES('jan','geheim')", "WHERE name LIKE '%Jan Jansen%'"),
         counter_examples=("INSERT INTO u(name) VALUES(?)", "WHERE type='table' AND name = 'android_metadata'"),
-        hint=r"(?i:values) ?\([^\n]*['\"][^)\n?]|\b(?i:where|and|or|like|set) (?:[\w.\"`]+ ?(?i:=|like|<>) ?)?'",
+        hint=r"(?i:values) ?\([^\n]*['\"][^)\n?]|\b(?i:where|and|or|like|set) (?:[\w.\"`]+ ?(?i:=|like|<>) ?)?'"
+        r"|\bKey \([^)\n]+\)=\(|\bDuplicate entry '",
+    ),
+    Recogniser(
+        name="modem_answer",
+        tag="VALUE",
+        clause="1.1.1",
+        # numbers and names of the phone book, of a call, and of the SIM card (3GPP TS 27.007)
+        pattern=rf"(\+C(?:PBR|PBF|NUM|LIP|CCWA|LCC|COLP)[:=][^\n]*?\")[^\",\n{MARKS}][^\"\n{MARKS}]*(\")",
+        replacement=r"\1<VALUE>\2",
+        examples=('+CPBR: 14,"Ada",129', '+CLCC: 1,0,0,0,0,"0201234567",129'),
+        counter_examples=('+CPBR: 14,"",129', "+CNUM: ERROR"),
+        hint=r"\+C(?:PBR|PBF|NUM|LIP|CCWA|LCC|COLP)[:=][^\n]*\"[^\",]",
+    ),
+    Recogniser(
+        name="listed_pair",
+        tag="VALUE",
+        clause="1.1.1",
+        # a pair of which the key is a value, too
+        pattern=rf"([\"'](?:key|name|field)[\"']: ?[\"'][\w.-]*(?i:(?:user|customer|full|first|last|display|nick|family"
+        rf"|given|contact|owner)[_.-]?name|e-?mail|phone|password|user[_.-]?id|login)[\"'], ?[\"'](?:string)?(?i:value)"
+        rf"[\"']: ?[\"'])[^\"'\n{MARKS}]+",
+        replacement=r"\1<VALUE>",
+        examples=('{"key":"customer_name","value":"Ada Lovelace"}',),
+        counter_examples=('{"key":"screen_name","value":"Checkout"}', '{"name":"phone","value":""}'),
+        hint=r"(?i:name|mail|phone|password|user[_.-]?id|login)[\"'], ?[\"'](?:string)?(?i:value)",
+    ),
+    Recogniser(
+        name="masked_phone",
+        tag="PHONE",
+        clause="1.1.1",
+        # seven digits of a Chinese mobile number, which leave ten thousand
+        pattern=r"\b1[3-9][0-9]\*{4}[0-9]{4}\b",
+        replacement="<PHONE>",
+        examples=("sent to 138****5678",),
+        counter_examples=("card 4242****4242", "12*34"),
+        hint=r"\b1[3-9][0-9]\*{4}[0-9]",
+    ),
+    Recogniser(
+        name="owner_number",
+        tag="ID",
+        clause="1.1.2-log",
+        # of who an object stands for: the first thing that is said of it
+        pattern=r"(\b(?i:user|customer|member|patient|subscriber|person)(?:Dto|DTO|Entity|Info|Model|Data)?"
+        r"(?:[\"']: ?)?[({\[][\"']?_?id[\"']?[:=] ?[\"']?)[\w-]{3,}",
+        replacement=r"\1<ID>",
+        refuse=r".*[:=] ?[\"']?(?i:null|none|undefined|unknown)",
+        examples=('{"user":{"id":"41552"}}', "Customer[id=5571, vip=false]"),
+        counter_examples=("User(id=5)", '{"user":{"id":null}}'),
+        hint=r"(?i:user|customer|member|patient|subscriber|person)\w*(?:[\"']: ?)?[({\[][\"']?_?id[\"']?[:=]",
+    ),
+    Recogniser(
+        name="quoted_name",
+        tag="USER",
+        clause="1.1.1",
+        # between quotes behind the key, without a sign
+        pattern=rf"(\b(?i:(?:remote|device|friendly|peer|display|user|full|nick|contact|first|last|sur)[_ .-]?name) "
+        rf"[\"'])[^\"'\n{MARKS}]+",
+        replacement=r"\1<USER>",
+        refuse=rf".*[\"'](?:{NOTHING}|{SENTENCE})",
+        examples=('RemoteName "Buds Ada" len 8', "matched display_name 'Ada Lovelace'"),
+        counter_examples=('user name "null"', "deviceName '%s'"),
+        hint=r"(?i:[a-z][_ .-]?name) [\"'][^\"']",
     ),
     Recogniser(
         name="notice",
@@ -110,7 +179,7 @@ FORMS: tuple[Recogniser, ...] = (
         rf"|customer)"
         rf"[_-]?name|surname|login)(?: [^<>\n]*)?>)[^<\n{MARKS}]+(</)",
         replacement=r"\1<USER>\2",
-        examples=("<n:FirstName/><n:LastName>Jansen</n:LastName>",),
+        examples=('<n:LastName lang="nl">Jansen</n:LastName>',),
         counter_examples=("<LastName></LastName>", "<FileName>a.txt</FileName>"),
         hint=r"<(?:\w+:)?(?i:\w{0,8}[_-]?name|login)(?: [^<>\n]*)?>[^<\n]+</",
     ),
@@ -155,7 +224,7 @@ FORMS: tuple[Recogniser, ...] = (
         tag="ID",
         clause="1.1.2-log",
         # whom an address is about, and what one opens with it
-        pattern=rf"(/(?i:users?|accounts?|customers?|members?|profiles?|people|patients?|subscribers?|contacts?"
+        pattern=rf"([/= \"'](?i:users?|accounts?|customers?|members?|profiles?|people|patients?|subscribers?|contacts?"
         rf"|lookup)/)"
         rf"[^\s/\"'?#&<>:{MARKS}]+"
         rf"|((?i:\bt\.me|facebook\.com|instagram\.com|twitter\.com|\bx\.com|linkedin\.com/in|tiktok\.com"
@@ -163,15 +232,16 @@ FORMS: tuple[Recogniser, ...] = (
         rf"|((?i:reset|verify|confirm|activate|invite|invitation|unsubscribe|magic|token"
         rf"|session)[\w-]{{0,20}}/)[\w-]{{16,}}",
         # numbers, names with a sign between, and what is drawn at random
-        accept=r"/(?:[a-zA-Z]+/[^0-9]*(?:[0-9][^0-9]*){4,}|lookup/.*[0-9].*)|/[a-z]+/[a-z]+[._][a-z]+|[^/]*(?:com"
+        accept=r"[/= \"'](?:[a-zA-Z]+/[^0-9]*(?:[0-9][^0-9]*){4,}|lookup/.*[0-9].*"
+        r"|[a-z]+/[a-z]+[._][a-z]+)|[^/]*(?:com"
         r"|me)(?:/in)?/.*"
         r"|[^/]*/[^0-9]*(?:[0-9]+[A-Za-z_-]+){3,}[0-9]*",
         refuse=r".*\.(?:[a-z]?[jt]sx?|html?|php|json|xml|png|jpe?g|svg|css|py|java|kt|md|txt|db|do|aspx?|jsp)",
         replacement=r"\1\2\3<ID>",
         examples=("GET /v1/users/8839201/profile", "/accounts/u-99182", "/profile/jan.jansen/edit"),
         counter_examples=("/users/me/profile", "/users/12", "/profiles/v2", "/users/index.2024.js", "/user/list.html"),
-        hint=r"/(?i:users?|accounts?|customers?|members?|profiles?|people|patients?|subscribers?|contacts?|lookup)/"
-        r"(?:(?:[^\s/0-9]*[0-9]){4}|[a-z]+[._][a-z])|/lookup/[^\s/]*[0-9]"
+        hint=r"[/= \"'](?i:users?|accounts?|customers?|members?|profiles?|people|patients?|subscribers?|contacts?"
+        r"|lookup)/(?:(?:[^\s/0-9]*[0-9]){4}|[a-z]+[._][a-z])|[/= \"']lookup/[^\s/]*[0-9]"
         r"|(?i:\bt\.me|facebook\.com|instagram\.com|twitter\.com|\bx\.com|linkedin\.com/in|tiktok\.com|vk\.com)/[\w.@-]"
         r"|(?i:reset|verify|confirm|activate|invite|invitation|unsubscribe|magic|token|session)[\w-]*/[\w-]{16}",
     ),

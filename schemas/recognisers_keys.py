@@ -51,7 +51,7 @@ _DEVICES = (
         keys=r"(?i:imei|imsi|iccid|serial|identifierforvendor|pseudo[_ .-]?id|序列号|oaid|gaid|aaid|vaid|udid|idf[av]"
         r"|ssaid"
         r"|(?:android|device|space|instance|install(?:ation)?|advertising|gsf|hardware|anonymous|distinct|subscriber"
-        r"|visitor|client|registration|device[_ .-]?unique)[_ .-]?(?:uu|gu)?id)|"
+        r"|visitor|client|registration|device(?:[_ .-]?unique)?)[_ .-]?(?:uu|gu)?id(?:entifier)?)|"
         + whole_words(r"meid|hw[_.-]?id|ad[_.-]?id|waid|fid|did|cuid|reg[_.-]?id|device[_.-]?hash|sn|s/n"),
         bare=rf"[0-9]{{2,8}}(?:[ /.-][0-9]{{1,8}}){{2,6}}|{WORD}",
         # words, numbers of objects, and numbers that are as short as an index or a counter; of ten capitals, those that
@@ -126,8 +126,9 @@ _DEVICES = (
         rf"|(\bnetwork \")[^\"\n{MARKS}][^\"\n]*"
         rf"|(\bSSID )[A-Za-z][\w-]*[0-9][\w-]*"
         rf"|(\")[^\"\n{MARKS}][^\"\n]*(\"-?(?:WPA|WEP|SAE|OWE|NONE\b))"
-        rf"|(\bpri_dev_type=[\w-]+ name=')[^'\n{MARKS}][^'\n]*",
-        replacement=r"\1\2\3\4\5\7<SSID>\6",
+        rf"|(\bpri_dev_type=[\w-]+ name=')[^'\n{MARKS}][^'\n]*"
+        rf"|(\b[Cc]onnected to )[^\s\"'<{MARKS}]+( (?:freq|bssid|rssi|channel)\b)",
+        replacement=r"\1\2\3\4\5\7\8<SSID>\6\9",
         examples=(
             'state: CONNECTED, extra: "Jansen thuis", roaming: false',
             'will link "Jansen thuis"WPA_PSK',
@@ -135,15 +136,14 @@ _DEVICES = (
         ),
         counter_examples=('state: CONNECTED, extra: "", roaming: false', 'capabilities: "[WPA2-PSK-CCMP][ESS]"'),
         hint=r"\bextra(?:Info)?[:=] ?\"|\bpri_dev_type=|\b(?i:ssid) ['\"]|\bnetwork \"|\bSSID [A-Za-z]|\"-?(?:WPA|WEP"
-        r"|SAE|OWE|NONE\b)",
+        r"|SAE|OWE|NONE\b)|onnected to [^\s]+ (?:freq|bssid|rssi|channel)\b",
     ),
     named_text(
         name="bluetooth_name",
         tag="NAME",
         clause="1.1.2-dev",
         keys=r"(?i:(?:bluetooth|device|adapter|remote|local|friendly|peer)[_ .-]?(?:name|alias)|host[_ .-]?name"
-        r"|wifi名称)|"
-        + whole_words("b[td][_ .-]?name|b[td][_ .-]?alias|ble[_ .-]?name"),
+        r"|wifi名称)|" + whole_words("b[td][_ .-]?name|b[td][_ .-]?alias|ble[_ .-]?name"),
         bare=NAME,
         end=NAME_END,
         # programs, files, and machines that a network has names for
@@ -165,13 +165,24 @@ _PLACES = (
         tag="LOCATION",
         clause="1.1.2-loc",
         keys=r"(?i:latitude|longitude|широта|долгота|纬度|经度|緯度|経度|lat[_ /]?ln?g|coordinates?|geo[_ ]?point)|"
-        + whole_words("lat|lon|lng|long|geo|location|loc|position"),
+        + whole_words("lat|lon|lng|long|geo|location|loc|position|lat[_.-]?deg|lon[_.-]?deg|lng[_.-]?deg"),
         loosely="[ \t]",
         start=_DECIMAL,
         refuse=r"[\w/]+[ \t][-+]?[0-9]{1,3}\.[0-9]{1,3}",
         shape=rf"{_DECIMAL}(?: ?[,;/ ] ?{_DECIMAL})*\b",
         examples=("fix at lat=52.379", "lat/lng: (52.379189,4.899431)", "geo:52.37,4.89", '"coordinates":[4.8,52.3]'),
         counter_examples=("latency=12 platform=sm8550", "location=gps lat: null", "Location: https://example.com/"),
+    ),
+    named_shape(
+        name="scaled_location",
+        tag="LOCATION",
+        clause="1.1.2-loc",
+        # degrees times ten to the power that the key ends in
+        keys=r"(?i:(?:lat(?:itude)?|lng|lon(?:gitude)?)[_.-]?e[5-8])",
+        start=r"-?[0-9]{5}",
+        shape=r"-?[0-9]{5,11}\b",
+        examples=("latitudeE7: 523791890", "lng_e6=4899431"),
+        counter_examples=("latE7=0", "latitudeE7: null"),
     ),
     named_shape(
         name="cell",
@@ -210,12 +221,15 @@ _ACCOUNTS = (
         clause="1.1.1",
         # what Java writes of a class ends like one
         keys="serialVersionUID"
-        "|" + whole_words("uid|mid|mi[_.-]?id|open[_.-]?id|union[_.-]?id|steam[_.-]?id|player[_.-]?id|account"),
+        "|"
+        + whole_words(
+            "uid|mid|mi[_.-]?id|open[_.-]?id|union[_.-]?id|channel[_.-]?id|steam[_.-]?id|player[_.-]?id|account"
+        ),
         loosely=LOOSELY,
         refuse=r"serialVersionUID.*|.*[^\w-][A-Za-z_-]+|.*(?:@|%40)",
         start=r"[0-9]{8}|[\w-]{24}",
         # an address that begins like one is found whole as such
-        shape=r"[0-9]{8,}(?:@|%40|\b)|[0-9A-Fa-f]{24,64}\b|o[\w-]{27}\b|[0-9A-Za-z]{28}\b",
+        shape=r"[0-9]{8,}(?:@|%40|\b)|[0-9A-Fa-f]{24,64}\b|o[\w-]{26,28}\b|[0-9A-Za-z]{28}\b",
         examples=('"uid": "2088123456"', "openid=oUpF8uMuAJO1M2pxb1Q9zNjWeS6o"),
         counter_examples=(
             "uid=10123 gid=1010113 mid=0",

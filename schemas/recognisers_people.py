@@ -28,13 +28,13 @@ PEOPLE: tuple[Recogniser, ...] = (
         keys=r"(?i:(?:phone|tel|mobile)[_ .-]?(?:home|work|main|private|primary|e164)|phone(?:_lookup)?|msisdn"
         r"|voice[_ .-]?mail|whatsapp|\bwa\.me|telefon|téléphone|телефон|номер|手机(?:号码?)?|电话(?:号码?)?"
         r"|電話(?:番号)?"
-        r"|전화(?:번호)?|celular|मोबाइल(?: नंबर)?|फ़ोन(?: नंबर)?|line1|dial(?:l?ed|l?ing)?)|"
+        r"|전화(?:번호)?|dial[_ .-]?string|celular|मोबाइल(?: नंबर)?|फ़ोन(?: नंबर)?|line1|dial(?:l?ed|l?ing)?)|"
         + r"\b(?i:tel|sms|smsto|mmsto|callto|whatsapp|viber)://[a-z]{0,12}|"
         + r"\b(?i:call(?:s|ed|ing)?|ring(?:s|ing)?|sms(?:_deliver|_received)?|mms|otp sent)(?i:[ \t](?:to|from))"
         + r"|\b(?i:calling)|"
         + whole_words(
             "tel|mobile|mob|handy|cell|sms|smsto|mmsto|callto|fax|caller|callee"
-            r"|originating[_ .-]?address|dest(?:ination)?[_ .-]?address"
+            r"|originating[_ .-]?address|dest(?:ination)?[_ .-]?addr(?:ess)?"
         ),
         loosely=rf"{LOOSELY}|{JOINED}",
         start=rf"(?:%2B|[+(])?[0-9](?:[ ()./-]{{0,2}}[0-9]){{5}}|{_IN_BASE64}{{2}}",
@@ -66,11 +66,11 @@ PEOPLE: tuple[Recogniser, ...] = (
         # words that are said of other numbers, too: so a number begins as one does that is dialled
         keys=whole_words(
             "number|num|sender|recipient|address|addr|data1|contact|mailbox|subscriber|originator|peer|remote"
-            "|destination"
+            "|destination|alias|lookup[_ .-]?key"
         ),
         loosely=r"[ \t]",
-        start=r"(?:0[1-9]|1[3-9]|3|4|7|86|91)[0-9]{8}",
-        shape=r"0[1-9][0-9]{8,9}\b|1[3-9][0-9]{9}\b|(?:31|32|33|34|36|39|4[013-9]|7|86|91)[0-9]{9,11}\b",
+        start=r"(?:0[1-9]|00[1-9]|1[3-9]|3|4|7|86|91)[0-9]{8}",
+        shape=r"0[1-9][0-9]{8,9}\b|00[1-9][0-9]{8,12}\b|1[3-9][0-9]{9}\b|(?:31|32|33|34|36|39|4[013-9]|7|86|91)[0-9]{9,11}\b",
         examples=("DIAL {number=0612345678, clir=0}", "sender=447911123456", "insert data1=0201234567"),
         counter_examples=("number=12", "address=0x7f3a12345678", "num: 1700000000", "number=1729123200000"),
     ),
@@ -106,9 +106,11 @@ PEOPLE: tuple[Recogniser, ...] = (
         tag="USER",
         clause="1.1.1",
         keys=r"(?i:(?:nick|full|first|middle|last|display|screen|real|sur|given|family|contact|customer"
-        r"|owner)[_ .-]?name"
+        r"|owner|payee|payer|caller|passenger|beneficiary|recipient)[_ .-]?(?:name|nm\b)"
+        r"|\b(?:customer|member|patient|profile|external|shopper|payer|buyer|sso|zalo)[_ .-]?(?:id|reference)"
         r"|(?:account ?[:=] ?)?account ?\{ ?name|\b(?:user|contact|person|profile|customer|member|patient)"
-        r"(?:dto|entity|model|data|info)?[({](?:id=[\w-]*, )?name|card[_ .-]?holder|alpha[_ .-]?tag|whoami"
+        r"(?:dto|entity|model|data|info)?[({](?:id=[\w-]*, )?name|card[_ .-]?holder|whoami"
+        r"|alpha[_ .-]?(?:tag|id(?:entifier)?)"
         r"|用户名|姓名|昵称"
         r"|фамилия|никнейм|логин|账号|아이디|identifiant|cnap[_ ]?name|player[_ .-]?name)|"
         + whole_words("user|account|login|nick|holder"),
@@ -122,6 +124,7 @@ PEOPLE: tuple[Recogniser, ...] = (
             "userName: Ada Lovelace signed in",
             "Account {name=bob, type=com.example}",
             "User(id=5, name=Ada Lovelace, age=31)",
+            'lastLogin={user:"bob"}',
         ),
         counter_examples=(
             "UserManager.getUsers(UserManager.java:402)",
@@ -133,7 +136,7 @@ PEOPLE: tuple[Recogniser, ...] = (
         name="full_name",
         tag="USER",
         clause="1.1.1",
-        keys=r"\b(?i:name)",
+        keys=r"\b(?i:name|passenger|recipient|owner|payee|attendee|organi[sz]er|guest|beneficiary|assignee|ticker)",
         start=rf"[A-Z{BEYOND_ASCII}][A-Za-z{BEYOND_ASCII}'’.-]* (?:[a-z]{{2,5}} ){{0,2}}[A-Z{BEYOND_ASCII}]",
         shape=FULL_NAME,
         # what programs give names to
@@ -153,7 +156,8 @@ PEOPLE: tuple[Recogniser, ...] = (
         keys=r"(?:(?:\b|_)(?i:naam|nombre|nome|nom|prénom|cognome|apellidos?|vorname|nachname|voornaam|achternaam"
         r"|imię|nazwisko"
         r"|namn|navn|jméno|příjmení|benutzer(?:name)?|gebruiker(?:snaam)?|usuario|utente|utilisateur|użytkownik)"
-        r"|имя|фио|ФИО|отчество|ник|氏名|名前|이름|नाम|الاسم|[Aa]d [Ss]oyad|[Ii]sim|联系人|收件人)",
+        r"|имя|фио|ФИО|отчество|ник|氏名|名前|이름|नाम|الاسم|[Aa]d [Ss]oyad|[Ii]sim|联系人|收件人|收货人|寄件人"
+        r"|持卡人|开户人|户主|乘客)",
         start=rf"[\w{BEYOND_ASCII}]",
         shape=rf"{PERSON}|[a-z][\w.-]*",
         examples=("Naam: Jansen", "имя=Иван Петров", "usuario: mgarcia"),
@@ -173,4 +177,3 @@ PEOPLE: tuple[Recogniser, ...] = (
         refuse=r"UserInfo\{[0-9]+:(?i:null|owner|guest|work profile|system)?:.*",
     ),
 )
-

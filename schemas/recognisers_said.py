@@ -89,7 +89,7 @@ SAID: tuple[Recogniser, ...] = (
         pattern=r"\b[0-9]{4,8}( (?i:(?:is|это) (?:your|my|ваш))(?: [\w-]+){0,3} (?i:code|otp|pin|passcode|password"
         r"|код)\b"
         r"| is (?:the|an?) (?i:otp|one-time|verification|passcode)\b)"
-        r"|\b[0-9]{4,8}((?:（| )?(?:是|为)?(?:您的|你的)?(?:短信)?验证码)",
+        r"|\b[0-9]{4,8}([」】）]?(?:（| )?(?:是|为)?(?:您的|你的)?(?:短信)?验证码)",
         replacement=r"<SECRET>\1\2",
         examples=("558210 is your Example verification code", "482913 is the OTP"),
         counter_examples=("1234 is the code of an error", "404 is the status code"),
@@ -131,15 +131,33 @@ SAID: tuple[Recogniser, ...] = (
         clause="1.1.1",
         pattern=r"(\b(?:(?:Dear |Beste |Geachte |Lieber? |Estimad[oa] |Уважаем(?:ый|ая) )?(?:(?:Mr|Mrs|Ms) "
         r"|(?:Mr|Mrs|Ms|Dr|Dhr|Mevr|Mw|Sra?|Hr)\. |Herrn? |Frau |[Mm]evrouw |[Mm]eneer |Madame |Monsieur |Señora? )"
-        rf"|Dear |Beste |Geachte |Lieber? |Estimad[oa] |Уважаем(?:ый|ая) )){PERSON}",
-        replacement=r"\1<USER>",
+        rf"|Dear |Beste |Geachte |Lieber? |Estimad[oa] |Уважаем(?:ый|ая) )){PERSON}"
+        # a greeting; a courtesy of Chinese; what an airline writes on a ticket
+        rf"|(\b(?:Hello|Hi|Hey|Hallo|Hoi|Bonjour|Ciao|Hola|Olá|Welcome(?: back)?,?|Willkommen|Welkom) ){PERSON}([,!])"
+        rf"|((?:尊敬的|亲爱的))[一-鿿]{{1,4}}?((?:女士|先生|小姐))|\b[A-Z]{{2,}}/[A-Z]{{2,}}( (?:MRS?|MS|MISS|MSTR)\b)",
+        replacement=r"\1\2\4<USER>\3\5\6",
         refuse=r".* (?i:sir|madam|customer|user|all|team|developer|klant|kunde|cliente|heer|mevrouw|colleagues?"
-        r"|valued)\W?.*",
-        examples=("Dear Mr. Jansen, thank you", "afspraak met mevrouw De Groot"),
-        counter_examples=("Dear Customer, thank you", "Dr. and Mr. are titles"),
+        r"|valued|world|again|there|everyone|everybody|android|kotlin|java|compose|flutter|back)\b.*",
+        examples=(
+            "Dear Mr. Jansen, thank you",
+            "afspraak met mevrouw De Groot",
+            "Hi Ada,",
+            "尊敬的李娜女士",
+            "LOVELACE/ADA MRS",
+        ),
+        counter_examples=(
+            "Dear Customer, thank you",
+            "Dr. and Mr. are titles",
+            "Hello World!",
+            "A/B MRI",
+            "尊敬的客户",
+        ),
         hint=r"\b(?:(?:M[rsw]s?|Dr|Dhr|Mevr|Sra?|Hr)\.? |Herrn? |Frau |[Mm]evrouw |[Mm]eneer |Madame |Monsieur "
         r"|Señora? |Dear "
-        r"|Beste |Geachte |Lieber? |Estimad[oa] |Уважаем)[A-Z\x{80}-\x{10FFFF}]",
+        r"|Beste |Geachte |Lieber? |Estimad[oa] |Уважаем)[A-Z\x{80}-\x{10FFFF}]"
+        r"|\b(?:Hello|Hi|Hey|Hallo|Hoi|Bonjour|Ciao|Hola|Olá|Welcome(?: back)?,?|Willkommen|Welkom) "
+        r"[A-Z\x{80}-\x{10FFFF}]"
+        r"|(?:尊敬|亲爱)的[^\n]{1,12}(?:女士|先生|小姐)|[A-Z]{2}/[A-Z]{2,} M[RIS]",
     ),
     Recogniser(
         name="owned_device",
@@ -167,18 +185,19 @@ SAID: tuple[Recogniser, ...] = (
         tag="USER",
         clause="1.1.1",
         # a name behind what somebody is to the program
-        pattern=rf"(\b(?:patient|customer|klant|[Kk]unde|card ?holder|caller|passenger|employee|recipient"
-        rf"|call with|message from|chat with|messages? to|tap on|контакт|клиент|مستخدم) ['\"]?){FULL_NAME}"
-        rf"|((?:контакт|клиент|收件人|联系人|客户|乘客)[ ：:]{{1,2}}){PERSON}"
+        pattern=rf"(\b(?:patient|customer|klant|[Kk]unde|(?:card ?)?holder|payee|caller|passenger|employee"
+        rf"|recipient|call with|message from|chat with|messages? to|tap on|контакт|клиент|مستخدم) ['\"]?){FULL_NAME}"
+        rf"|((?:контакт|клиент|收件人|联系人|客户|乘客|nickname)[ ：:]{{1,2}}){PERSON}"
         rf"|((?:用户|[Пп]ользовател[ьяю]|[Gg]ebruiker|[Bb]enutzer|[Uu]suario"
         rf"|[Uu]tilisateur) ?['\"]?)[A-Za-z][\w-]*[._0-9][\w.-]*",
         replacement=r"\1\2\3<USER>",
         examples=("patient Ada Lovelace is waiting", "收件人 刘洋", "пользователь ivanov_p вошёл"),
         counter_examples=("patient is waiting", "联系人为空", "用户登录失败", "customer 12"),
-        hint=rf"\b(?:patient|customer|klant|[Kk]unde|card ?holder|caller|passenger|employee|recipient|call with"
+        hint=rf"\b(?:patient|customer|klant|[Kk]unde|holder|payee|caller|passenger|employee|recipient|call with"
         rf"|message from"
         rf"|chat with|messages? to|tap on) ['\"]?[A-Z{BEYOND_ASCII}]"
-        rf"|контакт|клиент|مستخدم|收件人|联系人|客户|乘客|(?:用户|[Пп]ользовател[ьяю]|[Gg]ebruiker|[Bb]enutzer|[Uu]suario"
+        rf"|nickname[ ：:]|контакт|клиент|مستخدم|收件人|联系人|客户|乘客"
+        rf"|(?:用户|[Пп]ользовател[ьяю]|[Gg]ebruiker|[Bb]enutzer|[Uu]suario"
         rf"|[Uu]tilisateur) ?['\"]?[A-Za-z]",
     ),
 )

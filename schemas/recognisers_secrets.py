@@ -72,9 +72,10 @@ _NAMED = (
         tag="SECRET",
         clause="1.1.1",
         keys=r"(?i:token|secret|sess(?:ion|_?id)|jwt|credentials?|csrf|xsrf|captcha"
-        r"|(?:api|access|auth|private|client|signing|master|secret|account|encryption)[_ .-]?key"
+        r"|(?:api|access|auth|private|client|signing|master|secret|account|encryption|session)[_ .-]?key"
+        r"|matching[_ .-]?id"
         r"|(?:verif\w{0,8}|auth|sms|security|confirm\w{0,7}|activation|login|access)[_ .-]?code)"
-        r"|" + whole_words("auth|otp|pin|sid|cvv|cvc"),
+        r"|" + whole_words("auth|otp|pin|sid|cvv|cvc|pnr"),
         # numbers of sessions and pins, what a program calls its own objects, and their classes
         refuse=rf"{PRINTED}|{SENTENCE}|[A-Z]+|(?:[A-Z][a-z]+)+|-?[0-9]{{1,3}}|state=[A-Z_]+",
         sentence=r"[a-z]+|[0-9]{1,5}",
@@ -106,6 +107,20 @@ _NAMED = (
 )
 
 _SHAPES = (
+    named_shape(
+        name="granted_code",
+        tag="SECRET",
+        clause="1.1.1",
+        # what an account was opened with is changed for a token: letters of both sizes and digits
+        keys=r"\bcode",
+        loosely=" ",
+        start=r"[\w-]{20}",
+        shape=r"[\w-]{20,}",
+        accept=r".*[ :=\"'](?:[\w-]*[a-z][\w-]*[A-Z][\w-]*|[\w-]*[A-Z][\w-]*[a-z][\w-]*)",
+        refuse=r".*[ :=\"'](?:[A-Za-z]+|[^0-9]*[0-9]?[^0-9]*)",
+        examples=("login code 0a1Bcd000xYzEF1Gh2300IjKlm",),
+        counter_examples=("code NullPointerExceptionInMain", "code 3f9c2d13f9c2d13f9c2d13f9c2d1"),
+    ),
     Recogniser(
         name="private_key",
         tag="SECRET",

@@ -19,7 +19,7 @@ from transforms.validators import VALIDATORS
 from transforms.warm import joined, kept, matched, replaced, rewritten, rows_of
 
 _OPEN, _CLOSE, _FRESH = "\x01", "\x02", "\x03"  # around a tag; opens one that is new
-_TOGETHER = 15  # recognisers whose hints are looked for together
+_TOGETHER = 16  # recognisers whose hints are looked for together
 _ROUNDS = 8
 REMOVED = "REMOVED"
 _NOTHING = pa.array([], pa.string()), np.zeros(0, np.int64)
@@ -119,7 +119,9 @@ def _replaced(recogniser: Recogniser, text: bytes) -> tuple[pa.StringArray, np.n
     tag = recogniser.tag
     judged = recogniser.accept or recogniser.refuse or recogniser.validator
     replacement = recogniser.replacement.replace(f"<{tag}>", f"{_FRESH}{tag}{_CLOSE}")
-    new = rewritten(text, recogniser.pattern, replacement, partial(_accepts, recogniser) if judged else None)
+    new = rewritten(
+        text, recogniser.pattern, replacement, partial(_accepts, recogniser) if judged else None, recogniser.inside
+    )
     if new is text:
         return _NOTHING
     rows = rows_of(new)

@@ -10,14 +10,14 @@ No row is null or has a line break in it. Patterns are in the syntax of RE2; `^`
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, partial
-from itertools import compress
+from itertools import compress, pairwise
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import re2
 
-_MEMORY = 32 << 20  # bytes an automaton, of which it takes what it needs; one that outgrows them grows anew
+_MEMORY = 64 << 20  # bytes an automaton, of which it takes what it needs; one that outgrows them grows anew
 _GROUP = re.compile(r"\\([0-9])")
 _NOWHERE = -1, -1
 
@@ -75,11 +75,12 @@ def matches(text: bytes, pattern: str, captures: bool = False, once: bool = Fals
                 begin, end = text.find(b"\n", stop) + 1 or len(text) + 1, len(text)
 
 
-def rewritten(text: bytes, pattern: str, rewrite: str, accepts: Accepts | None = None) -> bytes:
+def rewritten(text: bytes, pattern: str, rewrite: str, accepts: Accepts | None = None, inside: bool = False) -> bytes:
     r"""The rows that are joined, with what the pattern matches and `accepts` passes rewritten: `\0` is all of a match,
     `\1` a group. Where there is nothing of it, what comes back is the text itself.
 
-    `accepts` is given the matches as a column of distinct texts, and tells which of them pass.
+    `accepts` is given the matches as a column of distinct texts, and tells which of them pass. `inside`, a match that
+    does not pass is looked into, once, behind its first group.
     """
     if not occurs(text, pattern):
         return text
@@ -88,17 +89,36 @@ def rewritten(text: bytes, pattern: str, rewrite: str, accepts: Accepts | None =
     groups = [int(group) for group in parts[1::2]]
     if accepts is None:
         return _put_together(text, matches(text, pattern, captures=any(groups)), literals, groups)
-    accepted = _accepted(text, [spans[0] for spans in matches(text, pattern)], accepts)
+    candidates = [spans[0] for spans in matches(text, pattern)]
+    accepted = _accepted(text, candidates, accepts)
+    if inside and len(accepted) < len(candidates):
+        accepted = sorted(accepted + _accepted(text, _inside(text, pattern, candidates, accepted), accepts))
     # Which groups they have takes so long to tell that it is asked of those alone.
     search = kept(pattern, captures=any(groups))
     return _put_together(text, (search(text, *span) for span in accepted), literals, groups)
 
 
-def _accepted(text: bytes, spans: Sequence[tuple[int, int]], accepts: Accepts) -> Iterable[tuple[int, int]]:
+def _accepted(text: bytes, spans: list[tuple[int, int]], accepts: Accepts) -> list[tuple[int, int]]:
     if not spans:
         return spans
     distinct = pa.array([text[start:stop] for start, stop in spans], pa.binary()).view(pa.string()).dictionary_encode()
-    return compress(spans, accepts(distinct.dictionary)[distinct.indices.to_numpy()])
+    return list(compress(spans, accepts(distinct.dictionary)[distinct.indices.to_numpy()]))
+
+
+def _inside(
+    text: bytes, pattern: str, candidates: list[tuple[int, int]], accepted: list[tuple[int, int]]
+) -> list[tuple[int, int]]:
+    """The matches that begin behind the first group of a candidate that was not accepted, and end before the next."""
+    passed, found = set(accepted), []
+    for (start, stop), (following, _) in pairwise([*candidates, (len(text), len(text))]):
+        if (start, stop) in passed:
+            continue
+        begin = kept(pattern, captures=True)(text, start, stop)[1][1]
+        row = text.find(b"\n", stop)
+        span = kept(pattern)(text, begin, following if row < 0 else min(following, row))[0]
+        if begin <= span[0] < stop:
+            found.append(span)
+    return found
 
 
 def _put_together(text: bytes, found: Iterable[Spans], literals: Sequence[bytes], groups: Sequence[int]) -> bytes:

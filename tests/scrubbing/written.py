@@ -15,7 +15,7 @@ from tests.scrubbing.texts import CORPORA, Labelled, Part, Role, parse
 from transforms.coarse import coarsen
 from transforms.scrub import Scrubber
 
-NAMES = ("first", "second")
+NAMES = ("first", "second", "third")
 _SIGNS = str.maketrans("⏎⇥", "\n\t")
 
 

@@ -88,3 +88,21 @@ def test_where_rows_begin_in_what_is_joined_and_that_they_come_back():
     rows = pa.array(["a", "", "éé"])
     assert warm.joined(rows) == "a\n\néé".encode() and warm.starts(rows).tolist() == [0, 2, 3]
     assert warm.rows_of(warm.joined(rows)).equals(rows)
+
+
+@pytest.mark.parametrize(
+    ("rows", "left"),
+    [
+        (["x=x=ab", "x=b"], ["x=x=<>", "x=<>"]),
+        (["x=x=", "x=b x=x=1"], ["x=x=", "x=<> x=x=<>"]),
+        (["x=x=x=b"], ["x=x=x=b"]),  # once
+    ],
+)
+def test_what_does_not_pass_is_looked_into_behind_its_first_group(rows, left):
+    def holds_no_pair(found):
+        return pc.invert(pc.starts_with(found, "x=x")).to_numpy(zero_copy_only=False)
+
+    text = warm.joined(pa.array(rows))
+    rewritten = warm.rewritten(text, "(x=)[^ ]+", r"\1<>", holds_no_pair, inside=True)
+    assert warm.rows_of(rewritten).to_pylist() == left
+    assert warm.rewritten(text, "(x=)[^ ]+", r"\1<>", lambda found: np.zeros(len(found), bool), inside=True) is text

@@ -93,7 +93,7 @@ SAID: tuple[Recogniser, ...] = (
         replacement=r"<SECRET>\1\2",
         examples=("558210 is your Example verification code", "482913 is the OTP"),
         counter_examples=("1234 is the code of an error", "404 is the status code"),
-        hint=r"[0-9]{4} (?i:(?:is|это) (?:your|my|ваш|the|an?) )|[0-9][^\n]{0,9}验证码",
+        hint=r"[0-9]{4} (?i:(?:is|это) (?:your|my|ваш|the|an?) )|验证码",
     ),
     named_shape(
         name="password_said",

@@ -5,6 +5,7 @@ No engine is needed: a run over the load's files, of which the rule's answer is 
 
 import json
 import shutil
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from schemas.statistics import RELEASES
 from schemas.tallies import Counts
 from tests.engines import load, verdict
 from tests.engines.expected import Expected, expected, of_files
-from tests.engines.pack import HOUR_MS, write_pack
+from tests.engines.pack import DAY_MS, HOUR_MS, write_pack
 from tests.invariants.runs import Site, ingest
 
 EVENTS = 900
@@ -47,7 +48,12 @@ class Stored:
 def exact(tmp_path_factory) -> Stored:
     folder = tmp_path_factory.mktemp("exact")
     places = [f"--telemetry-folder={folder / 'telemetry'}", f"--ledger-folder={folder / 'ledger'}"]
-    load.main([*places, f"--events={EVENTS}", "--days=1", "--seconds=0", f"--report={folder / 'report.json'}"])
+    with pytest.MonkeyPatch.context() as patch:
+        # By a clock on which it was just noon: two hours before, when statistics close, was the same day.
+        clock, day_ns = time.time_ns, DAY_MS * 1_000_000
+        since_noon = (clock() - day_ns // 2) % day_ns
+        patch.setattr(time, "time_ns", lambda: clock() - since_noon)
+        load.main([*places, f"--events={EVENTS}", "--days=1", "--seconds=0", f"--report={folder / 'report.json'}"])
     told = json.loads((folder / "report.json").read_text())
     events, consents = (sorted((folder / name).glob("*.ndjson")) for name in ("telemetry", "ledger"))
     pack = write_pack(folder / "pack", closes=told["ended_ms"] - 2 * HOUR_MS)

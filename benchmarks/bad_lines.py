@@ -9,11 +9,13 @@ Seconds at the border are of processor time: other load moves them less.
 """
 
 import argparse
+import io
 import json
 import os
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from itertools import chain, cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -149,7 +151,8 @@ def whole_jobs(draw: np.random.Generator, events: Path, consents: Path, work: Pa
 
 def _job_seconds(events: Path, consents: Path, work: Path) -> float:
     place = deployment(work / "bad-lines")
-    quarantine(["keygen", f"--deployment={place}", f"--out={work / 'bad-lines' / 'private'}"])
+    with redirect_stdout(io.StringIO()):
+        quarantine(["keygen", f"--deployment={place}", f"--out={work / 'bad-lines' / 'private'}"])
     return alone("benchmarks.steps", events, consents, place)["seconds"][1]
 
 

@@ -191,11 +191,15 @@ SAID: tuple[Recogniser, ...] = (
         rf"|((?:用户|[Пп]ользовател[ьяю]|[Gg]ebruiker|[Bb]enutzer|[Uu]suario"
         rf"|[Uu]tilisateur) ?['\"]?)[A-Za-z][\w-]*[._0-9][\w.-]*",
         replacement=r"\1\2\3<USER>",
-        examples=("patient Ada Lovelace is waiting", "收件人 刘洋", "пользователь ivanov_p вошёл"),
+        examples=(
+            "patient Ada Lovelace is waiting",
+            "cardholder Ada Lovelace",
+            "收件人 刘洋",
+            "пользователь ivanov_p вошёл",
+        ),
         counter_examples=("patient is waiting", "联系人为空", "用户登录失败", "customer 12"),
-        hint=rf"\b(?:patient|customer|klant|[Kk]unde|holder|payee|caller|passenger|employee|recipient|call with"
-        rf"|message from"
-        rf"|chat with|messages? to|tap on) ['\"]?[A-Z{BEYOND_ASCII}]"
+        hint=rf"\b(?:patient|customer|klant|[Kk]unde|(?:card ?)?holder|payee|caller|passenger|employee|recipient"
+        rf"|call with|message from|chat with|messages? to|tap on) ['\"]?[A-Z{BEYOND_ASCII}]"
         rf"|nickname[ ：:]|контакт|клиент|مستخدم|收件人|联系人|客户|乘客"
         rf"|(?:用户|[Пп]ользовател[ьяю]|[Gg]ebruiker|[Bb]enutzer|[Uu]suario"
         rf"|[Uu]tilisateur) ?['\"]?[A-Za-z]",

@@ -8,7 +8,6 @@ two draws of one day together would tell more than the budget allows. What a bou
 is published, and goes with it if it fails.
 """
 
-import fcntl
 import json
 import os
 import shutil
@@ -25,7 +24,7 @@ import pyarrow.parquet as pq
 from pipelines.deployment import RegionalPlace
 from pipelines.errors import InputError
 from pipelines.manifest import PENDING
-from pipelines.whole_files import put_new, writing
+from pipelines.whole_files import alone, put_new, writing
 from schemas.policy import Pack
 from schemas.statistics import RELEASE, RELEASES, Statistics
 from schemas.tallies import Counts, Tally
@@ -112,12 +111,8 @@ def _put_once(path: Path, content: pa.Table) -> None:
     """Puts a file in place whole and for good, unless there is one: then that one stays, and nothing of this."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX)  # a worker that is killed lets go of it, too
+        with alone(path.parent):
             _put_alone(path, content)
-        finally:
-            os.close(folder)
 
 
 def _put_alone(path: Path, content: pa.Table) -> None:
